@@ -1,0 +1,52 @@
+//! The consumer library: fetch, verify, resolve, lock, download, unpack, and publish.
+//!
+//! For a language's own tool as well as for `drystone`: there is no terminal, no environment and no home directory in
+//! here. The caller passes directories, tokens, clock and randomness in.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`Http`] | connections, limits, retries |
+//! | [`Registry`] | a registry's files, by name and by hash, and the cache |
+//! | [`Snapshot`] | files that are proved against the log |
+//! | [`TrustStore`] | the pinned key and the largest checkpoint seen |
+//! | [`resolve`], [`plan`], [`Lock`] | which versions |
+//! | [`install`], [`Store`] | unpacked packages, shared by projects |
+//! | [`pack`], [`publish`] | the way up |
+//! | [`verify`] | the chain of one release, in words |
+//!
+//! Invariant: nothing is installed whose bytes the log of the registry does not vouch for.
+
+mod api;
+mod cache;
+mod download;
+mod effects;
+mod error;
+mod home;
+mod http;
+pub mod install;
+mod lock;
+pub mod pack;
+pub mod plan;
+pub mod project;
+pub mod publish;
+mod registry;
+pub mod resolve;
+mod snapshot;
+mod store;
+mod tiles;
+mod trust;
+pub mod verify;
+
+pub use api::Me;
+pub use cache::Cache;
+pub use effects::{Effects, OnWait, Wait};
+pub use error::{ClientError, VerificationError};
+pub use home::Home;
+pub use http::{Answer, Http, HttpOptions, Secret};
+pub use lock::{LOCK_FILE, Lock, LockedCheckpoint, LockedPackage};
+pub use pack::LocalArchive;
+pub use project::Project;
+pub use registry::{Network, Registry, normalise_base};
+pub use snapshot::{ProvedIndex, Snapshot};
+pub use store::{Store, StoreEntry};
+pub use trust::{PinnedLog, TrustStore};

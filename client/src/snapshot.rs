@@ -1,0 +1,329 @@
+//! A registry at one moment, proved: every file read through it is the one that the log's state names.
+//!
+//! Owns the way from the pinned log key to the bytes of a by-name file. Does not own the formats or the proofs
+//! themselves.
+//! Invariant: a snapshot exists only if its checkpoint is signed by the pinned log, continues the largest one seen
+//! before, and has the state root in its newest event. No file leaves it whose digest that state does not name.
+
+use std::{sync::Mutex, time::Duration};
+
+use bytes::Bytes;
+use drystone_log::{
+    Checkpoint, FileRef, Hash, RootTile, ShardEntry, SignedCheckpoint, StateMap, TlogProof,
+    proof_file::PROOF_BYTES_MAX,
+    state_map::{SHARD_READ_BYTES_MAX, STATE_TILE_BYTES, StateNode, root_tile_key},
+};
+use drystone_schemas::{
+    Alias, AliasMap, EventHead, FileClass, IndexFile, PackageDocument, PackageName, Sha256Digest, layout,
+};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::{
+    ClientError, Network, Registry, TrustStore, VerificationError,
+    registry::{ALIASES_BYTES_MAX, DOCUMENT_BYTES_MAX, INDEX_BYTES_MAX},
+    tiles::{self, NotConsistent},
+    trust::PinnedLog,
+};
+
+/// How often a checkpoint that is older than the one seen before is asked for again: an edge may lag by seconds.
+const LAGGING_TRIES_MAX: u32 = 3;
+/// State nodes fetched at once.
+const PARALLEL: usize = 8;
+
+/// A registry at one moment.
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    registry: &'a Registry,
+    log: PinnedLog,
+    signed: SignedCheckpoint,
+    state: Mutex<StateMap>,
+}
+
+/// A package's index file as the state names it.
+#[derive(Debug, Clone)]
+pub struct ProvedIndex {
+    /// The file.
+    pub file: IndexFile,
+    /// Its digest.
+    pub digest: Sha256Digest,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Fetches and checks the newest checkpoint of the registry, and remembers it.
+    pub async fn open(registry: &'a Registry, trust: &TrustStore) -> Result<Self, ClientError> {
+        let log = trust.pin(registry.base(), registry.config().await?)?;
+        let remembered = trust.remembered(&log)?;
+        let (signed, last_entry) = newest(registry, &log, remembered.as_ref()).await?;
+        if let (Some(seen), Network::Online) = (&remembered, registry.network()) {
+            let old = seen.checkpoint();
+            check_continues(registry, old.size(), &old.root(), signed.checkpoint())
+                .await
+                .map_err(|error| with_evidence(error, trust, seen, &signed))?;
+        }
+        let root = state_root(signed.checkpoint(), &last_entry)?;
+        let root_tile = load_root_tile(registry, &root).await?;
+        trust.remember(&log, &signed)?;
+        Ok(Self { registry, log, signed, state: Mutex::new(StateMap::over(root_tile)) })
+    }
+
+    /// The registry.
+    pub fn registry(&self) -> &'a Registry {
+        self.registry
+    }
+
+    /// The checkpoint that all files belong to.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        self.signed.checkpoint()
+    }
+
+    /// The log's pinned key.
+    pub fn log(&self) -> &PinnedLog {
+        &self.log
+    }
+
+    /// The root of the state map.
+    pub fn state_root(&self) -> Hash {
+        self.state.lock().expect("no holder of this lock panics").root()
+    }
+
+    /// Checks that this snapshot continues a log of another origin of knowledge, such as a lock file's checkpoint.
+    pub async fn check_continues(&self, size: u64, root: &Hash) -> Result<(), ClientError> {
+        if self.registry.network() == Network::Offline {
+            return Ok(());
+        }
+        check_continues(self.registry, size, root, self.checkpoint()).await
+    }
+
+    /// Loads what is needed to look up these canonical names, in two rounds at most.
+    pub async fn load(&self, keys: &[String]) -> Result<(), ClientError> {
+        loop {
+            let missing = {
+                let state = self.state.lock().expect("no holder of this lock panics");
+                state.missing(keys.iter().map(String::as_str))
+            };
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let nodes: Vec<(StateNode, Bytes)> = stream::iter(missing)
+                .map(async |node| Ok::<_, ClientError>((node, self.node(node).await?)))
+                .buffer_unordered(PARALLEL)
+                .try_collect()
+                .await?;
+            let mut state = self.state.lock().expect("no holder of this lock panics");
+            for (node, bytes) in nodes {
+                // Two callers may have fetched the same node; the first one's is in place already.
+                if state.missing(keys.iter().map(String::as_str)).contains(&node) {
+                    state.load(node, &bytes).map_err(|e| ClientError::proof(format!("`{}`", node.key()), e))?;
+                }
+            }
+        }
+    }
+
+    /// What the state says of a canonical name; `None` proves that there is nothing of that name.
+    pub async fn entry(&self, key: &str) -> Result<Option<ShardEntry>, ClientError> {
+        self.load(&[key.to_owned()]).await?;
+        let state = self.state.lock().expect("no holder of this lock panics");
+        let entry = state.get(key).map_err(|e| ClientError::Internal(e.to_string()))?;
+        Ok(entry.cloned())
+    }
+
+    /// A package's releases; `None` proves that there is no such package. Any spelling of the name will do.
+    pub async fn index(&self, name: &PackageName) -> Result<Option<ProvedIndex>, ClientError> {
+        let key = name.canonical();
+        let what = format!("the index of `{name}`");
+        let by_name = layout::index_file(name);
+        let found = self.file(&key, FileClass::Index, &by_name, &what, INDEX_BYTES_MAX).await?;
+        let Some((bytes, digest)) = found else { return Ok(None) };
+        let file = IndexFile::parse(&bytes).map_err(|e| self.registry.unexpected(&by_name, &e))?;
+        if let Some(line) = file.lines.iter().find(|line| line.name.canonical() != key) {
+            return Err(VerificationError::Contradiction(format!("{what} has a release of `{}`", line.name)).into());
+        }
+        Ok(Some(ProvedIndex { file, digest }))
+    }
+
+    /// A package's document; `None` proves that there is no such package.
+    pub async fn document(&self, name: &PackageName) -> Result<Option<PackageDocument>, ClientError> {
+        let what = format!("the document of `{name}`");
+        let by_name = layout::document(name);
+        let found = self.file(&name.canonical(), FileClass::Document, &by_name, &what, DOCUMENT_BYTES_MAX).await?;
+        let Some((bytes, _)) = found else { return Ok(None) };
+        let document: PackageDocument =
+            serde_json::from_slice(&bytes).map_err(|e| self.registry.unexpected(&by_name, &e))?;
+        if document.name.canonical() != name.canonical() {
+            return Err(VerificationError::Contradiction(format!("{what} is that of `{}`", document.name)).into());
+        }
+        Ok(Some(document))
+    }
+
+    /// What a short name means; `None` proves that it means nothing.
+    pub async fn alias(&self, alias: &Alias) -> Result<Option<PackageName>, ClientError> {
+        let key = layout::alias_state_key(alias);
+        let by_name = layout::alias_map(alias.shard());
+        let what = format!("the aliases of `{}`", alias.shard());
+        let found = self.file(&key, FileClass::Alias, &by_name, &what, ALIASES_BYTES_MAX).await?;
+        let Some((bytes, _)) = found else { return Ok(None) };
+        let map: AliasMap = serde_json::from_slice(&bytes).map_err(|e| self.registry.unexpected(&by_name, &e))?;
+        Ok(map.aliases.get(alias).map(|target| target.package.clone()))
+    }
+
+    /// The bytes of a state-mapped file: cached, or by name, or by hash where the name gives other bytes.
+    async fn file(
+        &self,
+        key: &str,
+        class: FileClass,
+        by_name: &str,
+        what: &str,
+        bytes_max: u64,
+    ) -> Result<Option<(Bytes, Sha256Digest)>, ClientError> {
+        let Some(entry) = self.entry(key).await? else { return Ok(None) };
+        let Some(&FileRef { digest, len }) = entry.files.get(&class.letter()) else { return Ok(None) };
+        let digest = Sha256Digest::from_bytes(digest.into());
+        if len > bytes_max {
+            return Err(ClientError::TooBig { url: self.registry.url(by_name), bytes_max });
+        }
+        let is_it = |bytes: &[u8]| bytes.len() as u64 == len && Sha256Digest::of(bytes) == digest;
+        let object = layout::object(&digest);
+        if let Some(bytes) = self.registry.cached(&object).filter(|bytes| is_it(bytes)) {
+            return Ok(Some((bytes, digest)));
+        }
+        if self.registry.network() == Network::Offline {
+            return Err(ClientError::OfflineMiss { what: what.into() });
+        }
+        // The file by name is what edges have at hand. It may lag behind or run ahead; that is no attack.
+        if let Ok(answer) = self.registry.read(&self.registry.url(by_name), None, len).await
+            && is_it(&answer.body)
+        {
+            self.registry.keep(&object, answer.body.clone())?;
+            return Ok(Some((answer.body, digest)));
+        }
+        match self.registry.by_hash(&object, len, is_it).await {
+            Ok(Some(Ok(bytes))) => Ok(Some((bytes, digest))),
+            Ok(Some(Err(bytes))) => {
+                let actual = Sha256Digest::of(&bytes);
+                Err(VerificationError::Digest { what: what.into(), expected: digest, actual }.into())
+            }
+            Ok(None) => Err(VerificationError::Missing { what: what.into() }.into()),
+            Err(ClientError::TooBig { .. }) => {
+                Err(ClientError::proof(what, format!("it is longer than the {len} bytes that the log names")))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn node(&self, node: StateNode) -> Result<Bytes, ClientError> {
+        let bytes_max = match node {
+            StateNode::Mid { .. } => STATE_TILE_BYTES,
+            StateNode::Shard { .. } => SHARD_READ_BYTES_MAX,
+        };
+        let passes = |bytes: &[u8]| match node {
+            StateNode::Mid { root, .. } => drystone_log::MidTile::open(&root, bytes).is_ok(),
+            StateNode::Shard { index, leaf } => drystone_log::Shard::open(index, &leaf, bytes).is_ok(),
+        };
+        state_node(self.registry, &node.key(), bytes_max, passes).await
+    }
+}
+
+/// Fetches a node of the state map, named by its hash.
+async fn state_node(
+    registry: &Registry,
+    key: &str,
+    bytes_max: usize,
+    passes: impl Fn(&[u8]) -> bool,
+) -> Result<Bytes, ClientError> {
+    match registry.by_hash(key, bytes_max as u64, passes).await? {
+        Some(Ok(bytes)) => Ok(bytes),
+        Some(Err(_)) => Err(ClientError::proof(format!("`{key}`"), "its bytes do not have the hash in its name")),
+        None => Err(VerificationError::Missing { what: format!("`{key}`") }.into()),
+    }
+}
+
+async fn load_root_tile(registry: &Registry, root: &Hash) -> Result<RootTile, ClientError> {
+    if RootTile::is_empty_root(root) {
+        return Ok(RootTile::empty());
+    }
+    let key = root_tile_key(root);
+    let passes = |bytes: &[u8]| RootTile::open(root, bytes).is_ok();
+    let bytes = state_node(registry, &key, STATE_TILE_BYTES, passes).await?;
+    RootTile::open(root, &bytes).map_err(|e| ClientError::proof(format!("`{key}`"), e))
+}
+
+/// The newest signed checkpoint and the last entry below it, asked for again if an edge lags behind what was seen.
+async fn newest(
+    registry: &Registry,
+    log: &PinnedLog,
+    remembered: Option<&SignedCheckpoint>,
+) -> Result<(SignedCheckpoint, Vec<u8>), ClientError> {
+    let seen = remembered.map_or(0, |signed| signed.checkpoint().size());
+    let mut tries = 1;
+    loop {
+        let (signed, last_entry) = newest_once(registry, log).await?;
+        let lags = signed.checkpoint().size() < seen;
+        if !lags || tries == LAGGING_TRIES_MAX || registry.network() == Network::Offline {
+            return Ok((signed, last_entry));
+        }
+        tries += 1;
+        let effects = registry.http().effects();
+        effects.wait(effects.jittered(Duration::from_secs(1)), "the registry shows an older log than before").await;
+    }
+}
+
+async fn newest_once(registry: &Registry, log: &PinnedLog) -> Result<(SignedCheckpoint, Vec<u8>), ClientError> {
+    let refused = |what: &'static str| move |e: &dyn std::fmt::Display| ClientError::proof(what, e);
+    if let Some(bytes) = registry.by_name(layout::LATEST_PROOF, PROOF_BYTES_MAX as u64).await? {
+        let refused = refused("the newest event's proof");
+        let proof = TlogProof::decode(&bytes).map_err(|e| refused(&e))?;
+        let entry = proof.extra.clone().ok_or_else(|| refused(&"it does not hold the event"))?;
+        let signed = proof.verify(&entry, &log.key, &log.origin).map_err(|e| refused(&e))?;
+        if proof.index + 1 != signed.checkpoint().size() {
+            return Err(refused(&"it is not that of the last event"));
+        }
+        return Ok((signed, entry));
+    }
+    let bytes = registry.by_name(layout::CHECKPOINT, drystone_log::note::NOTE_BYTES_MAX as u64).await?;
+    let bytes = bytes.ok_or_else(|| registry.unexpected(layout::CHECKPOINT, &"there is no checkpoint"))?;
+    let refused = refused("the checkpoint");
+    let signed = SignedCheckpoint::open(&bytes, &log.key, &log.origin).map_err(|e| refused(&e))?;
+    let last = signed.checkpoint().size().checked_sub(1).ok_or_else(|| refused(&"the log has no event"))?;
+    let entry = tiles::entry(registry, signed.checkpoint(), last).await?;
+    Ok((signed, entry))
+}
+
+/// The state root in the last event, whose place in the log has been proved.
+fn state_root(checkpoint: &Checkpoint, last_entry: &[u8]) -> Result<Hash, ClientError> {
+    let head = EventHead::from_line(last_entry).map_err(|e| ClientError::proof("the newest event", e))?;
+    if head.seq + 1 != checkpoint.size() {
+        return Err(ClientError::proof("the newest event", "it names another position in the log"));
+    }
+    Ok(Hash::new(*head.state.as_bytes()))
+}
+
+async fn check_continues(registry: &Registry, size: u64, root: &Hash, new: &Checkpoint) -> Result<(), ClientError> {
+    match tiles::check_consistency(registry, size, root, new).await {
+        Ok(()) => Ok(()),
+        Err(NotConsistent::Client(error)) => Err(error),
+        Err(NotConsistent::Proof(detail)) => Err(VerificationError::Fork {
+            origin: new.origin().into(),
+            old_size: size,
+            new_size: new.size(),
+            detail,
+            evidence: None,
+        }
+        .into()),
+    }
+}
+
+/// Keeps both notes of a fork, so that the user can show them to others.
+fn with_evidence(
+    error: ClientError,
+    trust: &TrustStore,
+    seen: &SignedCheckpoint,
+    offered: &SignedCheckpoint,
+) -> ClientError {
+    match error {
+        ClientError::Verification(VerificationError::Fork { origin, old_size, new_size, detail, .. }) => {
+            let evidence = trust.keep_evidence(seen, offered).ok();
+            VerificationError::Fork { origin, old_size, new_size, detail, evidence }.into()
+        }
+        other => other,
+    }
+}

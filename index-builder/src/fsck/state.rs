@@ -1,0 +1,244 @@
+//! The current state: nodes of the state map, by-name files and their copies, and the configuration files.
+
+use std::collections::BTreeMap;
+
+use drystone_log::{
+    FileRef, Hash, MidTile, RootTile, Shard, ShardEntry,
+    commit::Head,
+    state_map::{
+        SHARD_READ_BYTES_MAX, STATE_TILE_BYTES, StateError, mid_tile_key, root_tile_key, shard_key,
+    },
+};
+use drystone_schemas::{PackageDocument, PackageName, Sha256Digest, layout};
+use drystone_storage::Key;
+use futures_util::{StreamExt, stream};
+
+use super::{Check, FsckProblem, ProblemKind, compare, events::Events, log::Log, unreadable};
+use crate::{
+    objects::fetch,
+    rebuild::{BY_NAME_BYTES_MAX, HEAD_BYTES_MAX, file_seq},
+    replay::FETCHES,
+    source::Source,
+};
+
+/// A state-mapped file: its by-name key, if its package's spelling is known, and what it must be.
+struct Mapped {
+    key: Option<String>,
+    state_key: String,
+    digest: Sha256Digest,
+    len: u64,
+}
+
+impl Check<'_> {
+    /// Nodes and state-mapped files, by the replayed state or else by the newest event's.
+    pub(super) async fn state(&mut self, log: &Log, events: &Events) {
+        let entries = if events.complete {
+            self.nodes(events).await;
+            let shards = events.replica.state().shards();
+            let entries = shards.flat_map(|shard| shard.entries().map(|(name, entry)| (name.to_owned(), entry.clone())));
+            entries.collect()
+        } else if let Some(state) = events.state {
+            self.walk(Hash::new(*state.as_bytes())).await
+        } else {
+            self.problem("log/state", ProblemKind::Unchecked, "the newest event, which names its root, is not known");
+            return;
+        };
+
+        let mut files = Vec::new();
+        for (state_key, entry) in &entries {
+            let spelling = self.spelling(state_key, entry, events).await;
+            for (class, FileRef { digest, len }) in &entry.files {
+                let key = match (class, &spelling) {
+                    ('a', _) => state_key.strip_prefix("~alias/").map(layout::alias_map),
+                    ('i', Some(name)) => Some(layout::index_file(name)),
+                    ('d', Some(name)) => Some(layout::document(name)),
+                    _ => None,
+                };
+                let digest = Sha256Digest::from_bytes(*digest.as_bytes());
+                files.push(Mapped { key, state_key: state_key.clone(), digest, len: *len });
+            }
+        }
+        self.mapped(log, files).await;
+    }
+
+    /// The nodes that follow from the replayed state, byte by byte.
+    async fn nodes(&mut self, events: &Events) {
+        let nodes = events.replica.state().changed_nodes();
+        self.progress.total(nodes.len() as u64);
+        let (source, progress) = (self.source, self.progress);
+        let each = nodes.into_iter().map(|(key, bytes)| async move {
+            let problem = compare(source, &key, &bytes).await;
+            progress.step(&key);
+            (key, problem)
+        });
+        let checked: Vec<_> = stream::iter(each).buffered(FETCHES).collect().await;
+        for (key, problem) in checked {
+            self.counts.state_nodes += 1;
+            self.take(problem);
+            self.seen.insert(key);
+        }
+    }
+
+    /// The entries of a state by its stored nodes, each checked by the hash above it.
+    async fn walk(&mut self, root: Hash) -> BTreeMap<String, ShardEntry> {
+        let mut entries = BTreeMap::new();
+        if RootTile::is_empty_root(&root) {
+            return entries;
+        }
+        let tile_len = STATE_TILE_BYTES as u64;
+        let open = |bytes: &[u8]| RootTile::open(&root, bytes);
+        let Some(root_tile) = self.node(root_tile_key(&root), tile_len, open).await else { return entries };
+        for slot in 0..=u8::MAX {
+            let mid_root = root_tile.get(slot);
+            if MidTile::is_empty_root(&mid_root) {
+                continue;
+            }
+            let open = |bytes: &[u8]| MidTile::open(&mid_root, bytes);
+            let Some(mid) = self.node(mid_tile_key(&mid_root), tile_len, open).await else { continue };
+            for place in 0..=u8::MAX {
+                let leaf = mid.get(place);
+                if Shard::is_empty_leaf(&leaf) {
+                    continue;
+                }
+                let index = u16::from_be_bytes([slot, place]);
+                let open = |bytes: &[u8]| Ok(Shard::open(index, &leaf, bytes)?);
+                if let Some(shard) = self.node(shard_key(&leaf), SHARD_READ_BYTES_MAX as u64, open).await {
+                    entries.extend(shard.entries().map(|(name, entry)| (name.to_owned(), entry.clone())));
+                }
+            }
+        }
+        entries
+    }
+
+    async fn node<T>(
+        &mut self,
+        key: String,
+        len_max: u64,
+        open: impl Fn(&[u8]) -> Result<T, StateError>,
+    ) -> Option<T> {
+        self.counts.state_nodes += 1;
+        self.seen.insert(key.clone());
+        match self.source.get(&key, len_max).await {
+            Ok(Some(bytes)) => match open(&bytes) {
+                Ok(node) => return Some(node),
+                Err(error) => self.problem(key, ProblemKind::Damaged, error),
+            },
+            Ok(None) => self.problem(key, ProblemKind::Missing, "the current state has it; what lies below is unchecked"),
+            Err(error) => self.take(Some(unreadable(&key, &error))),
+        }
+        None
+    }
+
+    /// How a package is spelt, which decides where its files lie: by the replay, else by the copy of its document.
+    async fn spelling(&self, state_key: &str, entry: &ShardEntry, events: &Events) -> Option<PackageName> {
+        if let Some(package) = events.replica.packages().get(state_key) {
+            return Some(package.document.name.clone());
+        }
+        let document = entry.files.get(&'d')?;
+        let digest = Sha256Digest::from_bytes(*document.digest.as_bytes());
+        let bytes = fetch(self.source, &digest, document.len).await.ok()?;
+        serde_json::from_slice::<PackageDocument>(&bytes).ok().map(|document| document.name)
+    }
+
+    /// State-mapped files, by name and by hash.
+    async fn mapped(&mut self, log: &Log, files: Vec<Mapped>) {
+        self.progress.total(files.len() as u64);
+        let (source, size, progress) = (self.source, log.size(), self.progress);
+        let each = files.into_iter().map(|file| async move {
+            let copy = layout::object(&file.digest);
+            let copy_problem = match source.get(&copy, file.len).await {
+                Ok(Some(bytes)) if Sha256Digest::of(&bytes) == file.digest => None,
+                Ok(Some(_)) => Some((ProblemKind::Damaged, "its bytes do not hash to its name")),
+                Ok(None) => Some((ProblemKind::Missing, "the state map names it")),
+                Err(_) => Some((ProblemKind::Unreadable, "it cannot be read, or is longer than the state map says")),
+            };
+            let copy_problem =
+                copy_problem.map(|(kind, detail)| FsckProblem { key: copy.clone(), kind, detail: detail.into() });
+            let by_name = by_name(source, &file, size).await;
+            progress.step(file.key.as_deref().unwrap_or(&file.state_key));
+            (copy, copy_problem, file.key, by_name)
+        });
+        let checked: Vec<_> = stream::iter(each).buffered(FETCHES).collect().await;
+        for (copy, copy_problem, key, by_name) in checked {
+            self.counts.objects += 1;
+            self.counts.by_name += 1;
+            self.take(copy_problem);
+            self.seen.insert(copy);
+            self.seen.extend(key);
+            let by_name = self.unless_under_way(by_name).await;
+            self.take(by_name);
+        }
+    }
+
+    /// `config.json` and `index/config.json`.
+    pub(super) async fn config(&mut self, log: &Log, events: &Events) {
+        let files = if events.complete { events.replica.config_files() } else { None };
+        let Some(files) = files else {
+            for key in [layout::CONFIG, layout::INDEX_CONFIG] {
+                self.seen.insert(key.into());
+                self.problem(key, ProblemKind::Unchecked, "the settings in force are not known");
+            }
+            return;
+        };
+        for (key, bytes) in files {
+            self.counts.by_name += 1;
+            self.seen.insert(key.clone());
+            let (digest, len) = (Sha256Digest::of(&bytes), bytes.len() as u64);
+            let file = Mapped { key: Some(key), state_key: String::new(), digest, len };
+            let problem = by_name(self.source, &file, log.size()).await;
+            let problem = self.unless_under_way(problem).await;
+            self.take(problem);
+        }
+    }
+
+    /// Drops the problem of a file that is ahead, if head knows a commit that wrote it.
+    pub(super) async fn unless_under_way(&self, problem: Option<Found>) -> Option<FsckProblem> {
+        match problem? {
+            Found::Problem(problem) => Some(problem),
+            Found::Ahead { seq, problem } => {
+                let under_way = match (&self.vault, Key::new(layout::HEAD)) {
+                    (Some(vault), Ok(key)) => {
+                        let head = vault.read(&key, HEAD_BYTES_MAX).await.ok().flatten();
+                        head.and_then(|file| Head::parse(&file.bytes).ok()).is_some_and(|head| head.size() > seq)
+                    }
+                    _ => false,
+                };
+                if under_way { None } else { Some(problem) }
+            }
+        }
+    }
+}
+
+/// What is wrong with a by-name file.
+pub(super) enum Found {
+    Problem(FsckProblem),
+    /// It carries a position beyond the published size.
+    Ahead {
+        seq: u64,
+        problem: FsckProblem,
+    },
+}
+
+/// The finding of a by-name file that carries a position beyond the published size.
+pub(super) fn ahead(key: &str, seq: u64) -> Found {
+    let detail = format!("it is of event {seq}: a commit is under way, or it is not genuine");
+    Found::Ahead { seq, problem: FsckProblem { key: key.to_owned(), kind: ProblemKind::Ahead, detail } }
+}
+
+async fn by_name(source: &dyn Source, file: &Mapped, size: u64) -> Option<Found> {
+    let Some(key) = &file.key else {
+        let detail = "how the package is spelt is not known, so its file cannot be found".to_owned();
+        let problem = FsckProblem { key: file.state_key.clone(), kind: ProblemKind::Unchecked, detail };
+        return Some(Found::Problem(problem));
+    };
+    let (kind, detail) = match source.get(key, BY_NAME_BYTES_MAX).await {
+        Ok(Some(bytes)) if bytes.len() as u64 == file.len && Sha256Digest::of(&bytes) == file.digest => return None,
+        Ok(Some(bytes)) => match file_seq(key, &bytes) {
+            Some(seq) if seq >= size => return Some(ahead(key, seq)),
+            _ => (ProblemKind::Damaged, "its bytes are not those that follow from the log".to_owned()),
+        },
+        Ok(None) => (ProblemKind::Missing, "it follows from the log".to_owned()),
+        Err(error) => return Some(Found::Problem(unreadable(key, &error))),
+    };
+    Some(Found::Problem(FsckProblem { key: key.clone(), kind, detail }))
+}

@@ -1,0 +1,31 @@
+//! The projections, and the shells that apply and check them.
+//!
+//! Owns: what static files follow from the events of a log ([`project`]), and the commands that read a whole registry:
+//! replay, rebuild, fsck and recover. Does not own: how events get into the log, or how a client verifies one package.
+//!
+//! Invariant: a projection is a pure function of the events and of the objects that they name; equal events give
+//! equal bytes, whatever their batching and whoever writes them.
+
+mod fsck;
+mod objects;
+mod progress;
+mod project;
+mod published;
+mod rebuild;
+mod recover;
+mod replay;
+mod replica;
+mod source;
+
+pub use fsck::{FsckCounts, FsckOptions, FsckProblem, FsckReport, ProblemKind, fsck};
+pub use objects::ObjectError;
+pub use progress::{Progress, Silent};
+pub use project::{
+    Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched, project, project_config,
+};
+pub use published::{EntriesError, Published, PublishedError};
+pub use rebuild::{RebuildError, RebuildOptions, RebuildReport, rebuild};
+pub use recover::{RecoverError, RecoverOptions, RecoverReport, recover};
+pub use replay::{Replay, ReplayError, Replayed, replay};
+pub use replica::{Config, Fault, Identity, Needed, Replica};
+pub use source::{AreaSource, Source, SourceError};

@@ -1,0 +1,133 @@
+//! Projection of events into state-mapped files: index files, package documents and shards of the alias map.
+//!
+//! Owns: what each kind of event changes, and in which order the files are named. Does not own: where the bytes go,
+//! the state map, or whether an actor may do what an event says.
+//! Invariant: every file that an event changes carries the event's position in its bytes, so that no two states of a
+//! file are equal; a refused event changes nothing.
+
+mod aliases;
+mod error;
+mod line;
+mod package;
+#[cfg(test)]
+mod tests;
+
+use drystone_schemas::{
+    AccountId, AliasMap, CargoIndexConfig, EventBody, FileChange, FileClass, RegistryConfig, Settings, Sha256Digest,
+    VersionRecord, layout,
+};
+
+pub use error::ProjectError;
+pub use package::PackageState;
+
+/// An event before its files and state root are known.
+#[derive(Debug, Clone, Copy)]
+pub struct Draft<'a> {
+    /// Position in the log.
+    pub seq: u64,
+    /// When it was committed, in seconds since 1970.
+    pub time: u64,
+    /// Who asked for it.
+    pub actor: &'a AccountId,
+    /// What happens.
+    pub body: &'a EventBody,
+}
+
+/// What an event touches, as it was before it: nothing where there was nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// The package that the event names.
+    pub package: Option<PackageState>,
+    /// The shard of the alias map that holds the alias which the event names.
+    pub aliases: Option<AliasMap>,
+}
+
+/// One state-mapped file after an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectedFile {
+    /// Its class.
+    pub class: FileClass,
+    /// Its line in the state map: the package's canonical name, or `~alias/<xx>`.
+    pub state_key: String,
+    /// Where it lies by name, below the public area.
+    pub key: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl ProjectedFile {
+    /// How the event names it: by class, state key, digest and length.
+    pub fn change(&self) -> FileChange {
+        FileChange(self.class, self.state_key.clone(), Sha256Digest::of(&self.bytes), self.bytes.len() as u64)
+    }
+}
+
+/// The version of these projections, as genesis events name it. Another version would be another function beside
+/// this one, for the events after it.
+pub const PROJECTION_VERSION: u32 = 1;
+
+/// Folds one event into what it touches and returns every state-mapped file that it changes: the index file or the
+/// alias map first, the package document last.
+///
+/// `record` is the version record that a publish event names, and is not looked at for other kinds. `settings` are
+/// those in force at the event. Genesis, `config` and heartbeat events change no state-mapped file.
+///
+/// # Errors
+///
+/// An event that does not fit the state before it; then `touched` is as it was.
+pub fn project(
+    touched: &mut Touched,
+    draft: &Draft<'_>,
+    record: Option<&VersionRecord>,
+    settings: &Settings,
+) -> Result<Vec<ProjectedFile>, ProjectError> {
+    let Some(name) = draft.body.package() else { return Ok(Vec::new()) };
+    if let Some(package) = &touched.package {
+        package.check_name(name)?;
+    }
+    let package = match (&mut touched.package, draft.body) {
+        (slot, EventBody::Publish { pkg, vers, tarball, record: digest }) => {
+            let record = record.ok_or(ProjectError::NoRecord { seq: draft.seq })?;
+            line::check_record(record, pkg, vers, tarball)?;
+            let line = line::index_line(record, *digest, draft, settings);
+            match slot {
+                Some(package) => package.publish(line, record, draft)?,
+                None => *slot = Some(PackageState::create(line, record, draft)),
+            }
+            slot.as_mut().expect("it was there or has just been made")
+        }
+        (None, _) => return Err(ProjectError::UnknownPackage { name: name.clone() }),
+        (Some(package), EventBody::AliasSet { alias, .. } | EventBody::AliasRemove { alias, .. }) => {
+            aliases::apply(&mut touched.aliases, package, alias, draft)?;
+            package
+        }
+        (Some(package), _) => {
+            package.apply(draft)?;
+            package
+        }
+    };
+    package.touch(draft);
+
+    let mut files = Vec::with_capacity(2);
+    match draft.body {
+        EventBody::Publish { .. } | EventBody::Yank { .. } | EventBody::Unyank { .. } | EventBody::Delete { .. } => {
+            files.push(package.index_file());
+        }
+        EventBody::AliasSet { alias, .. } | EventBody::AliasRemove { alias, .. } => {
+            let map = touched.aliases.as_ref().expect("an alias event leaves a map behind");
+            files.push(aliases::file(map, alias));
+        }
+        _ => {}
+    }
+    files.push(package.document_file());
+    Ok(files)
+}
+
+/// `config.json` and `index/config.json` after a genesis or `config` event at `seq`. They are not state-mapped.
+pub fn project_config(seq: u64, origin: &str, log_key: &str, settings: &Settings) -> Vec<(String, Vec<u8>)> {
+    let registry = RegistryConfig::new(seq, origin.into(), log_key.into(), settings.clone());
+    vec![
+        (layout::CONFIG.into(), registry.to_bytes()),
+        (layout::INDEX_CONFIG.into(), CargoIndexConfig::new(seq, settings).to_bytes()),
+    ]
+}

@@ -1,0 +1,254 @@
+//! The state of one package: its index file and its document.
+//!
+//! Invariant: the two files are the whole state; what they parse to is what made them.
+
+use drystone_schemas::{
+    AccountId, DeleteCode, Deprecation, EventBody, FileClass, IndexFile, IndexLine, OwnerEntry, PackageDocument,
+    PackageName, Role, Sha256Digest, Version, VersionRecord, layout, rfc3339,
+};
+
+use super::{Draft, ProjectError, ProjectedFile, line};
+
+/// The state of one package at some position of the log: its two by-name files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageState {
+    /// What is known of it besides its releases.
+    pub document: PackageDocument,
+    /// Its releases.
+    pub index: IndexFile,
+}
+
+impl PackageState {
+    /// Reads the state back from the package's two files.
+    ///
+    /// # Errors
+    ///
+    /// A file that does not parse, or a line of another package.
+    pub fn parse(index: &[u8], document: &[u8]) -> Result<Self, ProjectError> {
+        let index = IndexFile::parse(index)?;
+        let document: PackageDocument = serde_json::from_slice(document).map_err(ProjectError::Document)?;
+        match index.lines.iter().find(|line| line.name != document.name) {
+            Some(line) => Err(ProjectError::MixedFiles { document: document.name.clone(), line: line.name.clone() }),
+            None => Ok(Self { document, index }),
+        }
+    }
+
+    /// The package's index file.
+    pub fn index_file(&self) -> ProjectedFile {
+        let name = &self.document.name;
+        ProjectedFile {
+            class: FileClass::Index,
+            state_key: name.canonical(),
+            key: layout::index_file(name),
+            bytes: self.index.to_bytes(),
+        }
+    }
+
+    /// The package's document.
+    pub fn document_file(&self) -> ProjectedFile {
+        let name = &self.document.name;
+        ProjectedFile {
+            class: FileClass::Document,
+            state_key: name.canonical(),
+            key: layout::document(name),
+            bytes: self.document.to_bytes(),
+        }
+    }
+
+    /// A package comes into being by its first release; the actor owns it.
+    pub(super) fn create(line: IndexLine, record: &VersionRecord, draft: &Draft<'_>) -> Self {
+        let document = PackageDocument {
+            seq: draft.seq,
+            name: line.name.clone(),
+            owners: vec![OwnerEntry { account: draft.actor.clone(), role: Role::Owner }],
+            created: rfc3339(draft.time),
+            updated: rfc3339(draft.time),
+            releases: 0,
+            latest: None,
+            aliases: Vec::new(),
+            deprecated: None,
+            description: None,
+            license: None,
+            keywords: Vec::new(),
+            categories: Vec::new(),
+            homepage: None,
+            repository: None,
+            documentation: None,
+        };
+        let mut package = Self { document, index: IndexFile { lines: vec![line] } };
+        package.take_facts(record);
+        package
+    }
+
+    /// Adds a release.
+    pub(super) fn publish(
+        &mut self,
+        line: IndexLine,
+        record: &VersionRecord,
+        draft: &Draft<'_>,
+    ) -> Result<(), ProjectError> {
+        debug_assert_eq!(line.seq, draft.seq);
+        if line.name != self.document.name {
+            return Err(ProjectError::Spelling { first: self.document.name.clone(), given: line.name });
+        }
+        if let Some(there) = self.index.find(&line.vers) {
+            return Err(ProjectError::VersionExists { name: line.name, vers: there.vers.clone() });
+        }
+        self.index.lines.push(line);
+        self.take_facts(record);
+        Ok(())
+    }
+
+    /// Applies an event that is neither a publish nor about an alias.
+    pub(super) fn apply(&mut self, draft: &Draft<'_>) -> Result<(), ProjectError> {
+        let seq = draft.seq;
+        match draft.body {
+            EventBody::Yank { vers, reason, .. } => self.yank(vers, *reason, seq),
+            EventBody::Unyank { vers, .. } => self.unyank(vers, seq),
+            EventBody::Delete { vers, code, .. } => self.delete(vers, *code, seq),
+            EventBody::Deprecate { reason, .. } => {
+                if self.document.deprecated.as_ref().is_some_and(|there| there.reason == *reason) {
+                    return Err(self.no_change(seq));
+                }
+                self.document.deprecated = Some(Deprecation { seq, reason: *reason });
+                Ok(())
+            }
+            EventBody::Undeprecate { .. } => match self.document.deprecated.take() {
+                Some(_) => Ok(()),
+                None => Err(self.no_change(seq)),
+            },
+            EventBody::OwnerAdd { account, role, .. } => self.add_owner(account, *role, seq),
+            EventBody::OwnerRemove { account, .. } => self.remove_owner(account),
+            EventBody::Genesis { .. }
+            | EventBody::Config { .. }
+            | EventBody::Heartbeat {}
+            | EventBody::Publish { .. }
+            | EventBody::AliasSet { .. }
+            | EventBody::AliasRemove { .. } => unreachable!("the caller keeps these kinds to itself"),
+        }
+    }
+
+    /// Brings what follows from the lines and from the event itself up to date.
+    pub(super) fn touch(&mut self, draft: &Draft<'_>) {
+        self.document.seq = draft.seq;
+        self.document.updated = rfc3339(draft.time);
+        self.document.releases = self.index.lines.iter().filter(|line| line.deleted.is_none()).count() as u64;
+        self.document.latest = self.index.latest().map(|line| line.vers.clone());
+    }
+
+    /// Checks that an event is about this package, in whatever spelling.
+    pub(super) fn check_name(&self, named: &PackageName) -> Result<(), ProjectError> {
+        let given = &self.document.name;
+        if given.canonical() == named.canonical() {
+            Ok(())
+        } else {
+            Err(ProjectError::OtherPackage { named: named.clone(), given: given.clone() })
+        }
+    }
+
+    fn yank(&mut self, vers: &Version, reason: Option<Sha256Digest>, seq: u64) -> Result<(), ProjectError> {
+        let unchanged = self.no_change(seq);
+        let line = self.live_line(vers)?;
+        if line.yanked && line.yank_reason == reason {
+            return Err(unchanged);
+        }
+        (line.yanked, line.yank_reason, line.seq) = (true, reason, seq);
+        Ok(())
+    }
+
+    fn unyank(&mut self, vers: &Version, seq: u64) -> Result<(), ProjectError> {
+        let unchanged = self.no_change(seq);
+        let line = self.live_line(vers)?;
+        if !line.yanked {
+            return Err(unchanged);
+        }
+        (line.yanked, line.yank_reason, line.seq) = (false, None, seq);
+        Ok(())
+    }
+
+    fn delete(&mut self, vers: &Version, code: DeleteCode, seq: u64) -> Result<(), ProjectError> {
+        let line = self.live_line(vers)?;
+        let published = line.published;
+        line::bury(line, code, seq);
+        // What the document says comes from the release published last; a takedown takes its words down too.
+        if self.index.lines.iter().all(|line| line.published <= published) {
+            self.drop_facts();
+        }
+        Ok(())
+    }
+
+    fn add_owner(&mut self, account: &AccountId, role: Role, seq: u64) -> Result<(), ProjectError> {
+        match self.document.role_of(account) {
+            Some(there) if there == role => return Err(self.no_change(seq)),
+            Some(Role::Owner) => self.check_other_owner(account)?,
+            _ => {}
+        }
+        let owners = &mut self.document.owners;
+        owners.retain(|owner| owner.account != *account);
+        owners.push(OwnerEntry { account: account.clone(), role });
+        owners.sort_unstable_by(|a, b| a.account.cmp(&b.account));
+        Ok(())
+    }
+
+    fn remove_owner(&mut self, account: &AccountId) -> Result<(), ProjectError> {
+        match self.document.role_of(account) {
+            None => {
+                let name = self.document.name.clone();
+                return Err(ProjectError::NotAnOwner { name, account: account.clone() });
+            }
+            Some(Role::Owner) => self.check_other_owner(account)?,
+            Some(Role::Collaborator) => {}
+        }
+        self.document.owners.retain(|owner| owner.account != *account);
+        Ok(())
+    }
+
+    /// Checks that somebody else than `account` has the full role.
+    fn check_other_owner(&self, account: &AccountId) -> Result<(), ProjectError> {
+        let other = |owner: &OwnerEntry| owner.role == Role::Owner && owner.account != *account;
+        if self.document.owners.iter().any(other) {
+            Ok(())
+        } else {
+            Err(ProjectError::LastOwner { name: self.document.name.clone(), account: account.clone() })
+        }
+    }
+
+    /// The line of a version that exists and is no tombstone.
+    fn live_line(&mut self, vers: &Version) -> Result<&mut IndexLine, ProjectError> {
+        let name = &self.document.name;
+        let key = vers.precedence_key();
+        match self.index.lines.iter_mut().find(|line| line.vers.precedence_key() == key) {
+            None => Err(ProjectError::UnknownVersion { name: name.clone(), vers: vers.clone() }),
+            Some(line) if line.deleted.is_some() => {
+                Err(ProjectError::Deleted { name: name.clone(), vers: line.vers.clone() })
+            }
+            Some(line) => Ok(line),
+        }
+    }
+
+    fn no_change(&self, seq: u64) -> ProjectError {
+        ProjectError::NoChange { seq, name: self.document.name.clone() }
+    }
+
+    fn take_facts(&mut self, record: &VersionRecord) {
+        let document = &mut self.document;
+        document.description = record.description.clone();
+        document.license = record.license.clone();
+        document.keywords = record.keywords.clone();
+        document.categories = record.categories.clone();
+        document.homepage = record.homepage.clone();
+        document.repository = record.repository.clone();
+        document.documentation = record.documentation.clone();
+    }
+
+    fn drop_facts(&mut self) {
+        let document = &mut self.document;
+        document.description = None;
+        document.license = None;
+        document.keywords = Vec::new();
+        document.categories = Vec::new();
+        document.homepage = None;
+        document.repository = None;
+        document.documentation = None;
+    }
+}

@@ -1,0 +1,347 @@
+//! A whole registry in memory, as its events make it.
+//!
+//! Owns: folding events into packages, alias maps, configuration and the state map, and saying where an event's own
+//! claims (`seq`, `files`, `state`) do not follow. Does not own reading: events and objects are given.
+//! Invariant: the state map is a function of the events alone; packages are exact except those in
+//! [`Replica::unknown`], of which a version record or the settings were missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drystone_log::{FileRef, Hash, ShardEntry, StateMap};
+use drystone_schemas::{
+    AliasMap, Event, EventBody, FileChange, FileClass, Format, PackageName, Settings, Sha256Digest, Version, VersionRecord,
+    layout,
+};
+
+use crate::project::{
+    Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched, project, project_config,
+};
+
+/// Everything that follows from the events so far.
+#[derive(Default)]
+pub struct Replica {
+    next_seq: u64,
+    time: u64,
+    identity: Option<Identity>,
+    config: Option<Config>,
+    packages: BTreeMap<String, PackageState>,
+    aliases: BTreeMap<String, AliasMap>,
+    /// Packages with the versions whose record was missing, or with none where the state was lost altogether.
+    unknown: BTreeMap<String, BTreeSet<String>>,
+    state: StateMap,
+}
+
+/// Which log it is, by its genesis event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Origin, as in the log's checkpoints.
+    pub origin: String,
+    /// Verifier key.
+    pub log_key: String,
+}
+
+/// The settings in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Their object.
+    pub digest: Sha256Digest,
+    /// Position in the log of the event that set them.
+    pub seq: u64,
+    /// The settings; none if their object was missing.
+    pub settings: Option<Settings>,
+}
+
+/// The objects that an event names and its projection needs; none where they are missing.
+#[derive(Debug, Default)]
+pub struct Needed {
+    /// For a publish event: its version record.
+    pub record: Option<VersionRecord>,
+    /// For a genesis or `config` event: the settings.
+    pub settings: Option<Settings>,
+}
+
+/// A claim of an event that does not follow from the events before it.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// It names another position in the log than its own.
+    #[error("it says that it is event {given}")]
+    Seq {
+        /// The position it names.
+        given: u64,
+    },
+    /// Its time is before that of the event before it.
+    #[error("its time {given} is before that of the event before it, {before}")]
+    Time {
+        /// Its time, in seconds since 1970.
+        given: u64,
+        /// That of the event before it.
+        before: u64,
+    },
+    /// The first event is no genesis, or a later one is.
+    #[error("a log begins with one genesis event")]
+    Genesis,
+    /// Another version of the projections is in force than this code has.
+    #[error("projection {given} is not known here: upgrade")]
+    Projection {
+        /// The version.
+        given: u32,
+    },
+    /// What it says cannot be, after what was said before.
+    #[error(transparent)]
+    Impossible(#[from] ProjectError),
+    /// It names other files, digests or lengths than follow from it.
+    #[error("it says that its files are {given}, but they are {made}")]
+    Files {
+        /// What it names.
+        given: String,
+        /// What follows.
+        made: String,
+    },
+    /// A name in its list of files cannot be in the state map.
+    #[error("it names a file that no state map can have: {0}")]
+    BadFile(String),
+    /// It names another root of the state map than follows from its files.
+    #[error("it says that the state is {given}, but it is {made}")]
+    State {
+        /// What it names.
+        given: Sha256Digest,
+        /// What follows.
+        made: Hash,
+    },
+}
+
+impl Replica {
+    /// The state before the first event.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Number of events so far.
+    pub fn size(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Time of the last event, in seconds since 1970.
+    pub fn time(&self) -> u64 {
+        self.time
+    }
+
+    /// Which log it is; none before genesis.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// The settings in force; none before genesis.
+    pub fn config(&self) -> Option<&Config> {
+        self.config.as_ref()
+    }
+
+    /// Every package, by canonical name.
+    pub fn packages(&self) -> &BTreeMap<String, PackageState> {
+        &self.packages
+    }
+
+    /// The state map.
+    pub fn state(&self) -> &StateMap {
+        &self.state
+    }
+
+    /// Whether a package's files cannot be made, because a record of a release that still stands was missing.
+    pub fn unknown(&self, canonical: &str) -> bool {
+        self.unknown.contains_key(canonical)
+    }
+
+    /// Every state-mapped file as it is now, except those of unknown packages.
+    pub fn files(&self) -> impl Iterator<Item = ProjectedFile> {
+        let maps = self.aliases.iter().map(|(state_key, map)| ProjectedFile {
+            class: FileClass::Alias,
+            state_key: state_key.clone(),
+            key: layout::alias_map(shard_name(state_key)),
+            bytes: map.to_bytes(),
+        });
+        let known = self.packages.iter().filter(|(canonical, _)| !self.unknown(canonical));
+        maps.chain(known.flat_map(|(_, package)| [package.index_file(), package.document_file()]))
+    }
+
+    /// `config.json` and `index/config.json`, by key; none before genesis or without settings.
+    pub fn config_files(&self) -> Option<Vec<(String, Vec<u8>)>> {
+        let (identity, config) = (self.identity.as_ref()?, self.config.as_ref()?);
+        let settings = config.settings.as_ref()?;
+        Some(project_config(config.seq, &identity.origin, &identity.log_key, settings))
+    }
+
+    /// Folds one event and returns the files that it changes, with every claim that does not follow.
+    ///
+    /// After a fault the replica goes on from what the event claims, so that one bad event is one fault, not many.
+    pub fn apply(&mut self, event: &Event, needed: Needed) -> (Vec<ProjectedFile>, Vec<Fault>) {
+        let mut faults = Vec::new();
+        if event.seq != self.next_seq {
+            faults.push(Fault::Seq { given: event.seq });
+        }
+        if event.time < self.time {
+            faults.push(Fault::Time { given: event.time, before: self.time });
+        }
+        if (self.next_seq == 0) != matches!(event.body, EventBody::Genesis { .. }) {
+            faults.push(Fault::Genesis);
+        }
+        self.configure(event, needed.settings, &mut faults);
+
+        let files = self.project(event, needed.record, &mut faults);
+        for FileChange(class, name, digest, len) in &event.files {
+            let entry = self.state.get(name).ok().flatten();
+            let mut files = entry.map(|entry| entry.files.clone()).unwrap_or_default();
+            files.insert(class.letter(), FileRef { digest: Hash::new(*digest.as_bytes()), len: *len });
+            if let Err(error) = self.state.set(name, ShardEntry { seq: self.next_seq, files }) {
+                faults.push(Fault::BadFile(error.to_string()));
+            }
+        }
+        let made = self.state.root();
+        if event.state.as_bytes() != made.as_bytes() {
+            faults.push(Fault::State { given: event.state, made });
+        }
+        self.next_seq += 1;
+        self.time = self.time.max(event.time);
+        (files, faults)
+    }
+
+    fn configure(&mut self, event: &Event, settings: Option<Settings>, faults: &mut Vec<Fault>) {
+        let config = match &event.body {
+            EventBody::Genesis { origin, log_key, config, projection } => {
+                if *projection != PROJECTION_VERSION {
+                    faults.push(Fault::Projection { given: *projection });
+                }
+                self.identity.get_or_insert(Identity { origin: origin.clone(), log_key: log_key.clone() });
+                *config
+            }
+            EventBody::Config { config } => *config,
+            _ => return,
+        };
+        self.config = Some(Config { digest: config, seq: self.next_seq, settings });
+    }
+
+    fn project(
+        &mut self,
+        event: &Event,
+        record: Option<VersionRecord>,
+        faults: &mut Vec<Fault>,
+    ) -> Vec<ProjectedFile> {
+        let Some(name) = event.package() else {
+            if !event.files.is_empty() {
+                faults.push(wrong_files(&event.files, &[]));
+            }
+            return Vec::new();
+        };
+        let canonical = name.canonical();
+        let shard = match &event.body {
+            EventBody::AliasSet { alias, .. } | EventBody::AliasRemove { alias, .. } => {
+                Some(layout::alias_state_key(alias))
+            }
+            _ => None,
+        };
+        let draft = Draft { seq: self.next_seq, time: event.time, actor: &event.actor, body: &event.body };
+        let settings = self.config.as_ref().and_then(|config| config.settings.as_ref());
+        let exact = record.is_some() && settings.is_some();
+        let stand_in = Settings::new("", "");
+        let record = record.or_else(|| blank_record(&event.body));
+        let mut touched = Touched {
+            package: self.packages.remove(&canonical),
+            aliases: shard.as_ref().and_then(|key| self.aliases.remove(key)),
+        };
+        let projected = project(&mut touched, &draft, record.as_ref(), settings.unwrap_or(&stand_in));
+        if let Some(package) = touched.package {
+            self.packages.insert(canonical.clone(), package);
+        }
+        if let (Some(key), Some(map)) = (shard, touched.aliases) {
+            self.aliases.insert(key, map);
+        }
+
+        let files = match projected {
+            Ok(files) => files,
+            Err(error) => {
+                faults.push(error.into());
+                self.unknown.insert(canonical, BTreeSet::new());
+                return Vec::new();
+            }
+        };
+        self.note_exactness(&canonical, &event.body, exact);
+        let made: Vec<FileChange> = files.iter().map(ProjectedFile::change).collect();
+        if self.unknown(&canonical) {
+            // What the package's own files say cannot be told, but which files change can, and alias maps are exact.
+            let blind = |change: &FileChange| (change.0, change.1.clone());
+            if !event.files.iter().map(blind).eq(made.iter().map(blind)) {
+                faults.push(wrong_files(&event.files, &made));
+            }
+            return files.into_iter().filter(|file| file.class == FileClass::Alias).collect();
+        }
+        if made != event.files {
+            faults.push(wrong_files(&event.files, &made));
+            self.unknown.insert(canonical, BTreeSet::new());
+        }
+        files
+    }
+
+    /// Keeps account of the releases that were made without their record. A takedown removes what was not known.
+    fn note_exactness(&mut self, canonical: &str, body: &EventBody, exact: bool) {
+        match body {
+            EventBody::Publish { vers, .. } if !exact => {
+                self.unknown.entry(canonical.to_owned()).or_default().insert(vers.precedence_key());
+            }
+            EventBody::Delete { vers, .. } => {
+                if let Some(blank) = self.unknown.get_mut(canonical)
+                    && blank.remove(&vers.precedence_key())
+                    && blank.is_empty()
+                {
+                    self.unknown.remove(canonical);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The shard's name in the state key of an alias map.
+fn shard_name(state_key: &str) -> &str {
+    state_key.rsplit('/').next().unwrap_or(state_key)
+}
+
+/// A record that says only what the publish event says, for releases whose own is gone.
+fn blank_record(body: &EventBody) -> Option<VersionRecord> {
+    let EventBody::Publish { pkg, vers, tarball, .. } = body else { return None };
+    Some(blank(pkg, vers, *tarball))
+}
+
+fn blank(name: &PackageName, vers: &Version, tarball: Sha256Digest) -> VersionRecord {
+    VersionRecord {
+        v: 1,
+        name: name.clone(),
+        vers: vers.clone(),
+        format: Format::Generic,
+        tarball,
+        size: 0,
+        unpacked: 0,
+        deps: Vec::new(),
+        features: BTreeMap::new(),
+        links: None,
+        rust_version: None,
+        description: None,
+        license: None,
+        authors: Vec::new(),
+        keywords: Vec::new(),
+        categories: Vec::new(),
+        homepage: None,
+        repository: None,
+        documentation: None,
+        readme: None,
+        files: Vec::new(),
+    }
+}
+
+fn wrong_files(given: &[FileChange], made: &[FileChange]) -> Fault {
+    let show = |changes: &[FileChange]| {
+        let each = changes.iter().map(|FileChange(class, name, digest, len)| {
+            format!("{} {name} {} {len}", class.letter(), &digest.hex()[..12])
+        });
+        format!("[{}]", each.collect::<Vec<_>>().join(", "))
+    };
+    Fault::Files { given: show(given), made: show(made) }
+}

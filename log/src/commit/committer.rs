@@ -1,0 +1,533 @@
+//! One commit: read head, let the caller plan, replace head, apply, publish.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use drystone_schemas::{AccountId, Event, EventBody, EventId, FileChange, FileClass, Sha256Digest, layout};
+use drystone_storage::{Clock, Entropy, Key, Meta, Replace, Store, Tag, Versioned, new_ulid};
+use futures_util::future::{join, try_join, try_join_all};
+
+use crate::{
+    BundleId, EntryBundle, FileRef, Frontier, Hash, NoteSigner, ShardEntry, StateMap, TileId, TlogProof,
+    leaf_hash, prove_inclusion,
+    tile::{grow, grow_entries, needed_for_growth, parse_tile, partial_bundle, tile_bytes},
+};
+
+use super::{
+    CommitError, Head, Op, OpKind, Staging,
+    apply::{Hints, apply, json_object_meta, meta_of, new_object, put_all, text_object_meta},
+    edge::RightEdge,
+    head::HEAD_BYTES_MAX,
+    nodes::NodeCache,
+    publish::{Published, Publishing, Tree},
+    staging::STAGING_BYTES_MAX,
+};
+
+/// Commits stop when this many events wait for a signature: then something is wrong with the key.
+const UNPUBLISHED_EVENTS_MAX: u64 = 1_000;
+/// Largest difference between this process's clock and the store's, in seconds.
+const CLOCK_OFF_S_MAX: u64 = 60;
+/// How often the same replacement of head is tried while its outcome stays unknown.
+const HEAD_TRIES_MAX: u32 = 8;
+/// Longest entry bundle: 256 entries of 4 KiB, each with its length.
+const BUNDLE_BYTES_MAX: u64 = 256 * (4096 + 2);
+
+/// Everything that commits to one registry share: the store, the key, the clock, and caches that cannot be stale.
+pub struct Committer {
+    pub(super) store: Store,
+    pub(super) signer: NoteSigner,
+    pub(super) origin: String,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    nodes: NodeCache,
+    edge: Mutex<Option<(u64, Hash, RightEdge)>>,
+}
+
+/// A head to plan against, as one process saw it.
+pub struct Round {
+    /// The committed state.
+    pub head: Head,
+    /// Time that the events of this round will carry, in seconds since 1970.
+    pub time: u64,
+    pub(super) head_tag: Option<Tag>,
+    pub(super) publishing: Publishing,
+    state: StateMap,
+    edge: Option<RightEdge>,
+}
+
+/// One event to commit, without what the commit itself decides.
+#[derive(Debug, Clone)]
+pub struct EventDraft {
+    /// The intent's id.
+    pub id: EventId,
+    /// Who asked for it.
+    pub actor: AccountId,
+    /// What happened.
+    pub body: EventBody,
+    /// The state-mapped files that it changes, as they are afterwards.
+    pub files: Vec<StateFile>,
+    /// By-name files outside the state map: configuration.
+    pub plain: Vec<PlainFile>,
+    /// By-name files in the vault: counts that quotas look at.
+    pub private: Vec<PlainFile>,
+    /// Outcome to keep under the intent's id.
+    pub done: Bytes,
+}
+
+/// A state-mapped file after an event.
+#[derive(Debug, Clone)]
+pub struct StateFile {
+    /// Its class.
+    pub class: FileClass,
+    /// Its line in the state map: a canonical package name, or `~alias/<xx>`.
+    pub state_key: String,
+    /// Its by-name key.
+    pub key: String,
+    /// Its bytes, which carry the event's position in the log.
+    pub bytes: Vec<u8>,
+    /// The tag of the by-name file, if the planner has read it.
+    pub seen: Option<Option<Tag>>,
+}
+
+/// A by-name file outside the state map, whose JSON has a top-level `seq`.
+#[derive(Debug, Clone)]
+pub struct PlainFile {
+    /// Its key.
+    pub key: String,
+    /// Its bytes, which carry the event's position in the log.
+    pub bytes: Vec<u8>,
+}
+
+/// What became of a commit.
+#[derive(Debug)]
+pub enum CommitOutcome {
+    /// It is in the log, and applied.
+    Committed(Committed),
+    /// Another commit came first; nothing of this one is or will be in the log. Begin again.
+    Lost,
+}
+
+/// A commit that is in the log and applied.
+#[derive(Debug)]
+pub struct Committed {
+    /// Position of the first event.
+    pub first_seq: u64,
+    /// For each event its `.tlog-proof`, if the checkpoint is published; else it will be, by whoever comes next.
+    pub proofs: Option<Vec<String>>,
+}
+
+/// Head was replaced, or was not, or somebody else has meanwhile replaced our replacement.
+enum HeadSwap {
+    Done,
+    DoneAndSuperseded,
+    Lost,
+}
+
+impl Committer {
+    /// Prepares to commit to the log of this origin, with this key. Touches nothing.
+    pub fn new(
+        store: Store,
+        signer: NoteSigner,
+        origin: impl Into<String>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self {
+            store,
+            signer,
+            origin: origin.into(),
+            clock,
+            entropy,
+            nodes: NodeCache::default(),
+            edge: Mutex::new(None),
+        }
+    }
+
+    /// Steps 2 and 7 of the protocol: reads head and checkpoint, and applies and publishes what somebody left undone.
+    pub async fn begin(&self) -> Result<Round, CommitError> {
+        let head_key = Key::new(layout::HEAD)?;
+        let (head, publishing) = try_join(
+            async { Ok(self.store.vault.read(&head_key, HEAD_BYTES_MAX).await?) },
+            self.read_publishing(),
+        )
+        .await?;
+        let Some(head_file) = head else {
+            return Err(match publishing.checkpoint {
+                Some(published) => {
+                    CommitError::HeadBehindLog { head: 0, published: published.checkpoint.size() }
+                }
+                None => CommitError::NotInitialised,
+            });
+        };
+        let head = Head::parse(&head_file.bytes)?;
+        self.check_identity(&head)?;
+        self.check_clock(&head_file)?;
+        let mut round = self.round(head, Some(head_file.tag), publishing);
+        self.catch_up(&mut round).await?;
+        Ok(round)
+    }
+
+    pub(super) fn round(&self, head: Head, head_tag: Option<Tag>, publishing: Publishing) -> Round {
+        let state = StateMap::over(head.root_tile.clone());
+        Round { time: self.clock.now_unix_s().max(head.time), head, head_tag, publishing, state, edge: None }
+    }
+
+    fn check_identity(&self, head: &Head) -> Result<(), CommitError> {
+        if head.origin == self.origin && head.log_key == self.signer.verifier().to_string() {
+            Ok(())
+        } else {
+            Err(CommitError::WrongKey { origin: head.origin.clone(), log_key: head.log_key.clone() })
+        }
+    }
+
+    fn check_clock(&self, file: &Versioned) -> Result<(), CommitError> {
+        let Some(store_s) = file.store_time_unix else { return Ok(()) };
+        let off_s = store_s.abs_diff(self.clock.now_unix_s());
+        if off_s > CLOCK_OFF_S_MAX { Err(CommitError::ClockWrong { off_s }) } else { Ok(()) }
+    }
+
+    /// Compares head with the published checkpoint; where head is ahead, applies its commit and publishes it.
+    async fn catch_up(&self, round: &mut Round) -> Result<(), CommitError> {
+        let (size, root) = (round.head.size(), round.head.root);
+        let published = round.publishing.size();
+        let agrees = match &round.publishing.checkpoint {
+            Some(Published { checkpoint, .. }) if checkpoint.size() == size => checkpoint.root() == root,
+            _ => published < size,
+        };
+        if !agrees {
+            return Err(CommitError::HeadBehindLog { head: size, published });
+        }
+        if round.publishing.complete_size() == size {
+            return Ok(());
+        }
+        let staging_key = Key::new(round.head.staging.clone())?;
+        let bytes = self.store.vault.get(&staging_key, STAGING_BYTES_MAX).await?;
+        let bytes = bytes.ok_or_else(|| CommitError::Damaged { key: round.head.staging.clone() })?;
+        let staging = Staging::parse(&bytes)?;
+        apply(&self.store, &staging, &Hints::new()).await?;
+        let proof = self.proof_from_tiles(size, &root).await?;
+        let tree = Tree { size, root, last_entry: &staging.last_entry, proof, grown_from: None };
+        match self.publish(&mut round.publishing, tree).await {
+            Err(error @ CommitError::HeadBehindLog { .. }) => Err(error),
+            Err(_) if size - published < UNPUBLISHED_EVENTS_MAX => Ok(()),
+            Err(_) => Err(CommitError::LogUnpublished { behind: size - published }),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Reads what the planner and the commit need of the state map and of the log's right edge.
+    ///
+    /// At most two rounds, fewer as nodes are cached. The keys are those of [`StateFile::state_key`].
+    pub async fn load(&self, round: &mut Round, keys: &[String]) -> Result<(), CommitError> {
+        let edge = async {
+            match round.edge.take() {
+                Some(edge) => Ok(edge),
+                None => self.load_edge(&round.head.frontier, &round.head.root).await,
+            }
+        };
+        let (edge, ()) = try_join(edge, self.nodes.load(&mut round.state, &*self.store.public, keys)).await?;
+        round.edge = Some(edge);
+        Ok(())
+    }
+
+    async fn load_edge(&self, frontier: &Frontier, root: &Hash) -> Result<RightEdge, CommitError> {
+        let size = frontier.size();
+        let cached = self.edge.lock().expect("no holder of this lock panics").clone();
+        if let Some((_, _, edge)) = cached.filter(|(s, r, _)| (*s, r) == (size, root)) {
+            return Ok(edge);
+        }
+        let entries = match partial_bundle(size) {
+            Some(id) => self.read_bundle(id).await?.into_entries(),
+            None => Vec::new(),
+        };
+        RightEdge::new(frontier, entries)
+    }
+
+    async fn read_bundle(&self, id: BundleId) -> Result<EntryBundle, CommitError> {
+        let key = format!("log/{}", id.path());
+        let bytes = self.store.public.get(&Key::new(key.clone())?, BUNDLE_BYTES_MAX).await?;
+        let damaged = || CommitError::Damaged { key };
+        let bytes = bytes.ok_or_else(damaged.clone())?;
+        EntryBundle::decode(id, &bytes).map_err(|_| damaged())
+    }
+
+    pub(super) async fn read_tiles(
+        &self,
+        ids: impl IntoIterator<Item = TileId>,
+    ) -> Result<BTreeMap<TileId, Vec<Hash>>, CommitError> {
+        let reads = ids.into_iter().map(async |id: TileId| {
+            let key = format!("log/{}", id.path());
+            let bytes = self.store.public.get(&Key::new(key.clone())?, u64::from(id.width()) * 32).await?;
+            let damaged = || CommitError::Damaged { key };
+            let bytes = bytes.ok_or_else(damaged.clone())?;
+            Ok::<_, CommitError>((id, parse_tile(id, &bytes).map_err(|_| damaged())?))
+        });
+        Ok(try_join_all(reads).await?.into_iter().collect())
+    }
+
+    /// Steps 4 to 7: commits the events in this order, applies and publishes them.
+    ///
+    /// The nodes of every `state_key` must have been loaded. An error after the commit point is
+    /// [`CommitError::OutcomeUnknown`]: the caller repeats with the same ids, and finds them done.
+    pub async fn commit(&self, round: Round, drafts: Vec<EventDraft>) -> Result<CommitOutcome, CommitError> {
+        assert!(!drafts.is_empty(), "a commit has at least one event");
+        let Round { head, time, head_tag, mut publishing, mut state, edge } = round;
+        let mut edge = edge.expect("the right edge is loaded before a commit");
+        let (first_seq, head_root) = (head.size(), head.root);
+        let ids: Vec<EventId> = drafts.iter().map(|draft| draft.id.clone()).collect();
+
+        let built = build(&head, time, &mut state, &edge, drafts)?;
+        let higher =
+            self.read_tiles(needed_for_growth(first_seq, first_seq + built.lines.len() as u64)).await?;
+        let new_leaves: Vec<Hash> = built.lines.iter().map(|line| leaf_hash(line)).collect();
+        let growth = grow(&head.frontier, edge.leaves(), &higher, &new_leaves)
+            .map_err(|e| CommitError::Damaged { key: format!("the log's right edge ({e})") })?;
+        let bundles = grow_entries(first_seq, edge.bundle().as_ref(), &built.lines)
+            .map_err(|e| CommitError::Damaged { key: format!("the log's last entries ({e})") })?;
+        built.lines.iter().for_each(|line| edge.push(line.clone()));
+
+        let mut ops = built.ops;
+        let put = |key: String, bytes: Vec<u8>| Op { kind: OpKind::PutPublic, key, bytes: bytes.into() };
+        ops.extend(
+            growth.tiles.iter().map(|(id, hashes)| put(format!("log/{}", id.path()), tile_bytes(hashes))),
+        );
+        ops.extend(bundles.iter().map(|(id, bundle)| put(format!("log/{}", id.path()), bundle.encode())));
+        let last_entry = Bytes::from(built.lines.last().expect("there is at least one event").clone());
+        let staging = Staging { size: growth.frontier.size(), last_entry, ops };
+
+        let commit = new_ulid(&*self.clock, &*self.entropy);
+        let next = Head {
+            root: growth.frontier.root(),
+            frontier: growth.frontier,
+            state: state.root(),
+            root_tile: state.root_tile().clone(),
+            time,
+            config: built.config.map_or(head.config, |(digest, _)| digest),
+            config_seq: built.config.map_or(head.config_seq, |(_, seq)| seq),
+            staging: layout::staging(&commit),
+            commit,
+            nonce: self.nonce(),
+            ..head
+        };
+        let nodes = state.changed_nodes();
+        self.put_before_head(&next, built.objects, &nodes, &staging).await?;
+
+        match self.swap_head(&next, head_tag.as_ref(), &ids[0]).await? {
+            HeadSwap::Lost => return Ok(CommitOutcome::Lost),
+            // Whoever superseded us has applied and published this commit first.
+            HeadSwap::DoneAndSuperseded => {
+                return Ok(CommitOutcome::Committed(Committed { first_seq, proofs: None }));
+            }
+            HeadSwap::Done => {}
+        }
+        let unknown =
+            |e: CommitError| CommitError::OutcomeUnknown(format!("committed, but not applied: {e}"));
+        apply(&self.store, &staging, &built.hints).await.map_err(unknown)?;
+        let grown_from = Some((first_seq, head_root));
+        let proofs = self.publish_own(&mut publishing, &next, &edge, &staging, grown_from).await;
+        nodes.into_iter().for_each(|(key, bytes)| self.nodes.keep(key, bytes));
+        if let Ok(edge) = edge.trimmed(&next.frontier) {
+            *self.edge.lock().expect("no holder of this lock panics") = Some((next.size(), next.root, edge));
+        }
+        // A checkpoint that could not be published now is published by the next round; the commit stands.
+        Ok(CommitOutcome::Committed(Committed { first_seq, proofs: proofs.ok() }))
+    }
+
+    /// Publishes what this process has just committed; answers with the proof of each new event.
+    async fn publish_own(
+        &self,
+        publishing: &mut Publishing,
+        head: &Head,
+        edge: &RightEdge,
+        staging: &Staging,
+        grown_from: Option<(u64, Hash)>,
+    ) -> Result<Vec<String>, CommitError> {
+        let size = head.size();
+        let first_seq = grown_from.map_or(0, |(size, _)| size);
+        let proof = prove_inclusion(size - 1, size, edge)?;
+        let tree = Tree { size, root: head.root, last_entry: &staging.last_entry, proof, grown_from };
+        let note = self.publish(publishing, tree).await?;
+        let proof_file = |index| {
+            let hashes = prove_inclusion(index, size, edge)?;
+            let proof = TlogProof { extra: None, index, hashes, checkpoint: note.clone() };
+            Ok(String::from_utf8(proof.encode()).expect("a proof file is text"))
+        };
+        (first_seq..size).map(proof_file).collect()
+    }
+
+    pub(super) fn nonce(&self) -> String {
+        let mut bytes = [0; 16];
+        self.entropy.fill(&mut bytes);
+        hex::encode(bytes)
+    }
+
+    /// Everything that must be there before head may name it, in one round.
+    async fn put_before_head(
+        &self,
+        next: &Head,
+        objects: Vec<(FileClass, Vec<u8>)>,
+        nodes: &[(String, Vec<u8>)],
+        staging: &Staging,
+    ) -> Result<(), CommitError> {
+        let mut public = Vec::with_capacity(objects.len() + nodes.len());
+        for (class, bytes) in objects {
+            let meta = if class == FileClass::Index { text_object_meta() } else { json_object_meta() };
+            public.push(new_object(layout::object(&Sha256Digest::of(&bytes)), bytes, meta)?);
+        }
+        for (key, bytes) in nodes {
+            public.push(new_object(key.clone(), bytes.clone(), meta_of(key))?);
+        }
+        let vault = [new_object(next.staging.clone(), staging.to_bytes(), Meta::PRIVATE)?];
+        let (public, vault) =
+            join(put_all(&*self.store.public, &public), put_all(&*self.store.vault, &vault)).await;
+        public.and(vault)
+    }
+
+    /// Step 5, the commit point, with every doubt resolved by reading.
+    async fn swap_head(
+        &self,
+        next: &Head,
+        seen: Option<&Tag>,
+        first_id: &EventId,
+    ) -> Result<HeadSwap, CommitError> {
+        let key = Key::new(layout::HEAD)?;
+        let bytes = Bytes::from(next.to_bytes());
+        let mut doubt: Option<String> = None;
+        for attempt in 0..HEAD_TRIES_MAX {
+            match self.store.vault.replace(&key, seen, bytes.clone(), Meta::PRIVATE).await {
+                Ok(Replace::Replaced(_)) => return Ok(HeadSwap::Done),
+                // Only if no earlier answer left a doubt is this somebody else's win for certain.
+                Ok(Replace::Conflict) if doubt.is_none() => return Ok(HeadSwap::Lost),
+                Ok(Replace::Conflict) => {}
+                Ok(Replace::Unknown(detail)) => doubt = Some(detail),
+                Err(error) if doubt.is_none() => return Err(error.into()),
+                Err(error) => doubt = Some(error.to_string()),
+            }
+            let unread = |e: drystone_storage::StoreError| CommitError::OutcomeUnknown(e.to_string());
+            let present = self.store.vault.read(&key, HEAD_BYTES_MAX).await.map_err(unread)?;
+            match present {
+                Some(file) if file.bytes == bytes => return Ok(HeadSwap::Done),
+                present if present.as_ref().map(|file| &file.tag) != seen => {
+                    // Head has moved on. Whoever moved it past our commit has applied ours first, outcomes included.
+                    let done =
+                        self.store.vault.stat(&Key::new(layout::done(first_id))?).await.map_err(unread)?;
+                    return Ok(if done.is_some() { HeadSwap::DoneAndSuperseded } else { HeadSwap::Lost });
+                }
+                _ => self.clock.sleep(Duration::from_millis(20 << attempt)).await,
+            }
+        }
+        Err(CommitError::OutcomeUnknown(
+            doubt.unwrap_or_else(|| "head neither moved nor was replaced".into()),
+        ))
+    }
+
+    /// Replaces head by itself with another nonce, so that every commit prepared before fails.
+    ///
+    /// Called after a right was taken away and before that is answered: nothing commits with the right afterwards.
+    pub async fn fence(&self) -> Result<(), CommitError> {
+        let key = Key::new(layout::HEAD)?;
+        for _ in 0..HEAD_TRIES_MAX * 4 {
+            let file =
+                self.store.vault.read(&key, HEAD_BYTES_MAX).await?.ok_or(CommitError::NotInitialised)?;
+            let next = Head { nonce: self.nonce(), ..Head::parse(&file.bytes)? };
+            let bytes = Bytes::from(next.to_bytes());
+            // Any head that differs from the one read is as good a fence as ours, so a conflict would do as well;
+            // it is repeated because the answer of an unknown outcome cannot be told from nothing having happened.
+            match self.store.vault.replace(&key, Some(&file.tag), bytes, Meta::PRIVATE).await? {
+                Replace::Replaced(_) | Replace::Conflict => return Ok(()),
+                Replace::Unknown(_) => {}
+            }
+        }
+        Err(CommitError::OutcomeUnknown("head could not be fenced".into()))
+    }
+
+    /// The state-map entry of a package or alias shard at this round's head; its nodes must have been loaded.
+    pub fn entry<'a>(
+        &self,
+        round: &'a Round,
+        state_key: &str,
+    ) -> Result<Option<&'a ShardEntry>, CommitError> {
+        Ok(round.state.get(state_key)?)
+    }
+}
+
+/// What the events of a commit come to, before the tree grows.
+struct Built {
+    lines: Vec<Vec<u8>>,
+    objects: Vec<(FileClass, Vec<u8>)>,
+    ops: Vec<Op>,
+    hints: Hints,
+    config: Option<(Sha256Digest, u64)>,
+}
+
+/// Writes the event lines and collects the files; only the last state of each file is stored.
+fn build(
+    head: &Head,
+    time: u64,
+    state: &mut StateMap,
+    edge: &RightEdge,
+    drafts: Vec<EventDraft>,
+) -> Result<Built, CommitError> {
+    debug_assert_eq!(edge.size(), head.size(), "the edge is that of head");
+    let mut lines = Vec::with_capacity(drafts.len());
+    let mut by_name: BTreeMap<String, (u64, Option<FileClass>, Vec<u8>)> = BTreeMap::new();
+    let mut private: BTreeMap<String, (u64, Vec<u8>)> = BTreeMap::new();
+    let mut hints = Hints::new();
+    let mut ops = Vec::new();
+    let mut config = None;
+    for (seq, draft) in (head.size()..).zip(drafts) {
+        let mut changes = Vec::with_capacity(draft.files.len());
+        for file in draft.files {
+            let digest = Sha256Digest::of(&file.bytes);
+            let len = file.bytes.len() as u64;
+            let mut files = state.get(&file.state_key)?.map(|entry| entry.files.clone()).unwrap_or_default();
+            files.insert(file.class.letter(), FileRef { digest: Hash::new(*digest.as_bytes()), len });
+            state.set(&file.state_key, ShardEntry { seq, files })?;
+            changes.push(FileChange(file.class, file.state_key, digest, len));
+            if let Some(seen) = file.seen {
+                // The first planner of a batch has read the file; later events of the batch build on its bytes.
+                hints.entry(file.key.clone()).or_insert(seen);
+            }
+            by_name.insert(file.key, (seq, Some(file.class), file.bytes));
+        }
+        for file in draft.plain {
+            by_name.insert(file.key, (seq, None, file.bytes));
+        }
+        for file in draft.private {
+            private.insert(file.key, (seq, file.bytes));
+        }
+        if let EventBody::Genesis { config: digest, .. } | EventBody::Config { config: digest } = &draft.body
+        {
+            config = Some((*digest, seq));
+        }
+        ops.push(Op { kind: OpKind::PutVault, key: layout::done(&draft.id), bytes: draft.done });
+        let event = Event {
+            v: 1,
+            seq,
+            id: draft.id,
+            time,
+            actor: draft.actor,
+            state: Sha256Digest::from_bytes(*state.root().as_bytes()),
+            files: changes,
+            body: draft.body,
+        };
+        lines.push(event.to_line()?);
+    }
+    ops.extend(private.into_iter().map(|(key, (seq, bytes))| Op {
+        kind: OpKind::ReplaceVault { seq },
+        key,
+        bytes: bytes.into(),
+    }));
+    let mut objects = Vec::with_capacity(by_name.len());
+    for (key, (seq, class, bytes)) in by_name {
+        if let Some(class) = class {
+            objects.push((class, bytes.clone()));
+        }
+        ops.push(Op { kind: OpKind::ReplacePublic { seq }, key, bytes: bytes.into() });
+    }
+    Ok(Built { lines, objects, ops, hints, config })
+}

@@ -1,0 +1,158 @@
+//! What the operator does at the machine: make a registry, accounts and tokens, change settings.
+
+use std::sync::Arc;
+
+use drystone_index_builder::{PROJECTION_VERSION, project_config};
+use drystone_log::{
+    NoteSigner,
+    commit::{Committer, Genesis, PlainFile},
+};
+use drystone_schemas::{AccountId, Code, EventId, Login, Settings, canonical_json, layout};
+use drystone_storage::{Area, Body, Clock, Entropy, Key, NewObject, Store, new_ulid};
+
+use crate::{
+    AccountRecord, Action, Refusal, Scope, Service, Token, TokenRecord,
+    vault::{self, DoneRecord},
+};
+
+/// The login of the account that a new registry starts with.
+const OPERATOR_LOGIN: &str = "operator";
+
+/// A registry that was made just now.
+pub struct Initialised {
+    /// The first token, with every right.
+    pub token: NewToken,
+}
+
+/// A token that was made just now; its secret is nowhere else.
+pub struct NewToken {
+    /// The secret.
+    pub token: Token,
+    /// The account that it acts for.
+    pub account: AccountRecord,
+    /// What is kept of it.
+    pub record: TokenRecord,
+}
+
+impl Service {
+    /// Makes a registry in an empty store: the operator's account, the first event, the configuration files, a token.
+    ///
+    /// Refuses if anything is there. Repeating it after a crash works: the log decides whether there is a registry.
+    pub async fn initialise(
+        store: &Store,
+        signer: NoteSigner,
+        origin: &str,
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Initialised, Refusal> {
+        settings.check().map_err(|e| Refusal::code(Code::BadConfiguration, e.to_string()))?;
+        let log_key = signer.verifier().to_string();
+        let committer = Committer::new(store.clone(), signer, origin, clock.clone(), entropy.clone());
+        let vault = &*store.vault;
+        let login = Login::new(OPERATOR_LOGIN).expect("the operator's login is a login");
+        let account = ensure_account(vault, &login, &*clock, &*entropy).await?;
+        let id = EventId::new(new_ulid(&*clock, &*entropy)).expect("a new ULID is a ULID");
+        let plain = project_config(0, origin, &log_key, settings);
+        let intent = drystone_schemas::Sha256Digest::of(&settings.to_bytes());
+        let genesis = Genesis {
+            id,
+            actor: account.id.clone(),
+            settings: settings.to_bytes(),
+            projection: PROJECTION_VERSION,
+            plain: plain.into_iter().map(|(key, bytes)| PlainFile { key, bytes }).collect(),
+            done: canonical_json(&DoneRecord { v: 1, seq: 0, intent }).into(),
+        };
+        committer.genesis(genesis).await?;
+        let token = new_token(vault, account, "first", vec![Scope::Admin], None, &*clock, &*entropy).await?;
+        Ok(Initialised { token })
+    }
+
+    /// The operator's account.
+    pub(crate) async fn operator(&self) -> Result<AccountId, Refusal> {
+        let account = vault::find_account(&*self.core.store.vault, OPERATOR_LOGIN).await?;
+        account.map(|account| account.id).ok_or_else(|| Refusal::internal("the operator's account is missing"))
+    }
+
+    /// Makes a token for an account, and the account if there is none with this login.
+    pub async fn make_token(
+        &self,
+        login: &Login,
+        name: &str,
+        scopes: Vec<Scope>,
+        valid_s: Option<u64>,
+    ) -> Result<NewToken, Refusal> {
+        let (clock, entropy) = (&*self.core.clock, &*self.core.entropy);
+        let vault = &*self.core.store.vault;
+        let account = ensure_account(vault, login, clock, entropy).await?;
+        new_token(vault, account, name, scopes, valid_s, clock, entropy).await
+    }
+
+    /// Makes another admin token for the operator.
+    pub async fn make_operator_token(&self, name: &str) -> Result<NewToken, Refusal> {
+        let login = Login::new(OPERATOR_LOGIN).expect("the operator's login is a login");
+        self.make_token(&login, name, vec![Scope::Admin], None).await
+    }
+
+    /// Revokes a token: it is gone, and no commit that was prepared with it can succeed after this returns.
+    pub async fn revoke_token(&self, token: &Token) -> Result<(), Refusal> {
+        let key = Key::new(layout::token(&token.digest())).map_err(Refusal::internal)?;
+        self.core.store.vault.delete(&key).await?;
+        Ok(self.core.committer.fence().await?)
+    }
+
+    /// Puts settings in force, if they are not; answers with the position of the event that did.
+    pub async fn configure(&self, settings: Settings) -> Result<Option<u64>, Refusal> {
+        settings.check().map_err(|e| Refusal::code(Code::BadConfiguration, e.to_string()))?;
+        let bytes = settings.to_bytes();
+        let digest = drystone_schemas::Sha256Digest::of(&bytes);
+        let object = NewObject {
+            key: Key::new(layout::object(&digest)).map_err(Refusal::internal)?,
+            body: Body::Bytes(bytes.into()),
+            meta: crate::spool::object_meta(layout::JSON),
+        };
+        let done = self.operate(Action::Configure { settings: Arc::new(settings) }, vec![object]).await?;
+        Ok(if done.already { None } else { done.seq })
+    }
+}
+
+async fn ensure_account(
+    vault: &dyn Area,
+    login: &Login,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> Result<AccountRecord, Refusal> {
+    if let Some(account) = vault::find_account(vault, login.as_str()).await? {
+        return Ok(account);
+    }
+    let id = AccountId::new(format!("acct:{}", new_ulid(clock, entropy))).expect("a new ULID makes an account id");
+    let account = AccountRecord { v: 1, id: id.clone(), login: login.clone(), created: clock.now_unix_s() };
+    vault::create(vault, layout::account(&id), &account).await?;
+    if vault::create(vault, layout::login(login), &id).await? {
+        return Ok(account);
+    }
+    // Somebody else made it meanwhile; the record made above is never referred to.
+    let winner = vault::find_account(vault, login.as_str()).await?;
+    winner.ok_or_else(|| Refusal::internal(format!("the login `{login}` points at no account")))
+}
+
+async fn new_token(
+    vault: &dyn Area,
+    account: AccountRecord,
+    name: &str,
+    scopes: Vec<Scope>,
+    valid_s: Option<u64>,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> Result<NewToken, Refusal> {
+    let token = Token::generate(entropy);
+    let created = clock.now_unix_s();
+    let expires = valid_s.map(|valid_s| created.saturating_add(valid_s));
+    let record =
+        TokenRecord { v: 1, account: account.id.clone(), name: name.to_owned(), scopes, created, expires };
+    if vault::create(vault, layout::token(&token.digest()), &record).await? {
+        Ok(NewToken { token, account, record })
+    } else {
+        Err(Refusal::internal("a new token exists already"))
+    }
+}

@@ -1,0 +1,185 @@
+//! Intents: what somebody wants to change, before it is known whether they may.
+
+use std::sync::Arc;
+
+use drystone_schemas::{
+    AccountId, Alias, DeleteCode, EventId, PackageName, Role, Settings, Sha256Digest, Version, VersionRecord, canonical_json,
+};
+use drystone_storage::NewObject;
+
+use crate::{Refusal, Scope};
+
+/// One change that somebody asks for.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Publish what an inspected archive says it is.
+    Publish {
+        /// The record made from the archive.
+        record: Arc<VersionRecord>,
+        /// Digest of the record's bytes.
+        digest: Sha256Digest,
+    },
+    /// Yank a release.
+    Yank {
+        /// Package.
+        pkg: PackageName,
+        /// Version.
+        vers: Version,
+        /// Why, as an object.
+        reason: Option<Sha256Digest>,
+    },
+    /// Take a yank back.
+    Unyank {
+        /// Package.
+        pkg: PackageName,
+        /// Version.
+        vers: Version,
+    },
+    /// Deprecate a package.
+    Deprecate {
+        /// Package.
+        pkg: PackageName,
+        /// Why, as an object.
+        reason: Option<Sha256Digest>,
+    },
+    /// Take a deprecation back.
+    Undeprecate {
+        /// Package.
+        pkg: PackageName,
+    },
+    /// Take a release down.
+    Delete {
+        /// Package.
+        pkg: PackageName,
+        /// Version.
+        vers: Version,
+        /// Why.
+        code: DeleteCode,
+    },
+    /// Let an account act for a package.
+    OwnerAdd {
+        /// Package.
+        pkg: PackageName,
+        /// Who.
+        account: AccountId,
+        /// As what.
+        role: Role,
+    },
+    /// Let it no longer.
+    OwnerRemove {
+        /// Package.
+        pkg: PackageName,
+        /// Who.
+        account: AccountId,
+    },
+    /// Let a short name mean a package.
+    AliasSet {
+        /// Short name.
+        alias: Alias,
+        /// Package.
+        pkg: PackageName,
+    },
+    /// Let it mean nothing.
+    AliasRemove {
+        /// Short name.
+        alias: Alias,
+        /// The package that it means now.
+        pkg: PackageName,
+    },
+    /// Change the registry's settings.
+    Configure {
+        /// The new ones.
+        settings: Arc<Settings>,
+    },
+}
+
+impl Action {
+    /// The package that it is about.
+    pub fn package(&self) -> Option<&PackageName> {
+        match self {
+            Self::Publish { record, .. } => Some(&record.name),
+            Self::Yank { pkg, .. }
+            | Self::Unyank { pkg, .. }
+            | Self::Deprecate { pkg, .. }
+            | Self::Undeprecate { pkg }
+            | Self::Delete { pkg, .. }
+            | Self::OwnerAdd { pkg, .. }
+            | Self::OwnerRemove { pkg, .. }
+            | Self::AliasSet { pkg, .. }
+            | Self::AliasRemove { pkg, .. } => Some(pkg),
+            Self::Configure { .. } => None,
+        }
+    }
+
+    /// The alias that it is about.
+    pub fn alias(&self) -> Option<&Alias> {
+        match self {
+            Self::AliasSet { alias, .. } | Self::AliasRemove { alias, .. } => Some(alias),
+            _ => None,
+        }
+    }
+
+    /// The scope that it takes, once it is known whether the package exists.
+    pub fn scope(&self, package_exists: bool) -> Scope {
+        match self {
+            Self::Publish { .. } if package_exists => Scope::PublishUpdate,
+            Self::Publish { .. } => Scope::PublishNew,
+            Self::Yank { .. } | Self::Unyank { .. } | Self::Deprecate { .. } | Self::Undeprecate { .. } => Scope::Yank,
+            Self::OwnerAdd { .. } | Self::OwnerRemove { .. } => Scope::Owners,
+            Self::AliasSet { .. } | Self::AliasRemove { .. } => Scope::Alias,
+            Self::Delete { .. } | Self::Configure { .. } => Scope::Admin,
+        }
+    }
+
+    /// Digest of what is asked, without who asks and when.
+    pub(crate) fn digest(&self) -> Sha256Digest {
+        let text = match self {
+            Self::Publish { record, digest } => format!("publish {} {} {digest}", record.name, record.vers),
+            Self::Yank { pkg, vers, reason } => format!("yank {pkg} {vers} {reason:?}"),
+            Self::Unyank { pkg, vers } => format!("unyank {pkg} {vers}"),
+            Self::Deprecate { pkg, reason } => format!("deprecate {pkg} {reason:?}"),
+            Self::Undeprecate { pkg } => format!("undeprecate {pkg}"),
+            Self::Delete { pkg, vers, code } => format!("delete {pkg} {vers} {}", code.as_str()),
+            Self::OwnerAdd { pkg, account, role } => format!("owner-add {pkg} {account} {role:?}"),
+            Self::OwnerRemove { pkg, account } => format!("owner-remove {pkg} {account}"),
+            Self::AliasSet { alias, pkg } => format!("alias-set {alias} {pkg}"),
+            Self::AliasRemove { alias, pkg } => format!("alias-remove {alias} {pkg}"),
+            Self::Configure { settings } => format!("config {}", Sha256Digest::of(&canonical_json(settings))),
+        };
+        Sha256Digest::of(text.as_bytes())
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// The bearer of the token with this digest; looked up when the commit is prepared.
+    Token(Sha256Digest),
+    /// The operator, at the machine.
+    Operator(AccountId),
+}
+
+/// A change that somebody asks for, with what must be stored before it can be committed.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    /// Idempotency key.
+    pub(crate) id: EventId,
+    pub(crate) caller: Caller,
+    pub(crate) action: Action,
+    /// Objects that the event will name.
+    pub(crate) objects: Vec<NewObject>,
+}
+
+/// What an intent came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// Position in the log of the event, or of the one that had done the same before.
+    pub seq: Option<u64>,
+    /// Whether things were so already.
+    pub already: bool,
+    /// The event's `.tlog-proof`, once its checkpoint is published.
+    pub proof: Option<String>,
+}
+
+/// What the sequencer answers.
+pub(crate) type Answer = Result<Done, Refusal>;

@@ -1,0 +1,31 @@
+//! The publish function: who may do what, is the archive sound, and one commit to the log for the answer.
+//!
+//! Owns: tokens and accounts of the operator, inspection of uploads, the check of every intent against the head that
+//! it is committed to, batching inside one process, and one router for every way of running it. Does not own: the
+//! order of writes (`drystone-log`), what files follow from an event (`drystone-index-builder`), how archives are
+//! read (`drystone-archive`).
+//!
+//! Invariant: a right is decided from what is stored when the commit is prepared, never from what a request was
+//! admitted with.
+
+mod admin;
+mod files;
+mod intent;
+mod multipart;
+mod plan;
+mod refusal;
+mod routes;
+mod sequencer;
+mod service;
+mod spool;
+mod token;
+mod vault;
+
+pub use admin::{Initialised, NewToken};
+pub use files::file_router;
+pub use intent::{Action, Done, Intent};
+pub use refusal::Refusal;
+pub use routes::api_router;
+pub use service::{Options, Service};
+pub use token::{InvalidToken, Token};
+pub use vault::{AccountRecord, Scope, TokenRecord};

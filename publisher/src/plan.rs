@@ -1,0 +1,55 @@
+//! Planning: which events a batch of intents becomes, decided against one head.
+//!
+//! Reading is in [`Desk::gather`]; every decision is in [`decide`], which is pure.
+
+mod decide;
+mod gather;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use drystone_index_builder::PackageState;
+use drystone_schemas::{AccountId, Alias, AliasMap, PackageName, Settings, Sha256Digest};
+use drystone_storage::Tag;
+
+use crate::{
+    TokenRecord,
+    vault::{DoneRecord, QuotaRecord},
+};
+
+pub(crate) use decide::{Decision, Place, decide};
+pub(crate) use gather::ByName;
+
+/// Everything that the decisions of one batch look at; events of the batch change it as they are decided.
+pub(crate) struct Desk {
+    /// The settings in force.
+    pub(crate) settings: Arc<Settings>,
+    /// Packages by canonical name; present for every package that an intent names.
+    pub(crate) packages: BTreeMap<String, OnDesk<Option<PackageState>>>,
+    /// Shards of the alias map.
+    pub(crate) aliases: BTreeMap<String, OnDesk<AliasMap>>,
+    /// Canonical names, of those asked for as aliases, that packages have.
+    pub(crate) taken_by_package: Vec<String>,
+    /// Tokens by digest, as they were after the head was read.
+    pub(crate) tokens: BTreeMap<Sha256Digest, Option<TokenRecord>>,
+    /// Outcomes by intent id.
+    pub(crate) done: BTreeMap<String, DoneRecord>,
+    /// What accounts have used up; present for every account that may create a package here.
+    pub(crate) quotas: BTreeMap<AccountId, QuotaRecord>,
+}
+
+/// A file's content with the tags of its by-name files, where they were read.
+pub(crate) struct OnDesk<T> {
+    pub(crate) value: T,
+    /// By-name key and tag (none: absent).
+    pub(crate) seen: BTreeMap<String, Option<Tag>>,
+}
+
+/// Names a package by what the state map knows it by.
+pub(crate) fn package_key(name: &PackageName) -> String {
+    name.canonical()
+}
+
+/// Names an alias shard likewise.
+pub(crate) fn alias_key(alias: &Alias) -> String {
+    drystone_schemas::layout::alias_state_key(alias)
+}

@@ -1,0 +1,365 @@
+//! The decision on one intent: an event, an answer without one, or a refusal. Pure.
+
+use drystone_index_builder::{Draft, Touched, project, project_config};
+use drystone_log::commit::{EventDraft, PlainFile, Round, StateFile};
+use drystone_schemas::{
+    AccountId, AliasMap, Code, EventBody, IndexLine, PackageDocument, PackageName, Problem, Role, Sha256Digest, Version,
+    canonical_json, layout,
+};
+
+use super::{Desk, OnDesk, package_key};
+use crate::{
+    Action, Done, Intent, Refusal,
+    intent::{Answer, Caller},
+    vault::DoneRecord,
+};
+
+/// What becomes of an intent in this batch.
+pub(crate) enum Decision {
+    /// This event, if the commit succeeds; then `Done` with its position.
+    Commit(Box<EventDraft>),
+    /// Nothing needs to be committed.
+    Answer(Answer),
+}
+
+/// Where in the log the next event would lie.
+pub(crate) struct Place<'a> {
+    pub(crate) seq: u64,
+    pub(crate) time: u64,
+    pub(crate) origin: &'a str,
+    pub(crate) log_key: &'a str,
+    /// Tokens made before this time are void.
+    pub(crate) auth_epoch: u64,
+}
+
+impl<'a> Place<'a> {
+    /// The place after those that the batch has taken.
+    pub(crate) fn next(round: &'a Round, taken: u64) -> Self {
+        Self {
+            seq: round.head.size() + taken,
+            time: round.time,
+            origin: &round.head.origin,
+            log_key: &round.head.log_key,
+            auth_epoch: round.head.auth_epoch,
+        }
+    }
+}
+
+/// Decides one intent, and changes the desk as its event would change the registry.
+pub(crate) fn decide(desk: &mut Desk, intent: &Intent, place: &Place<'_>) -> Decision {
+    match try_decide(desk, intent, place) {
+        Ok(decision) => decision,
+        Err(refusal) => Decision::Answer(Err(refusal)),
+    }
+}
+
+fn try_decide(desk: &mut Desk, intent: &Intent, place: &Place<'_>) -> Result<Decision, Refusal> {
+    if let Some(done) = desk.done.get(intent.id.as_str()) {
+        return if done.intent == intent.action.digest() {
+            Ok(Decision::Answer(Ok(Done { seq: Some(done.seq), already: false, proof: None })))
+        } else {
+            Err(Refusal::code(Code::IntentReused, "the idempotency key was used for another request"))
+        };
+    }
+    let actor = authorise(desk, intent, place)?;
+    let body = match check(desk, &intent.action, &actor)? {
+        Checked::Event(body) => body,
+        Checked::Already(seq) => {
+            return Ok(Decision::Answer(Ok(Done { seq, already: true, proof: None })));
+        }
+    };
+    let mut draft = EventDraft {
+        id: intent.id.clone(),
+        actor: actor.account,
+        body,
+        files: Vec::new(),
+        plain: Vec::new(),
+        private: Vec::new(),
+        done: canonical_json(&DoneRecord { v: 1, seq: place.seq, intent: intent.action.digest() }).into(),
+    };
+    fill(desk, &intent.action, &mut draft, place)?;
+    Ok(Decision::Commit(Box::new(draft)))
+}
+
+/// Who acts, and with which rights beyond those of an owner.
+struct Actor {
+    account: AccountId,
+    admin: bool,
+    /// The bearer counts against quotas.
+    counted: bool,
+}
+
+fn authorise(desk: &Desk, intent: &Intent, place: &Place<'_>) -> Result<Actor, Refusal> {
+    let digest = match &intent.caller {
+        Caller::Operator(account) => return Ok(Actor { account: account.clone(), admin: true, counted: false }),
+        Caller::Token(digest) => digest,
+    };
+    let token = desk.tokens.get(digest).and_then(Option::as_ref);
+    let token = token.ok_or_else(|| Refusal::code(Code::TokenInvalid, Code::TokenInvalid.title()))?;
+    if token.created < place.auth_epoch {
+        return Err(Refusal::code(Code::TokenInvalid, "the token was made before the registry was recovered"));
+    }
+    if token.expires.is_some_and(|expires| expires <= place.time) {
+        return Err(Refusal::code(Code::TokenExpired, format!("the token `{}` has expired", token.name)));
+    }
+    let exists = intent.action.package().is_some_and(|name| {
+        desk.packages.get(&package_key(name)).is_some_and(|package| package.value.is_some())
+    });
+    let scope = intent.action.scope(exists);
+    if !token.allows(scope) {
+        let problem =
+            Problem::new(Code::TokenScope, format!("the token `{}` lacks the scope `{}`", token.name, scope.as_str()))
+                .fact("scope", scope.as_str());
+        return Err(Refusal::new(problem));
+    }
+    let admin = token.is_admin();
+    Ok(Actor { account: token.account.clone(), admin, counted: !admin })
+}
+
+enum Checked {
+    Event(EventBody),
+    /// Things are so already, since this position in the log.
+    Already(Option<u64>),
+}
+
+fn check(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked, Refusal> {
+    let event = |body| Ok(Checked::Event(body));
+    match action {
+        Action::Publish { .. } => check_publish(desk, action, actor),
+        Action::Yank { pkg, vers, reason } => {
+            let (document, line) = release(desk, pkg, vers)?;
+            require(document, actor, Role::Collaborator)?;
+            if line.yanked && (reason.is_none() || line.yank_reason == *reason) {
+                return Ok(Checked::Already(Some(line.seq)));
+            }
+            event(EventBody::Yank { pkg: line.name.clone(), vers: line.vers.clone(), reason: *reason })
+        }
+        Action::Unyank { pkg, vers } => {
+            let (document, line) = release(desk, pkg, vers)?;
+            require(document, actor, Role::Collaborator)?;
+            if !line.yanked {
+                return Ok(Checked::Already(Some(line.seq)));
+            }
+            event(EventBody::Unyank { pkg: line.name.clone(), vers: line.vers.clone() })
+        }
+        Action::Deprecate { pkg, reason } => {
+            let document = package(desk, pkg)?;
+            require(document, actor, Role::Owner)?;
+            match &document.deprecated {
+                Some(there) if reason.is_none() || there.reason == *reason => Ok(Checked::Already(Some(there.seq))),
+                _ => event(EventBody::Deprecate { pkg: document.name.clone(), reason: *reason }),
+            }
+        }
+        Action::Undeprecate { pkg } => {
+            let document = package(desk, pkg)?;
+            require(document, actor, Role::Owner)?;
+            if document.deprecated.is_none() {
+                return Ok(Checked::Already(None));
+            }
+            event(EventBody::Undeprecate { pkg: document.name.clone() })
+        }
+        Action::Delete { pkg, vers, code } => match release(desk, pkg, vers) {
+            Ok((_, line)) => {
+                event(EventBody::Delete { pkg: line.name.clone(), vers: line.vers.clone(), code: *code })
+            }
+            Err(refusal) if refusal.problems[0].code == Code::VersionDeleted => Ok(Checked::Already(None)),
+            Err(refusal) => Err(refusal),
+        },
+        Action::OwnerAdd { pkg, account, role } => {
+            let document = package(desk, pkg)?;
+            require(document, actor, Role::Owner)?;
+            if document.role_of(account) == Some(*role) {
+                return Ok(Checked::Already(None));
+            }
+            if *role != Role::Owner {
+                keep_an_owner(document, account)?;
+            }
+            event(EventBody::OwnerAdd { pkg: document.name.clone(), account: account.clone(), role: *role })
+        }
+        Action::OwnerRemove { pkg, account } => {
+            let document = package(desk, pkg)?;
+            require(document, actor, Role::Owner)?;
+            if document.role_of(account).is_none() {
+                return Ok(Checked::Already(None));
+            }
+            keep_an_owner(document, account)?;
+            event(EventBody::OwnerRemove { pkg: document.name.clone(), account: account.clone() })
+        }
+        Action::AliasSet { alias, pkg } => {
+            let document = package(desk, pkg)?;
+            require(document, actor, Role::Owner)?;
+            if desk.taken_by_package.iter().any(|name| name == alias.as_str()) {
+                let detail = format!("there is a package `{alias}`");
+                return Err(Refusal::code(Code::AliasIsPackage, detail));
+            }
+            let map = desk.aliases.get(alias.shard()).map(|shard| &shard.value);
+            match map.and_then(|map| map.aliases.get(alias)) {
+                Some(there) if there.package == document.name => Ok(Checked::Already(Some(there.seq))),
+                Some(there) => {
+                    let detail = format!("`{alias}` means `{}`", there.package);
+                    Err(Refusal::new(Problem::new(Code::AliasTaken, detail).fact("package", &there.package)))
+                }
+                None => event(EventBody::AliasSet { pkg: document.name.clone(), alias: alias.clone() }),
+            }
+        }
+        Action::AliasRemove { alias, pkg } => {
+            let map = desk.aliases.get(alias.shard()).map(|shard| &shard.value);
+            let target = map.and_then(|map| map.aliases.get(alias));
+            let target = target.filter(|target| target.package.canonical() == pkg.canonical());
+            let missing = || Refusal::code(Code::AliasNotFound, format!("there is no alias `{alias}`"));
+            let target = target.ok_or_else(missing)?;
+            require(package(desk, pkg)?, actor, Role::Owner)?;
+            event(EventBody::AliasRemove { pkg: target.package.clone(), alias: alias.clone() })
+        }
+        Action::Configure { settings } => {
+            if **settings == *desk.settings {
+                return Ok(Checked::Already(None));
+            }
+            event(EventBody::Config { config: Sha256Digest::of(&settings.to_bytes()) })
+        }
+    }
+}
+
+fn check_publish(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked, Refusal> {
+    let Action::Publish { record, digest } = action else { unreachable!("only called for a publish") };
+    let body = EventBody::Publish {
+        pkg: record.name.clone(),
+        vers: record.vers.clone(),
+        tarball: record.tarball,
+        record: *digest,
+    };
+    let Some(state) = desk.packages.get(&package_key(&record.name)).and_then(|package| package.value.as_ref()) else {
+        let quota = desk.quotas.get(&actor.account).map_or(0, |quota| quota.packages);
+        let max = desk.settings.limits.packages_per_account_max;
+        if actor.counted && quota >= max {
+            let problem = Problem::new(Code::PackageLimit, format!("the account has created {quota} packages of {max}"));
+            return Err(Refusal::new(problem.fact("packages", quota).fact("packages_max", max)));
+        }
+        return Ok(Checked::Event(body));
+    };
+    let document = &state.document;
+    if document.name != record.name {
+        let detail = format!("`{}` is taken by `{}`", record.name, document.name);
+        return Err(Refusal::new(Problem::new(Code::NameCollision, detail).fact("existing", &document.name)));
+    }
+    require(document, actor, Role::Collaborator)?;
+    let Some(line) = state.index.find(&record.vers) else { return Ok(Checked::Event(body)) };
+    if let Some(code) = line.deleted {
+        let detail = format!("`{}` {} was taken down ({})", line.name, line.vers, code.as_str());
+        return Err(Refusal::code(Code::VersionDeleted, detail));
+    }
+    if line.vers == record.vers && line.cksum == record.tarball.hex() {
+        return Ok(Checked::Already(Some(line.published)));
+    }
+    let detail = if line.vers == record.vers {
+        format!("`{}` {} exists with other bytes", line.name, line.vers)
+    } else {
+        format!("`{}` {} exists as {}: build metadata does not make another version", line.name, record.vers, line.vers)
+    };
+    let problem = Problem::new(Code::VersionExists, detail)
+        .fact("existing_sha256", &line.cksum)
+        .fact("uploaded_sha256", record.tarball.hex())
+        .fact("existing_seq", line.published);
+    Err(Refusal::new(problem))
+}
+
+fn package<'a>(desk: &'a Desk, name: &PackageName) -> Result<&'a PackageDocument, Refusal> {
+    let state = desk.packages.get(&package_key(name)).and_then(|package| package.value.as_ref());
+    let missing = || Refusal::code(Code::PackageNotFound, format!("there is no package `{name}`"));
+    Ok(&state.ok_or_else(missing)?.document)
+}
+
+fn release<'a>(
+    desk: &'a Desk,
+    name: &PackageName,
+    version: &Version,
+) -> Result<(&'a PackageDocument, &'a IndexLine), Refusal> {
+    let document = package(desk, name)?;
+    let state = desk.packages[&package_key(name)].value.as_ref().expect("the package was found just now");
+    let missing = || Refusal::code(Code::VersionNotFound, format!("`{}` has no version {version}", document.name));
+    let line = state.index.find(version).ok_or_else(missing)?;
+    match line.deleted {
+        Some(code) => {
+            let detail = format!("`{}` {} was taken down ({})", line.name, line.vers, code.as_str());
+            Err(Refusal::code(Code::VersionDeleted, detail))
+        }
+        None => Ok((document, line)),
+    }
+}
+
+fn require(document: &PackageDocument, actor: &Actor, role: Role) -> Result<(), Refusal> {
+    let held = document.role_of(&actor.account);
+    if actor.admin || held.is_some_and(|held| held >= role) {
+        return Ok(());
+    }
+    let detail = match held {
+        Some(_) => format!("a collaborator of `{}` may not do this", document.name),
+        None => format!("the account may not act for `{}`", document.name),
+    };
+    let owners: Vec<&str> = document.owners.iter().map(|owner| owner.account.as_str()).collect();
+    let problem = Problem::new(Code::NotAnOwner, detail)
+        .fact("account", &actor.account)
+        .fact("owners", owners.join(", "))
+        .with_hint(format!("ask an owner to run `drystone owner add {} ACCOUNT`", document.name));
+    Err(Refusal::new(problem))
+}
+
+fn keep_an_owner(document: &PackageDocument, leaving: &AccountId) -> Result<(), Refusal> {
+    let stays = document.owners.iter().any(|owner| owner.role == Role::Owner && owner.account != *leaving);
+    if stays {
+        Ok(())
+    } else {
+        Err(Refusal::code(Code::LastOwner, format!("`{}` would have no owner left", document.name)))
+    }
+}
+
+/// Projects the event onto the desk, and puts the files that follow into the draft.
+fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<'_>) -> Result<(), Refusal> {
+    if let Action::Configure { settings } = action {
+        let files = project_config(place.seq, place.origin, place.log_key, settings);
+        draft.plain = files.into_iter().map(|(key, bytes)| PlainFile { key, bytes }).collect();
+        desk.settings = settings.clone();
+        return Ok(());
+    }
+    let record = if let Action::Publish { record, .. } = action { Some(&**record) } else { None };
+    let key = action.package().map(package_key).unwrap_or_default();
+    let shard = action.alias().map(|alias| alias.shard().to_owned());
+    let package = desk.packages.get_mut(&key).ok_or_else(|| Refusal::internal("a package is not on the desk"))?;
+    let created = package.value.is_none();
+    let mut touched = Touched {
+        package: package.value.take(),
+        aliases: shard.as_ref().and_then(|shard| desk.aliases.get(shard)).map(|shard| shard.value.clone()),
+    };
+    let event = Draft { seq: place.seq, time: place.time, actor: &draft.actor, body: &draft.body };
+    let files = match project(&mut touched, &event, record, &desk.settings) {
+        Ok(files) => files,
+        Err(error) => {
+            // What is left on the desk is not a state; later intents of the batch must not build on it.
+            desk.packages.remove(&key);
+            return Err(Refusal::internal(error));
+        }
+    };
+    package.value = touched.package;
+    let mut seen = package.seen.clone();
+    if let (Some(shard), Some(map)) = (shard, touched.aliases) {
+        let on_desk = desk.aliases.entry(shard).or_insert_with(|| OnDesk { value: AliasMap::default(), seen: Default::default() });
+        on_desk.value = map;
+        seen.extend(on_desk.seen.clone());
+    }
+    draft.files = files
+        .into_iter()
+        .map(|file| StateFile {
+            seen: seen.get(&file.key).cloned(),
+            class: file.class,
+            state_key: file.state_key,
+            key: file.key,
+            bytes: file.bytes,
+        })
+        .collect();
+    if created && let Some(quota) = desk.quotas.get_mut(&draft.actor) {
+        quota.packages += 1;
+        quota.seq = place.seq;
+        draft.private.push(PlainFile { key: layout::quota(&draft.actor), bytes: canonical_json(quota) });
+    }
+    Ok(())
+}

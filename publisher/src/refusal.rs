@@ -1,0 +1,106 @@
+//! Refusals: what leaves the publisher when it does not do what was asked.
+//!
+//! The outside gets problems with codes, facts and hints; the inside text goes to the log only, once, where the
+//! answer is made.
+
+use std::fmt;
+
+use drystone_log::commit::CommitError;
+use drystone_schemas::{Code, Problem};
+use drystone_storage::StoreError;
+
+/// One or more problems, and what only the operator may see.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// What the caller is told; at least one.
+    pub problems: Vec<Problem>,
+    /// What the operator's log is told.
+    pub inside: Option<String>,
+    /// Seconds after which trying again makes sense.
+    pub retry_after_s: Option<u32>,
+}
+
+impl Refusal {
+    /// A refusal with one problem that has nothing to hide.
+    pub fn new(problem: Problem) -> Self {
+        Self { problems: vec![problem], inside: None, retry_after_s: None }
+    }
+
+    /// A code with its detail.
+    pub fn code(code: Code, detail: impl Into<String>) -> Self {
+        Self::new(Problem::new(code, detail))
+    }
+
+    /// A bug or a damaged private file: the caller learns nothing of it.
+    pub fn internal(inside: impl fmt::Display) -> Self {
+        Self::hiding(Code::Internal, "something went wrong inside the registry", inside)
+    }
+
+    /// The outcome is not known: the same request with the same id will find out.
+    pub fn outcome_unknown(inside: impl fmt::Display) -> Self {
+        Self { retry_after_s: Some(1), ..Self::hiding(Code::TryAgain, Code::TryAgain.title(), inside) }
+    }
+
+    fn hiding(code: Code, detail: &str, inside: impl fmt::Display) -> Self {
+        Self { problems: vec![Problem::new(code, detail)], inside: Some(inside.to_string()), retry_after_s: None }
+    }
+
+    /// The status of the answer: that of the first problem.
+    pub fn status(&self) -> u16 {
+        self.problems.first().map_or(500, |problem| problem.code.status())
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.problems.iter().enumerate() {
+            write!(f, "{}{problem}", if i > 0 { "; " } else { "" })?;
+        }
+        if let Some(inside) = &self.inside {
+            write!(f, " ({inside})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<Vec<Problem>> for Refusal {
+    fn from(problems: Vec<Problem>) -> Self {
+        assert!(!problems.is_empty(), "a refusal has at least one problem");
+        Self { problems, inside: None, retry_after_s: None }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let code = match &error {
+            StoreError::Unknown { .. } => return Self::outcome_unknown(error),
+            StoreError::Unavailable { .. } => Code::StorageUnavailable,
+            StoreError::Full { .. } => Code::StorageFull,
+            StoreError::Refused { .. } => Code::StorageRefused,
+            StoreError::TooLong { .. } => return Self::internal(error),
+            StoreError::Broken(_) => Code::StorageBroken,
+        };
+        Self { retry_after_s: Some(5), ..Self::hiding(code, code.title(), error) }
+    }
+}
+
+impl From<CommitError> for Refusal {
+    fn from(error: CommitError) -> Self {
+        let code = match error {
+            CommitError::Store(error) => return error.into(),
+            CommitError::OutcomeUnknown(_) => return Self::outcome_unknown(error),
+            CommitError::NotInitialised => Code::NotInitialised,
+            CommitError::AlreadyInitialised => Code::AlreadyInitialised,
+            CommitError::HeadBehindLog { .. } => Code::HeadBehindLog,
+            CommitError::LogUnpublished { .. } => Code::LogUnpublished,
+            CommitError::WrongKey { .. } => Code::WrongKey,
+            CommitError::ClockWrong { .. } => Code::ClockWrong,
+            CommitError::UpgradeRequired(_) => Code::UpgradeRequired,
+            CommitError::ObjectConflict { .. } => Code::StorageBroken,
+            _ => return Self::internal(error),
+        };
+        Self { retry_after_s: Some(30), ..Self::hiding(code, code.title(), error) }
+    }
+}

@@ -1,0 +1,121 @@
+//! The API: one router for every way of running the publisher.
+//!
+//! Every answer carries `x-request-id`; every refusal is an [`ErrorBody`], written in one place, after it was logged.
+
+mod change;
+mod publish;
+mod read;
+mod target;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::{any, get, post, put},
+};
+use drystone_schemas::{Code, ErrorBody, Problem};
+
+use crate::{Refusal, Service, Token};
+
+type App = State<Arc<Service>>;
+
+/// The publisher's API. What it does not know goes to `files`, if there is such a router.
+pub fn api_router(service: Arc<Service>, files: Option<Router>) -> Router {
+    let api = Router::new()
+        .route("/healthz", get(read::healthz))
+        .route("/health", get(read::healthz))
+        .route("/readyz", get(read::readyz))
+        .route("/api/v1/registry/config", get(read::config))
+        .route("/api/v1/me", get(read::me))
+        .route("/api/v1/search", get(read::search))
+        .route("/api/v1/resolve/{alias}", get(read::resolve))
+        .route("/api/v1/aliases/{alias}", put(change::set_alias).delete(change::remove_alias))
+        .route("/api/v1/uploads", post(publish::begin_upload))
+        .route("/api/v1/packages", post(publish::publish))
+        .route("/api/v1/packages/publish", post(publish::publish))
+        .route("/api/v1/packages/{*rest}", any(target::dispatch))
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::disable())
+        .with_state(service.clone());
+    let api = match files {
+        Some(files) => api.fallback_service(files),
+        None => api.fallback(no_such_route),
+    };
+    api.layer(from_fn_with_state(service, envelope))
+}
+
+/// Gives a request its id, and its refusal a body; logs one line for it.
+async fn envelope(State(service): App, request: Request, next: Next) -> Response {
+    let id = service.new_id().to_string();
+    let started_ms = service.core.clock.now_unix_ms();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let mut response = next.run(request).await;
+    if let Some(refusal) = response.extensions_mut().remove::<Arc<Refusal>>() {
+        response = render(&refusal, &id);
+        log_refusal(&refusal, &id);
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-request-id", value);
+    }
+    let duration_ms = service.core.clock.now_unix_ms().saturating_sub(started_ms);
+    let route = route.as_deref().unwrap_or("files");
+    tracing::info!(request.id = id, %method, route, status = response.status().as_u16(), duration_ms, "request");
+    response
+}
+
+fn log_refusal(refusal: &Refusal, id: &str) {
+    if refusal.status() >= 500 {
+        tracing::error!(request.id = id, code = refusal.problems[0].code.slug(), "{refusal}");
+    } else {
+        tracing::debug!(request.id = id, code = refusal.problems[0].code.slug(), "{refusal}");
+    }
+}
+
+fn render(refusal: &Refusal, request_id: &str) -> Response {
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = ErrorBody { errors: refusal.problems.clone(), request_id: request_id.to_owned() };
+    let mut response = (status, Json(body)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = refusal.retry_after_s {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+impl IntoResponse for Refusal {
+    /// An answer without a body, which [`envelope`] writes: only there is the request's id known.
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+async fn no_such_route(request: Request) -> Refusal {
+    let path: String = request.uri().path().chars().take(200).collect();
+    Refusal::code(Code::NoSuchRoute, format!("there is nothing at `{path}`"))
+}
+
+async fn method_not_allowed(method: Method) -> Refusal {
+    Refusal::code(Code::MethodNotAllowed, format!("`{method}` is not allowed here"))
+}
+
+/// The token of a request: `Authorization: Bearer TOKEN`, or the bare token as Cargo sends it.
+fn bearer(headers: &HeaderMap) -> Result<Token, Refusal> {
+    let missing = || Refusal::code(Code::TokenMissing, "the request carries no token");
+    let invalid = || Refusal::new(Problem::new(Code::TokenInvalid, "the request's token is not a token of this registry"));
+    let value = headers.get(header::AUTHORIZATION).ok_or_else(missing)?.to_str().map_err(|_| invalid())?;
+    let text = value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")).unwrap_or(value).trim();
+    Token::parse(text).map_err(|_| invalid())
+}

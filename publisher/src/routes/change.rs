@@ -1,0 +1,173 @@
+//! Every change but a publish: yank, deprecation, takedown, owners, aliases.
+
+use axum::{
+    Json,
+    extract::{Path, Request, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use drystone_schemas::{
+    Alias, AliasRequest, Code, DeleteCode, OwnersRequest, PackageName, ReasonRequest, Role, Version, WriteResponse,
+};
+use drystone_storage::NewObject;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    App, bearer,
+    publish::{in_time, intent_id, reason_object, small_body},
+    read::alias_target,
+    target::Target,
+};
+use crate::{Action, Refusal, Service, vault};
+
+/// Longest body of a change, in bytes.
+const BODY_BYTES_MAX: u64 = 64 << 10;
+
+/// Reads a JSON body; none at all means the default, where there is one.
+async fn body<T: DeserializeOwned>(service: &Service, request: Request, empty: Option<T>) -> Result<T, Refusal> {
+    let bytes = in_time(service, small_body(request, BODY_BYTES_MAX)).await?;
+    match empty {
+        Some(default) if bytes.iter().all(u8::is_ascii_whitespace) => Ok(default),
+        _ => serde_json::from_slice(&bytes)
+            .map_err(|e| Refusal::code(Code::MalformedRequest, format!("the body is not what it should be: {e}"))),
+    }
+}
+
+fn version(target: &Target) -> Result<Version, Refusal> {
+    target.version.clone().ok_or_else(|| Refusal::code(Code::NoSuchRoute, "the address has no version"))
+}
+
+/// A request's caller and id, taken before its body is.
+struct Asked {
+    token: crate::Token,
+    id: drystone_schemas::EventId,
+}
+
+impl Asked {
+    fn of(service: &Service, request: &Request) -> Result<Self, Refusal> {
+        Ok(Self { token: bearer(request.headers())?, id: intent_id(service, request.headers())? })
+    }
+
+    async fn commit(
+        self,
+        service: &Service,
+        action: Action,
+        objects: Vec<NewObject>,
+        what: String,
+    ) -> Result<Response, Refusal> {
+        let done = service.submit(self.id, &self.token, action, objects).await?;
+        let msg = if done.already { format!("{what} already") } else { what };
+        let seq = if done.already { None } else { done.seq };
+        Ok((StatusCode::OK, Json(WriteResponse { ok: true, msg, seq })).into_response())
+    }
+}
+
+pub(super) async fn yank(service: &Service, target: &Target, request: Request) -> Result<Response, Refusal> {
+    let asked = Asked::of(service, &request)?;
+    let (pkg, vers) = (target.name.clone(), version(target)?);
+    let ReasonRequest { reason } = body(service, request, Some(ReasonRequest::default())).await?;
+    let (reason, objects) = reason_object(service, reason)?;
+    let what = format!("`{pkg}` {vers} is yanked");
+    asked.commit(service, Action::Yank { pkg, vers, reason }, objects, what).await
+}
+
+pub(super) async fn unyank(service: &Service, target: &Target, request: Request) -> Result<Response, Refusal> {
+    let asked = Asked::of(service, &request)?;
+    let (pkg, vers) = (target.name.clone(), version(target)?);
+    let what = format!("`{pkg}` {vers} is not yanked");
+    asked.commit(service, Action::Unyank { pkg, vers }, Vec::new(), what).await
+}
+
+pub(super) async fn delete(service: &Service, target: &Target, request: Request) -> Result<Response, Refusal> {
+    #[derive(Deserialize)]
+    struct DeleteRequest {
+        code: DeleteCode,
+    }
+    let asked = Asked::of(service, &request)?;
+    let (pkg, vers) = (target.name.clone(), version(target)?);
+    let DeleteRequest { code } = body(service, request, None).await?;
+    let what = format!("`{pkg}` {vers} is taken down");
+    asked.commit(service, Action::Delete { pkg, vers, code }, Vec::new(), what).await
+}
+
+pub(super) async fn deprecate(service: &Service, target: &Target, request: Request) -> Result<Response, Refusal> {
+    let asked = Asked::of(service, &request)?;
+    let pkg = target.name.clone();
+    let ReasonRequest { reason } = body(service, request, Some(ReasonRequest::default())).await?;
+    let (reason, objects) = reason_object(service, reason)?;
+    let what = format!("`{pkg}` is deprecated");
+    asked.commit(service, Action::Deprecate { pkg, reason }, objects, what).await
+}
+
+pub(super) async fn undeprecate(service: &Service, target: &Target, request: Request) -> Result<Response, Refusal> {
+    let asked = Asked::of(service, &request)?;
+    let pkg = target.name.clone();
+    let what = format!("`{pkg}` is not deprecated");
+    asked.commit(service, Action::Undeprecate { pkg }, Vec::new(), what).await
+}
+
+pub(super) async fn add_owners(service: &Service, target: &Target, request: Request) -> Result<Response, Refusal> {
+    change_owners(service, target, request, |pkg, account, role| Action::OwnerAdd { pkg, account, role }).await
+}
+
+pub(super) async fn remove_owners(service: &Service, target: &Target, request: Request) -> Result<Response, Refusal> {
+    change_owners(service, target, request, |pkg, account, _| Action::OwnerRemove { pkg, account }).await
+}
+
+/// One event for each account; the first refusal ends the request, and repeating it does what is left.
+async fn change_owners(
+    service: &Service,
+    target: &Target,
+    request: Request,
+    action: fn(PackageName, drystone_schemas::AccountId, Role) -> Action,
+) -> Result<Response, Refusal> {
+    let token = bearer(request.headers())?;
+    service.admit(&token).await?;
+    let OwnersRequest { users, role } = body(service, request, None).await?;
+    let mut accounts = Vec::with_capacity(users.len());
+    for user in &users {
+        let account = vault::find_account(&*service.core.store.vault, user).await?;
+        let shown: String = user.chars().take(64).collect();
+        let missing = || Refusal::code(Code::AccountNotFound, format!("there is no account `{shown}`"));
+        accounts.push(account.ok_or_else(missing)?.id);
+    }
+    let mut last = None;
+    for account in accounts {
+        let change = action(target.name.clone(), account, role.unwrap_or(Role::Owner));
+        let done = service.submit(service.new_id(), &token, change, Vec::new()).await?;
+        last = done.seq.filter(|_| !done.already).or(last);
+    }
+    let msg = format!("owners of `{}` are changed: {}", target.name, users.join(", "));
+    Ok((StatusCode::OK, Json(WriteResponse { ok: true, msg, seq: last })).into_response())
+}
+
+fn parse_alias(text: &str) -> Result<Alias, Refusal> {
+    Alias::new(text).map_err(|e| Refusal::code(Code::InvalidAlias, e.to_string()))
+}
+
+pub(super) async fn set_alias(
+    State(service): App,
+    Path(alias): Path<String>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let asked = Asked::of(&service, &request)?;
+    let alias = parse_alias(&alias)?;
+    let AliasRequest { package } = body(&service, request, None).await?;
+    let pkg = PackageName::new(package).map_err(|e| Refusal::code(Code::InvalidName, e.to_string()))?;
+    let what = format!("`{alias}` means `{pkg}`");
+    asked.commit(&service, Action::AliasSet { alias, pkg }, Vec::new(), what).await
+}
+
+pub(super) async fn remove_alias(
+    State(service): App,
+    Path(alias): Path<String>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let asked = Asked::of(&service, &request)?;
+    let alias = parse_alias(&alias)?;
+    let pkg = alias_target(&service, &alias).await?.ok_or_else(|| {
+        Refusal::code(Code::AliasNotFound, format!("there is no alias `{alias}`"))
+    })?;
+    let what = format!("`{alias}` means nothing");
+    asked.commit(&service, Action::AliasRemove { alias, pkg }, Vec::new(), what).await
+}

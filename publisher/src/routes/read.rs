@@ -1,0 +1,189 @@
+//! Reads that answer from static files what clients of other registries ask an API for.
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use drystone_schemas::{
+    Alias, AliasMap, Code, IndexFile, Owner, OwnersResponse, PackageDocument, PackageName, PackageResponse, ResolveResponse,
+    SearchHit, SearchMeta, SearchResponse, Sha256Digest, VersionResponse, layout,
+};
+use drystone_storage::Key;
+use serde::{Deserialize, Serialize};
+
+use super::{App, bearer, target::Target};
+use crate::{Refusal, Service, vault};
+
+/// Longest file that is read for an answer, in bytes.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+async fn file(service: &Service, key: String) -> Result<Option<bytes::Bytes>, Refusal> {
+    let key = Key::new(key).map_err(Refusal::internal)?;
+    Ok(service.core.store.public.get(&key, FILE_BYTES_MAX).await?)
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(bytes).map_err(Refusal::internal)
+}
+
+fn no_package(name: &PackageName) -> Refusal {
+    Refusal::code(Code::PackageNotFound, format!("there is no package `{name}`"))
+}
+
+async fn find_document(service: &Service, name: &PackageName) -> Result<Option<PackageDocument>, Refusal> {
+    file(service, layout::document(name)).await?.map(|bytes| parsed(&bytes)).transpose()
+}
+
+async fn document(service: &Service, name: &PackageName) -> Result<PackageDocument, Refusal> {
+    find_document(service, name).await?.ok_or_else(|| no_package(name))
+}
+
+async fn index(service: &Service, name: &PackageName) -> Result<IndexFile, Refusal> {
+    let bytes = file(service, layout::index_file(name)).await?.ok_or_else(|| no_package(name))?;
+    IndexFile::parse(&bytes).map_err(Refusal::internal)
+}
+
+pub(super) async fn healthz() -> Response {
+    Json(serde_json::json!({"status": "ok"})).into_response()
+}
+
+pub(super) async fn readyz(State(service): App) -> Result<Response, Refusal> {
+    let events = service.ready().await?;
+    Ok(Json(serde_json::json!({"status": "ready", "events": events})).into_response())
+}
+
+pub(super) async fn config(State(service): App) -> Result<Response, Refusal> {
+    let bytes = file(&service, layout::CONFIG.into()).await?;
+    let bytes = bytes.ok_or_else(|| Refusal::code(Code::NotInitialised, Code::NotInitialised.title()))?;
+    Ok(([(header::CONTENT_TYPE, layout::JSON)], bytes).into_response())
+}
+
+pub(super) async fn me(State(service): App, headers: HeaderMap) -> Result<Response, Refusal> {
+    #[derive(Serialize)]
+    struct Me {
+        account: drystone_schemas::AccountId,
+        login: Option<String>,
+        token: String,
+        scopes: Vec<crate::Scope>,
+        expires: Option<String>,
+    }
+    let token = service.admit(&bearer(&headers)?).await?;
+    let account = vault::read_account(&*service.core.store.vault, &token.account).await?;
+    let me = Me {
+        login: account.map(|account| account.login.into()),
+        account: token.account,
+        token: token.name,
+        scopes: token.scopes,
+        expires: token.expires.map(drystone_schemas::rfc3339),
+    };
+    Ok(Json(me).into_response())
+}
+
+#[derive(Deserialize)]
+pub(super) struct SearchQuery {
+    #[serde(default)]
+    q: String,
+}
+
+/// Search by exact name or alias.
+pub(super) async fn search(State(service): App, Query(query): Query<SearchQuery>) -> Result<Response, Refusal> {
+    let mut crates = Vec::new();
+    if let Ok(name) = PackageName::new(query.q.trim()) {
+        let mut found = find_document(&service, &name).await?;
+        let mut aliases = Vec::new();
+        if found.is_none()
+            && let Ok(alias) = Alias::new(query.q.trim())
+            && let Some(target) = alias_target(&service, &alias).await?
+        {
+            found = find_document(&service, &target).await?;
+            aliases.push(alias);
+        }
+        crates.extend(found.map(|document| SearchHit {
+            max_version: document.latest.map(|version| version.to_string()).unwrap_or_default(),
+            name: document.name,
+            description: document.description,
+            aliases,
+        }));
+    }
+    let meta = SearchMeta { total: crates.len() as u64 };
+    Ok(Json(SearchResponse { crates, meta }).into_response())
+}
+
+/// The package that an alias means.
+pub(super) async fn alias_target(service: &Service, alias: &Alias) -> Result<Option<PackageName>, Refusal> {
+    let Some(bytes) = file(service, layout::alias_map(alias.shard())).await? else { return Ok(None) };
+    let map: AliasMap = parsed(&bytes)?;
+    Ok(map.aliases.get(alias).map(|target| target.package.clone()))
+}
+
+pub(super) async fn resolve(State(service): App, Path(text): Path<String>) -> Result<Response, Refusal> {
+    let alias = Alias::new(&*text).map_err(|e| Refusal::code(Code::InvalidAlias, e.to_string()))?;
+    // A package's own name wins.
+    let own = match PackageName::new(text) {
+        Ok(name) => find_document(&service, &name).await?.map(|document| document.name),
+        Err(_) => None,
+    };
+    let full_name = match own {
+        Some(name) => Some(name),
+        None => alias_target(&service, &alias).await?,
+    };
+    let missing = || Refusal::code(Code::AliasNotFound, format!("there is no alias `{alias}`"));
+    Ok(Json(ResolveResponse { full_name: full_name.ok_or_else(missing)?, resolved: true }).into_response())
+}
+
+pub(super) async fn package(service: &Service, target: &Target) -> Result<Response, Refusal> {
+    let document = document(service, &target.name).await?;
+    let versions = index(service, &target.name).await?.lines;
+    Ok(Json(PackageResponse { document, versions }).into_response())
+}
+
+async fn release(service: &Service, target: &Target) -> Result<drystone_schemas::IndexLine, Refusal> {
+    let version = target.version.as_ref().ok_or_else(|| Refusal::code(Code::NoSuchRoute, "the address has no version"))?;
+    let index = index(service, &target.name).await?;
+    let missing = || Refusal::code(Code::VersionNotFound, format!("`{}` has no version {version}", target.name));
+    index.find(version).cloned().ok_or_else(missing)
+}
+
+pub(super) async fn version(service: &Service, target: &Target) -> Result<Response, Refusal> {
+    let line = release(service, target).await?;
+    let yank_reason_text = match &line.yank_reason {
+        Some(digest) => file(service, layout::object(digest)).await?.map(|bytes| parsed(&bytes)).transpose()?,
+        None => None,
+    };
+    let (checksum, download_url) = (line.cksum.clone(), object_url(service, &line.cksum));
+    Ok(Json(VersionResponse { line, checksum, download_url, yank_reason_text }).into_response())
+}
+
+fn object_url(service: &Service, hex: &str) -> String {
+    format!("{}/o/{hex}", service.settings().public_url)
+}
+
+pub(super) async fn download(service: &Service, target: &Target) -> Result<Response, Refusal> {
+    let line = release(service, target).await?;
+    if let Some(code) = line.deleted {
+        let detail = format!("`{}` {} was taken down ({})", line.name, line.vers, code.as_str());
+        return Err(Refusal::code(Code::VersionDeleted, detail));
+    }
+    Ok((StatusCode::FOUND, [(header::LOCATION, object_url(service, &line.cksum))]).into_response())
+}
+
+pub(super) async fn owners(service: &Service, target: &Target) -> Result<Response, Refusal> {
+    let document = document(service, &target.name).await?;
+    let mut users = Vec::with_capacity(document.owners.len());
+    for entry in document.owners {
+        let account = vault::read_account(&*service.core.store.vault, &entry.account).await?;
+        let login = account.map_or_else(|| entry.account.to_string(), |account| account.login.into());
+        // Cargo wants a number; nothing else uses it.
+        let [a, b, c, d, ..] = *Sha256Digest::of(entry.account.as_str().as_bytes()).as_bytes();
+        users.push(Owner {
+            id: u32::from_be_bytes([a, b, c, d]),
+            login,
+            name: None,
+            account: entry.account,
+            role: entry.role,
+        });
+    }
+    Ok(Json(OwnersResponse { users }).into_response())
+}

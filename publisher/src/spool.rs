@@ -1,0 +1,137 @@
+//! Uploads on their way: small ones in memory, others in a file that vanishes with its handle.
+
+use std::{io::Cursor, path::Path, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use drystone_archive::{Inspected, inspect};
+use drystone_schemas::{
+    Code, Format, Limits, Problem, PublishMetadata, Sha256Digest,
+    layout::{self, CacheClass},
+};
+use drystone_storage::{Body, Key, Meta, NewObject};
+use futures_util::{Stream, StreamExt};
+use sha2::{Digest as _, Sha256};
+use tempfile::TempPath;
+use tokio::io::AsyncWriteExt;
+
+use crate::{Refusal, Service};
+
+/// Uploads up to this many bytes stay in memory.
+pub(crate) const IN_MEMORY_BYTES_MAX: u64 = 1 << 20;
+
+/// An upload that has arrived whole.
+pub(crate) struct Spooled {
+    body: Body,
+    /// Keeps the file until the upload is dropped.
+    file: Option<TempPath>,
+    pub(crate) sha256: Sha256Digest,
+}
+
+/// HTTP metadata of an object below `o/`.
+pub(crate) fn object_meta(content_type: &'static str) -> Meta {
+    Meta { content_type, cache_control: CacheClass::Immutable.cache_control() }
+}
+
+/// An object below `o/` with this content.
+pub(crate) fn object(digest: &Sha256Digest, body: Body, content_type: &'static str) -> Result<NewObject, Refusal> {
+    let key = Key::new(layout::object(digest)).map_err(Refusal::internal)?;
+    Ok(NewObject { key, body, meta: object_meta(content_type) })
+}
+
+impl Spooled {
+    /// Takes an upload in as it arrives; stops at the limit.
+    pub(crate) async fn receive<S, E>(mut chunks: S, folder: &Path, len_max: u64) -> Result<Self, Refusal>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: Into<Refusal>,
+    {
+        let mut hasher = Sha256::new();
+        let mut memory = BytesMut::new();
+        let mut file: Option<(tokio::fs::File, TempPath)> = None;
+        let mut len = 0_u64;
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(Into::into)?;
+            len += chunk.len() as u64;
+            if len > len_max {
+                return Err(too_big(len_max));
+            }
+            hasher.update(&chunk);
+            if file.is_none() && len <= IN_MEMORY_BYTES_MAX {
+                memory.extend_from_slice(&chunk);
+                continue;
+            }
+            let (out, _) = match &mut file {
+                Some(file) => file,
+                None => {
+                    let (std_file, path) =
+                        tempfile::NamedTempFile::new_in(folder).map_err(full_or_internal)?.into_parts();
+                    let mut out = tokio::fs::File::from_std(std_file);
+                    out.write_all(&std::mem::take(&mut memory)).await.map_err(full_or_internal)?;
+                    file.insert((out, path))
+                }
+            };
+            out.write_all(&chunk).await.map_err(full_or_internal)?;
+        }
+        let sha256 = Sha256Digest::from_bytes(hasher.finalize().into());
+        match file {
+            None => Ok(Self { body: Body::Bytes(memory.freeze()), file: None, sha256 }),
+            Some((mut out, path)) => {
+                out.flush().await.map_err(full_or_internal)?;
+                Ok(Self { body: Body::File { path: path.to_path_buf(), len }, file: Some(path), sha256 })
+            }
+        }
+    }
+
+    /// The tarball as an object; the upload must live until it has been put.
+    pub(crate) fn object(&self) -> Result<NewObject, Refusal> {
+        object(&self.sha256, self.body.clone(), layout::GZIP)
+    }
+}
+
+pub(crate) fn too_big(len_max: u64) -> Refusal {
+    let detail = format!("the archive has more than {len_max} bytes");
+    Refusal::new(Problem::new(Code::TarballTooBig, detail).fact("bytes_max", len_max))
+}
+
+fn full_or_internal(error: std::io::Error) -> Refusal {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Refusal {
+            inside: Some(error.to_string()),
+            ..Refusal::code(Code::StorageFull, "there is no room for the upload")
+        },
+        _ => Refusal::internal(error),
+    }
+}
+
+impl Service {
+    /// Inspects an upload on a thread of its own; at most a few at once.
+    pub(crate) async fn inspect(&self, upload: &Arc<Spooled>, expected: PublishMetadata) -> Result<Inspected, Refusal> {
+        let permit = self.inspections.acquire().await.map_err(Refusal::internal)?;
+        let (upload, settings) = (upload.clone(), self.settings());
+        let work = move || {
+            let (limits, manifest, formats) = (&settings.limits, &*settings.generic_manifest, &*settings.formats);
+            run_inspection(&upload, limits, manifest, formats, &expected)
+        };
+        let inspected = tokio::task::spawn_blocking(work).await.map_err(Refusal::internal)?;
+        drop(permit);
+        inspected
+    }
+}
+
+fn run_inspection(
+    upload: &Spooled,
+    limits: &Limits,
+    manifest: &str,
+    formats: &[Format],
+    expected: &PublishMetadata,
+) -> Result<Inspected, Refusal> {
+    let inspected = match &upload.body {
+        Body::Bytes(bytes) => inspect(Cursor::new(bytes), limits, manifest, formats, expected),
+        Body::File { path, .. } => {
+            debug_assert!(upload.file.is_some(), "a spooled file lives as long as its upload");
+            let file = fs_err::File::open(path).map_err(Refusal::internal)?;
+            inspect(std::io::BufReader::with_capacity(128 << 10, file), limits, manifest, formats, expected)
+        }
+    };
+    Ok(inspected?)
+}

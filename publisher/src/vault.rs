@@ -1,0 +1,160 @@
+//! The private area as the publisher sees it: tokens, accounts, and what accounts have used up.
+
+use drystone_schemas::{AccountId, EventId, Login, Sha256Digest, canonical_json, layout};
+use drystone_storage::{Area, Key, Meta, Replace};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::Refusal;
+
+/// Longest private record, in bytes.
+const RECORD_BYTES_MAX: u64 = 64 << 10;
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Everything, for every package, without quotas.
+    Admin,
+    /// Create packages.
+    PublishNew,
+    /// Publish versions of existing packages.
+    PublishUpdate,
+    /// Yank, unyank, deprecate.
+    Yank,
+    /// Change owners.
+    Owners,
+    /// Change aliases.
+    Alias,
+}
+
+impl Scope {
+    /// Every scope but `admin`.
+    pub const ORDINARY: [Self; 5] = [Self::PublishNew, Self::PublishUpdate, Self::Yank, Self::Owners, Self::Alias];
+
+    /// The scope as written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::PublishNew => "publish-new",
+            Self::PublishUpdate => "publish-update",
+            Self::Yank => "yank",
+            Self::Owners => "owners",
+            Self::Alias => "alias",
+        }
+    }
+}
+
+/// `tokens/<sha256>`: a token, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRecord {
+    /// Version of this format; 1.
+    pub v: u32,
+    /// The account that it acts for.
+    pub account: AccountId,
+    /// What it is called.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+    /// When it expires, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
+}
+
+impl TokenRecord {
+    /// Whether it may do something that needs this scope.
+    pub fn allows(&self, scope: Scope) -> bool {
+        self.scopes.contains(&Scope::Admin) || self.scopes.contains(&scope)
+    }
+
+    /// Whether it is the operator's.
+    pub fn is_admin(&self) -> bool {
+        self.scopes.contains(&Scope::Admin)
+    }
+}
+
+/// `accounts/<ulid>`: an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRecord {
+    /// Version of this format; 1.
+    pub v: u32,
+    /// Its id, for ever.
+    pub id: AccountId,
+    /// Its login.
+    pub login: Login,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+}
+
+/// `quota/<ulid>`: what an account has used up, as of a position in the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct QuotaRecord {
+    /// Position in the log of the last event that changed it.
+    pub(crate) seq: u64,
+    /// Packages created.
+    pub(crate) packages: u64,
+}
+
+/// `done/<intent id>`: what an intent came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DoneRecord {
+    pub(crate) v: u32,
+    pub(crate) seq: u64,
+    /// Digest of what was asked, so that an id cannot be used for something else.
+    pub(crate) intent: Sha256Digest,
+}
+
+/// `uploads/<id>.ticket`: what a large upload was declared to be. Deleting it uses the upload up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UploadTicket {
+    pub(crate) v: u32,
+    pub(crate) account: AccountId,
+    pub(crate) sha256: Sha256Digest,
+    pub(crate) size: u64,
+    pub(crate) created: u64,
+}
+
+/// Reads a private record; a record that does not parse is the operator's problem, not the caller's.
+pub(crate) async fn read<T: DeserializeOwned>(vault: &dyn Area, key: String) -> Result<Option<T>, Refusal> {
+    let key = Key::new(key).map_err(Refusal::internal)?;
+    let Some(bytes) = vault.get(&key, RECORD_BYTES_MAX).await? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| Refusal::internal(format!("`{key}` does not parse: {e}")))
+}
+
+/// Creates a private record; `false` if its key is taken.
+pub(crate) async fn create<T: Serialize>(vault: &dyn Area, key: String, record: &T) -> Result<bool, Refusal> {
+    let key = Key::new(key).map_err(Refusal::internal)?;
+    match vault.replace(&key, None, canonical_json(record).into(), Meta::PRIVATE).await? {
+        Replace::Replaced(_) => Ok(true),
+        Replace::Conflict => Ok(false),
+        Replace::Unknown(detail) => Err(Refusal::outcome_unknown(detail)),
+    }
+}
+
+/// The token stored under this digest.
+pub(crate) async fn read_token(vault: &dyn Area, digest: &Sha256Digest) -> Result<Option<TokenRecord>, Refusal> {
+    read(vault, layout::token(digest)).await
+}
+
+/// The outcome of an intent, if it has one.
+pub(crate) async fn read_done(vault: &dyn Area, id: &EventId) -> Result<Option<DoneRecord>, Refusal> {
+    read(vault, layout::done(id)).await
+}
+
+/// The account with this id.
+pub(crate) async fn read_account(vault: &dyn Area, id: &AccountId) -> Result<Option<AccountRecord>, Refusal> {
+    read(vault, layout::account(id)).await
+}
+
+/// The account that a text names, by login or id.
+pub(crate) async fn find_account(vault: &dyn Area, text: &str) -> Result<Option<AccountRecord>, Refusal> {
+    if let Ok(id) = AccountId::new(text) {
+        return read_account(vault, &id).await;
+    }
+    let Ok(login) = Login::new(text) else { return Ok(None) };
+    match read::<AccountId>(vault, layout::login(&login)).await? {
+        Some(id) => read_account(vault, &id).await,
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,392 @@
+//! Inspection: from the bytes of an upload to its version record, or to all of its problems.
+//!
+//! Owns: finding the manifest, comparing it with the archive and the request, and assembling the record. Does not own:
+//! whether the name is free and who may publish. Invariant: everything in the record is read from the archive.
+
+use std::io::{self, Read};
+
+use drystone_schemas::{
+    Code, Format, Limits, PackageName, Problem, PublishMetadata, RecordFile, Sha256Digest, Version,
+    VersionRecord,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    error::{ReadError, shown},
+    manifest::{Draft, draft},
+    read::{ArchiveFacts, Entry, read_archive},
+    readme::{Readme, Readmes},
+};
+
+/// File name of Cargo's manifest.
+const CARGO_MANIFEST: &str = "Cargo.toml";
+
+/// An archive that may be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// What the archive says.
+    pub record: VersionRecord,
+    /// What the author should know, though it is no error.
+    pub warnings: Vec<String>,
+}
+
+/// The one root directory of a release's archive: `name-version`, without the owner.
+pub fn root_directory(name: &PackageName, version: &Version) -> String {
+    format!("{}-{version}", name.short())
+}
+
+/// Reads an archive once, from beginning to end, and makes its version record.
+///
+/// `generic_manifest` is the registry's file name for the generic format. `expected.format` decides which manifest is
+/// read; without it the one that is there, and of two the one whose format is `allowed`. Whatever else `expected`
+/// says must be equal to what was read.
+///
+/// # Errors
+///
+/// All problems of the archive, the manifest and the request at once; [`Code::LocalIo`] alone if the source fails.
+pub fn inspect<R: Read>(
+    reader: R,
+    limits: &Limits,
+    generic_manifest: &str,
+    allowed: &[Format],
+    expected: &PublishMetadata,
+) -> Result<Inspected, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let wanted = expected.format.as_ref().and_then(|text| {
+        text.parse::<Format>()
+            .map_err(|error| {
+                problems.push(Problem::new(Code::UnknownFormat, error.to_string()).fact("format", text))
+            })
+            .ok()
+    });
+    let mut source = Hashing { inner: reader, hash: Sha256::new(), bytes: 0 };
+    let mut walk = Walk::new(limits, generic_manifest, wanted);
+    let facts = match read_archive(&mut source, limits, &mut |entry, body| walk.file(entry, body)) {
+        Ok(facts) => Some(facts),
+        Err(ReadError::Refused(refusals)) => {
+            problems.extend(refusals.iter().map(|refusal| refusal.problem()));
+            None
+        }
+        Err(ReadError::Io(error) | ReadError::Visit(error)) => return Err(vec![unreadable(&error)]),
+    };
+    if facts.is_none() {
+        source.finish(limits.tarball_bytes_max).map_err(|error| vec![unreadable(&error)])?;
+    }
+    let (tarball, size) = (Sha256Digest::from_bytes(source.hash.finalize().into()), source.bytes);
+    // Past the limit the rest was not read, and nothing is known of the whole.
+    if size <= limits.tarball_bytes_max {
+        compare_bytes(expected, tarball, size, &mut problems);
+    }
+    let unknown = expected.format.is_some() && wanted.is_none();
+    let chosen = if unknown { None } else { walk.choose(wanted, allowed, facts.is_some(), &mut problems) };
+    let Some((format, draft)) = chosen else { return Err(problems) };
+    compare_manifest(&walk, &draft, expected, limits, &mut problems);
+    let (warnings, readme) = readme(walk.readmes, &draft, facts.as_ref(), format, limits, &mut problems);
+    let record = match (facts, draft.name, draft.vers) {
+        (Some(facts), Some(name), Some(vers)) if problems.is_empty() => {
+            walk.files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+            VersionRecord {
+                v: 1,
+                name,
+                vers,
+                format,
+                tarball,
+                size,
+                unpacked: facts.unpacked,
+                deps: draft.details.deps,
+                features: draft.details.features,
+                links: draft.details.links,
+                rust_version: draft.details.rust_version,
+                description: draft.details.description,
+                license: draft.details.license,
+                authors: draft.details.authors,
+                keywords: draft.details.keywords,
+                categories: draft.details.categories,
+                homepage: draft.details.homepage,
+                repository: draft.details.repository,
+                documentation: draft.details.documentation,
+                readme,
+                files: walk.files,
+            }
+        }
+        _ => return Err(problems),
+    };
+    let length = record.to_bytes().len() as u64;
+    if length > limits.record_bytes_max {
+        let detail = format!("the version record has {length} bytes, more than {}", limits.record_bytes_max);
+        return Err(vec![Problem::new(Code::RecordTooBig, detail).fact("limit", limits.record_bytes_max)]);
+    }
+    Ok(Inspected { record, warnings })
+}
+
+/// The text of an error of the system may name paths; its kind does not.
+fn unreadable(error: &io::Error) -> Problem {
+    Problem::new(Code::LocalIo, format!("the archive cannot be read: {}", error.kind()))
+}
+
+fn compare_bytes(expected: &PublishMetadata, tarball: Sha256Digest, size: u64, problems: &mut Vec<Problem>) {
+    if let Some(text) = &expected.sha256 {
+        let digest = text.parse().or_else(|_| Sha256Digest::from_hex(text));
+        match digest {
+            Ok(digest) if digest == tarball => {}
+            Ok(digest) => problems.push(
+                Problem::new(
+                    Code::DigestMismatch,
+                    format!("the archive is {tarball}, declared was {digest}"),
+                )
+                .fact("found", tarball)
+                .fact("declared", digest),
+            ),
+            Err(error) => {
+                problems.push(Problem::new(Code::MalformedRequest, error.to_string()).fact("field", "sha256"))
+            }
+        }
+    }
+    if let Some(declared) = expected.size.filter(|declared| *declared != size) {
+        problems.push(
+            Problem::new(
+                Code::LengthMismatch,
+                format!("the archive has {size} bytes, declared were {declared}"),
+            )
+            .fact("found", size)
+            .fact("declared", declared),
+        );
+    }
+}
+
+fn compare_manifest(
+    walk: &Walk<'_>,
+    draft: &Draft,
+    expected: &PublishMetadata,
+    limits: &Limits,
+    problems: &mut Vec<Problem>,
+) {
+    problems.extend(draft.problems.0.iter().cloned());
+    let fields = [("name", &expected.name, &draft.name_text), ("vers", &expected.vers, &draft.vers_text)];
+    for (field, said, written) in fields {
+        let (Some(said), Some(written)) = (said, written) else { continue };
+        if said != written {
+            let detail = format!("the request says `{field}` is `{said}`, the manifest says `{written}`");
+            let problem = Problem::new(Code::ManifestDisagrees, detail).fact("field", field);
+            problems.push(problem.fact("request", said).fact("manifest", written));
+        }
+    }
+    let count = draft.details.deps.len() as u64;
+    if count > limits.dependencies_max {
+        let detail =
+            format!("the manifest names {count} dependencies, more than {}", limits.dependencies_max);
+        problems.push(Problem::new(Code::TooManyDependencies, detail).fact("limit", limits.dependencies_max));
+    }
+    if let (Some(name), Some(vers), Some(root)) = (&draft.name, &draft.vers, &walk.root) {
+        let right = root_directory(name, vers);
+        if *root != right {
+            let detail = format!("the root directory is `{root}/`; the manifest makes it `{right}/`");
+            problems.push(Problem::new(Code::WrongRoot, detail).fact("root", root).fact("expected", right));
+        }
+    }
+}
+
+/// The warnings of the whole inspection, and the README.
+fn readme(
+    readmes: Readmes,
+    draft: &Draft,
+    facts: Option<&ArchiveFacts>,
+    format: Format,
+    limits: &Limits,
+    problems: &mut Vec<Problem>,
+) -> (Vec<String>, Option<String>) {
+    let mut warnings = draft.details.warnings.clone();
+    if format == Format::Generic && facts.is_some_and(|facts| !facts.canonical) {
+        warnings.push("the archive is not in canonical form; `drystone publish` packs it so".into());
+    }
+    let mut text = None;
+    match readmes.choose(&draft.details.readme) {
+        Readme::Absent => {}
+        Readme::Text(found) => text = Some(found),
+        Readme::Unusable(warning) => warnings.push(warning),
+        Readme::TooLong { path, size } => {
+            let detail =
+                format!("the README `{path}` has {size} bytes, more than {}", limits.readme_bytes_max);
+            let problem = Problem::new(Code::ReadmeTooBig, detail).fact("path", path);
+            problems.push(problem.fact("limit", limits.readme_bytes_max));
+        }
+    }
+    (warnings, text)
+}
+
+/// What one pass over the files gathers.
+struct Walk<'a> {
+    limits: &'a Limits,
+    /// The formats that come into question, each with its manifest's name.
+    formats: Vec<(Format, &'a str)>,
+    root: Option<String>,
+    files: Vec<RecordFile>,
+    manifests: Vec<(Format, Draft)>,
+    /// Files that are a manifest but for letter case.
+    variants: Vec<(Format, String)>,
+    readmes: Readmes,
+    buffer: Box<[u8]>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(limits: &'a Limits, generic_manifest: &'a str, wanted: Option<Format>) -> Self {
+        let all = [(Format::Generic, generic_manifest), (Format::Cargo, CARGO_MANIFEST)];
+        Self {
+            limits,
+            formats: all
+                .into_iter()
+                .filter(|(format, _)| wanted.is_none_or(|wanted| wanted == *format))
+                .collect(),
+            root: None,
+            files: Vec::new(),
+            manifests: Vec::new(),
+            variants: Vec::new(),
+            readmes: Readmes::default(),
+            buffer: vec![0; 64 << 10].into_boxed_slice(),
+        }
+    }
+
+    fn file(&mut self, entry: &Entry<'_>, body: &mut dyn Read) -> io::Result<()> {
+        self.root.get_or_insert_with(|| entry.root.into());
+        let manifest = self.formats.iter().find(|(_, name)| *name == entry.path).copied();
+        let settled = self.manifests.len() == self.formats.len();
+        let readme = self.readmes.wants(entry.path, settled);
+        let limit = match manifest {
+            Some(_) => Some(self.limits.manifest_bytes_max),
+            None if readme => Some(self.limits.readme_bytes_max),
+            None => None,
+        };
+        let mut kept = Vec::new();
+        let keep = limit.is_some_and(|limit| entry.size <= limit);
+        let digest = self.hash(body, keep.then_some(&mut kept))?;
+        self.files.push(RecordFile(entry.path.into(), entry.size, digest.hex()));
+        if let Some((format, _)) = manifest {
+            let draft = if keep {
+                std::str::from_utf8(&kept).map_or_else(
+                    |_| Draft::unreadable("the manifest is not UTF-8"),
+                    |text| draft(format, text),
+                )
+            } else {
+                self.too_long(entry)
+            };
+            self.readmes.name(&draft.details.readme);
+            self.manifests.push((format, draft));
+        } else if keep {
+            self.readmes.keep(entry.path, kept);
+        } else if readme {
+            self.readmes.too_long(entry.path, entry.size);
+        }
+        for (format, name) in &self.formats {
+            if entry.path != *name && entry.path.eq_ignore_ascii_case(name) {
+                self.variants.push((*format, entry.path.into()));
+            }
+        }
+        Ok(())
+    }
+
+    fn too_long(&self, entry: &Entry<'_>) -> Draft {
+        let limit = self.limits.manifest_bytes_max;
+        let detail = format!(
+            "the manifest `{}` has {} bytes, more than {limit}",
+            shown(entry.path.as_bytes()),
+            entry.size
+        );
+        let mut draft = Draft::default();
+        draft.problems.push(Problem::new(Code::ManifestTooBig, detail).fact("limit", limit));
+        draft
+    }
+
+    fn hash(&mut self, body: &mut dyn Read, mut keep: Option<&mut Vec<u8>>) -> io::Result<Sha256Digest> {
+        let mut hash = Sha256::new();
+        loop {
+            let read = body.read(&mut self.buffer)?;
+            if read == 0 {
+                return Ok(Sha256Digest::from_bytes(hash.finalize().into()));
+            }
+            hash.update(&self.buffer[..read]);
+            if let Some(kept) = &mut keep {
+                kept.extend_from_slice(&self.buffer[..read]);
+            }
+        }
+    }
+
+    /// Settles the format and takes its manifest; `whole` says that the archive was read to its end.
+    fn choose(
+        &mut self,
+        wanted: Option<Format>,
+        allowed: &[Format],
+        whole: bool,
+        problems: &mut Vec<Problem>,
+    ) -> Option<(Format, Draft)> {
+        let mut found: Vec<_> = self.manifests.iter().map(|(format, _)| *format).collect();
+        if wanted.is_none() && found.iter().any(|format| allowed.contains(format)) {
+            found.retain(|format| allowed.contains(format));
+        }
+        let format = match found[..] {
+            [format] => Some(format),
+            [] => wanted,
+            _ => {
+                let names: Vec<_> = self.formats.iter().map(|(_, name)| format!("`{name}`")).collect();
+                let detail =
+                    format!("the archive holds {}, and the request names no format", names.join(" and "));
+                let problem = Problem::new(Code::ManifestAmbiguous, detail);
+                problems.push(problem.with_hint("say which with `--format`, or `format` in the metadata"));
+                return None;
+            }
+        };
+        let mut varied = false;
+        for (of, path) in &self.variants {
+            if format.is_none_or(|format| format == *of) {
+                varied = true;
+                let name = self.formats.iter().find(|(format, _)| format == of).map_or("", |(_, name)| name);
+                let detail = format!("`{path}` is not spelled `{name}`, and some systems take it for that");
+                problems.push(Problem::new(Code::ManifestAmbiguous, detail).fact("path", path));
+            }
+        }
+        if let Some(format) = format.filter(|format| !allowed.contains(format)) {
+            let detail = format!("this registry takes no packages of the format `{format}`");
+            problems.push(Problem::new(Code::FormatDisabled, detail).fact("format", format));
+        }
+        let manifest = self.manifests.iter().position(|(found, _)| Some(*found) == format);
+        // Of an archive that ends too early, nobody knows what is missing.
+        if manifest.is_none() && whole && !varied {
+            let named =
+                self.formats.iter().filter(|(format, _)| wanted.is_some() || allowed.contains(format));
+            let names: Vec<_> = named.map(|(_, name)| format!("`{name}`")).collect();
+            let detail = format!("there is no {} in the archive's root directory", names.join(" or "));
+            problems.push(Problem::new(Code::ManifestMissing, detail));
+        }
+        manifest.map(|index| self.manifests.swap_remove(index))
+    }
+}
+
+/// Hashes and counts what passes through.
+struct Hashing<R> {
+    inner: R,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl<R: Read> Hashing<R> {
+    /// Reads the rest, so that length and digest are those of everything; gives up past the limit.
+    fn finish(&mut self, bytes_max: u64) -> io::Result<()> {
+        let mut buffer = [0; 8 << 10];
+        while self.bytes <= bytes_max {
+            match self.read(&mut buffer) {
+                Ok(0) => break,
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(out)?;
+        self.hash.update(&out[..read]);
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}

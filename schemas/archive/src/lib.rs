@@ -1,0 +1,26 @@
+//! Package archives: read strictly, inspected, packed canonically.
+//!
+//! Owns: what an archive may be ([`read_archive`]), what it says of itself ([`inspect`] and the [`manifest`] formats), and the
+//! one form in which Drystone writes archives ([`pack`]). Does not own: where bytes come from and go to; nothing here
+//! touches disk, network, clock, randomness or environment.
+//!
+//! Invariant: no archive is accepted that two parsers could read differently, and the version record is a function of
+//! the archive's bytes and its format.
+
+mod error;
+mod gzip;
+mod header;
+mod inspect;
+pub mod manifest;
+mod pack;
+mod path;
+mod paths;
+mod pax;
+mod read;
+mod readme;
+
+pub use error::{ArchiveError, ReadError};
+pub use inspect::{Inspected, inspect, root_directory};
+pub use manifest::{Details, Manifest, ReadmeChoice, parse_cargo, parse_generic};
+pub use pack::{PackError, PackFile, pack};
+pub use read::{ArchiveFacts, Entry, read_archive};

@@ -1,0 +1,230 @@
+//! A registry's settings, and the configuration files that clients read.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Format, canonical_json};
+
+/// What the operator decides: an object named by the genesis event and by every `config` event after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Settings {
+    /// Name of the registry, for people.
+    pub name: String,
+    /// URL below which `index/`, `o/`, `log/` and the rest are served; no slash at the end.
+    pub public_url: String,
+    /// URL of the publisher's API, where it is not the same; no slash at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_url: Option<String>,
+    /// Formats that may be published.
+    pub formats: Vec<Format>,
+    /// Manifest file name of the generic format.
+    pub generic_manifest: String,
+    /// Whether this registry stands in for crates.io: then a dependency without `registry-index` means this registry.
+    pub mirrors_crates_io: bool,
+    /// Limits on what comes from outside.
+    pub limits: Limits,
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSettings {
+    /// Not `http://` or `https://` followed by a host, or with a slash, query, fragment or password.
+    #[error("`{0}` is not a base URL such as `https://registry.example`")]
+    Url(String),
+    /// Not a single file name.
+    #[error("`{0}` is not a manifest file name")]
+    Manifest(String),
+    /// No format at all.
+    #[error("no package format is allowed")]
+    NoFormat,
+    /// Empty or longer than 64 characters.
+    #[error("a registry's name has 1 to 64 characters")]
+    Name,
+}
+
+impl Settings {
+    /// Settings of a new registry at a URL, with every limit at its default.
+    pub fn new(name: impl Into<String>, public_url: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            public_url: public_url.into(),
+            api_url: None,
+            formats: Format::ALL.to_vec(),
+            generic_manifest: "drystone.toml".into(),
+            mirrors_crates_io: false,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Checks what the types cannot.
+    pub fn check(&self) -> Result<(), InvalidSettings> {
+        for url in std::iter::once(&self.public_url).chain(&self.api_url) {
+            let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            let host_ok = rest.is_some_and(|rest| {
+                !rest.is_empty()
+                    && !rest.starts_with('/')
+                    && !rest.ends_with('/')
+                    && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:/[]".contains(&b))
+            });
+            if !host_ok {
+                return Err(InvalidSettings::Url(url.clone()));
+            }
+        }
+        let manifest = &self.generic_manifest;
+        let plain = manifest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+        if !plain || !manifest.ends_with(".toml") || manifest == "Cargo.toml" || manifest.starts_with('.') {
+            return Err(InvalidSettings::Manifest(manifest.clone()));
+        }
+        if self.formats.is_empty() {
+            return Err(InvalidSettings::NoFormat);
+        }
+        if self.name.is_empty() || self.name.chars().count() > 64 {
+            return Err(InvalidSettings::Name);
+        }
+        Ok(())
+    }
+
+    /// The object's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        canonical_json(self)
+    }
+
+    /// URL of the publisher's API.
+    pub fn api_url(&self) -> &str {
+        self.api_url.as_deref().unwrap_or(&self.public_url)
+    }
+
+    /// Cargo's name for this registry's index.
+    pub fn cargo_index_url(&self) -> String {
+        format!("sparse+{}/index/", self.public_url)
+    }
+}
+
+/// Limits on what comes from outside. Bytes, unless a name says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Limits {
+    /// Longest archive.
+    pub tarball_bytes_max: u64,
+    /// Longest upload in one request; a longer archive goes to storage by a presigned upload where the store has such.
+    pub direct_upload_bytes_max: u64,
+    /// Largest sum of the lengths of an archive's files.
+    pub unpacked_bytes_max: u64,
+    /// Most files in an archive.
+    pub files_max: u64,
+    /// Longest path in an archive, root directory included.
+    pub path_bytes_max: u64,
+    /// Most directories on top of each other in an archive.
+    pub depth_max: u64,
+    /// Longest manifest.
+    pub manifest_bytes_max: u64,
+    /// Longest README that is kept.
+    pub readme_bytes_max: u64,
+    /// Longest version record.
+    pub record_bytes_max: u64,
+    /// Most dependencies of a release.
+    pub dependencies_max: u64,
+    /// Most packages that an account may create.
+    pub packages_per_account_max: u64,
+    /// Longest reason of a yank or deprecation.
+    pub reason_bytes_max: u64,
+    /// Longest time for one request, in seconds.
+    pub request_s_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            tarball_bytes_max: 50 << 20,
+            direct_upload_bytes_max: 50 << 20,
+            unpacked_bytes_max: 512 << 20,
+            files_max: 30_000,
+            path_bytes_max: 255,
+            depth_max: 32,
+            manifest_bytes_max: 1 << 20,
+            readme_bytes_max: 512 << 10,
+            record_bytes_max: 1 << 20,
+            dependencies_max: 500,
+            packages_per_account_max: 100,
+            reason_bytes_max: 1024,
+            request_s_max: 30,
+        }
+    }
+}
+
+/// `config.json`: what this registry is. A projection of the genesis event and the settings in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RegistryConfig {
+    /// Position in the log of the event that last changed it.
+    pub seq: u64,
+    /// Version of this file's format; 1.
+    pub v: u32,
+    /// Origin of the log.
+    pub origin: String,
+    /// Verifier key of the log.
+    pub log_key: String,
+    /// Where the log is served.
+    pub log: String,
+    /// Where Cargo's sparse index is served.
+    pub index: String,
+    /// Where objects are served, by the hex of their SHA-256.
+    pub objects: String,
+    /// The settings in force.
+    #[serde(flatten)]
+    pub settings: Settings,
+}
+
+impl RegistryConfig {
+    /// Makes the file.
+    pub fn new(seq: u64, origin: String, log_key: String, settings: Settings) -> Self {
+        let below = |folder: &str| format!("{}/{folder}/", settings.public_url);
+        Self { seq, v: 1, origin, log_key, log: below("log"), index: below("index"), objects: below("o"), settings }
+    }
+
+    /// The file's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        canonical_json(self)
+    }
+}
+
+/// `index/config.json`, as Cargo reads it (the Cargo book, "Index configuration").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CargoIndexConfig {
+    /// Download URL template.
+    pub dl: String,
+    /// Base URL of the web API.
+    pub api: String,
+    /// Position in the log; Cargo ignores it.
+    pub seq: u64,
+}
+
+impl CargoIndexConfig {
+    /// Makes the file.
+    pub fn new(seq: u64, settings: &Settings) -> Self {
+        Self { dl: format!("{}/o/{{sha256-checksum}}", settings.public_url), api: settings.api_url().into(), seq }
+    }
+
+    /// The file's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        canonical_json(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_work_are_refused() {
+        let good = Settings::new("demo", "http://127.0.0.1:8080");
+        assert_eq!(good.check(), Ok(()));
+        for url in ["", "ftp://a", "http://", "http:///x", "http://a/", "http://u:p@a", "http://a?b", "a"] {
+            assert!(Settings { public_url: url.into(), ..good.clone() }.check().is_err(), "{url}");
+        }
+        for manifest in ["", "a/b.toml", "../x.toml", "Cargo.toml", "x.json", ".toml"] {
+            assert!(Settings { generic_manifest: manifest.into(), ..good.clone() }.check().is_err(), "{manifest}");
+        }
+        assert!(Settings { formats: vec![], ..good.clone() }.check().is_err());
+        assert!(Settings { name: String::new(), ..good }.check().is_err());
+    }
+}

@@ -1,0 +1,187 @@
+//! Where every file of a registry lies, and the HTTP headers that follow from it.
+//!
+//! Owns: keys below the two areas, `public` and `vault`, and the cache class of each public key. Web servers that
+//! serve the public directory as it lies follow the same table.
+
+use crate::{AccountId, Alias, EventId, PackageName, Sha256Digest};
+
+/// `config.json`: what the registry is.
+pub const CONFIG: &str = "config.json";
+/// Cargo's index configuration.
+pub const INDEX_CONFIG: &str = "index/config.json";
+/// The newest published checkpoint.
+pub const CHECKPOINT: &str = "log/checkpoint";
+/// The newest event with its inclusion proof and checkpoint.
+pub const LATEST_PROOF: &str = "log/latest.tlog-proof";
+/// In the vault: the one pointer that commits.
+pub const HEAD: &str = "head";
+
+/// An immutable object.
+pub fn object(digest: &Sha256Digest) -> String {
+    format!("o/{}", digest.hex())
+}
+
+/// A package's index file, by Cargo's rule (the Cargo book, "Index files"), below `@owner/` for scoped names.
+pub fn index_file(name: &PackageName) -> String {
+    format!("index/{}", index_path(name))
+}
+
+/// The path of a package's index file below the index.
+pub fn index_path(name: &PackageName) -> String {
+    let path = name.path_form();
+    let (scope, short) = match path.split_once('/') {
+        Some((owner, short)) => (format!("@{owner}/"), short),
+        None => (String::new(), &*path),
+    };
+    let folder = match short.len() {
+        1 => "1".to_owned(),
+        2 => "2".to_owned(),
+        3 => format!("3/{}", &short[..1]),
+        _ => format!("{}/{}", &short[..2], &short[2..4]),
+    };
+    format!("{scope}{folder}/{short}")
+}
+
+/// A package document.
+pub fn document(name: &PackageName) -> String {
+    format!("packages/{}.json", name.path_form())
+}
+
+/// A shard of the alias map.
+pub fn alias_map(shard: &str) -> String {
+    format!("aliases/{shard}.json")
+}
+
+/// The line of an alias map in the state map.
+pub fn alias_state_key(alias: &Alias) -> String {
+    format!("~alias/{}", alias.shard())
+}
+
+/// A published checkpoint, kept as history.
+pub fn checkpoint_history(size: u64) -> String {
+    format!("log/checkpoints/{size}")
+}
+
+/// In the vault: what a commit will apply.
+pub fn staging(commit_id: &str) -> String {
+    format!("staging/{commit_id}")
+}
+
+/// In the vault: the outcome of an intent.
+pub fn done(id: &EventId) -> String {
+    format!("done/{id}")
+}
+
+/// In the vault: a token, by the SHA-256 of its secret.
+pub fn token(digest: &Sha256Digest) -> String {
+    format!("tokens/{}", digest.hex())
+}
+
+/// In the vault: an account.
+pub fn account(id: &AccountId) -> String {
+    format!("accounts/{}", id.ulid())
+}
+
+/// In the vault: which account has a login.
+pub fn login(login: &crate::Login) -> String {
+    format!("accounts/by-login/{login}")
+}
+
+/// In the vault: how many packages an account has created.
+pub fn quota(id: &AccountId) -> String {
+    format!("quota/{}", id.ulid())
+}
+
+/// In the vault: a large upload on its way.
+pub fn upload(id: &EventId) -> String {
+    format!("uploads/{id}")
+}
+
+/// In the vault: what a large upload was declared to be.
+pub fn upload_ticket(id: &EventId) -> String {
+    format!("uploads/{id}.ticket")
+}
+
+/// How an edge may keep a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheClass {
+    /// Never changes: named by its hash, or by a position in the log.
+    Immutable,
+    /// Replaced at a publish.
+    Fresh,
+    /// Says what is newest.
+    NoCache,
+}
+
+impl CacheClass {
+    /// The value of `Cache-Control`.
+    pub const fn cache_control(self) -> &'static str {
+        match self {
+            Self::Immutable => "public, max-age=31536000, immutable",
+            Self::Fresh => "public, max-age=5",
+            Self::NoCache => "no-cache",
+        }
+    }
+}
+
+/// Content type of archives.
+pub const GZIP: &str = "application/gzip";
+/// Content type of JSON files.
+pub const JSON: &str = "application/json";
+/// Content type of index files, notes and shards.
+pub const TEXT: &str = "text/plain; charset=utf-8";
+/// Content type of tiles and entry bundles (C2SP tlog-tiles).
+pub const BINARY: &str = "application/octet-stream";
+
+/// The cache class and content type of a public key.
+///
+/// Objects below `o/` are archives as far as the key tells; other objects carry their own type where the store can.
+pub fn headers(key: &str) -> (CacheClass, &'static str) {
+    match key {
+        CHECKPOINT | LATEST_PROOF => (CacheClass::NoCache, TEXT),
+        _ if key.starts_with("o/") => (CacheClass::Immutable, GZIP),
+        _ if key.starts_with("log/checkpoints/") || key.starts_with("log/state/shard/") => (CacheClass::Immutable, TEXT),
+        _ if key.starts_with("log/") => (CacheClass::Immutable, BINARY),
+        _ if key.ends_with(".json") => (CacheClass::Fresh, JSON),
+        _ => (CacheClass::Fresh, TEXT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn index_paths_are_cargos() {
+        for (name, path) in [
+            ("a", "1/a"),
+            ("ab", "2/ab"),
+            ("Abc", "3/a/abc"),
+            ("serde", "se/rd/serde"),
+            ("Serde_JSON", "se/rd/serde_json"),
+            ("acme/http", "@acme/ht/tp/http"),
+            ("acme/x", "@acme/1/x"),
+        ] {
+            assert_eq!(index_path(&PackageName::new(name).unwrap()), path);
+        }
+    }
+
+    #[test]
+    fn headers_by_class() {
+        for (key, class, content_type) in [
+            ("config.json", CacheClass::Fresh, JSON),
+            ("index/config.json", CacheClass::Fresh, JSON),
+            ("index/se/rd/serde", CacheClass::Fresh, TEXT),
+            ("packages/serde.json", CacheClass::Fresh, JSON),
+            ("o/00", CacheClass::Immutable, GZIP),
+            ("log/checkpoint", CacheClass::NoCache, TEXT),
+            ("log/checkpoints/17", CacheClass::Immutable, TEXT),
+            ("log/tile/0/000.p/1", CacheClass::Immutable, BINARY),
+            ("log/tile/entries/000", CacheClass::Immutable, BINARY),
+            ("log/state/shard/00", CacheClass::Immutable, TEXT),
+            ("log/state/tile/1/00", CacheClass::Immutable, BINARY),
+        ] {
+            assert_eq!(headers(key), (class, content_type), "{key}");
+        }
+    }
+}

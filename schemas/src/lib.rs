@@ -1,0 +1,44 @@
+//! The vocabulary of Drystone: names, versions, digests, events, and every file and body that goes over the wire.
+//!
+//! Owns: what values are valid, how they are written as bytes, where files lie ([`layout`]), and the table of error
+//! [`Code`]s. Does not own: any effect; nothing here touches disk, network, clock, randomness or environment, and the
+//! crate builds for wasm32.
+//!
+//! Invariant: equal values serialise to equal bytes ([`canonical_json`] and the field order of the types).
+
+mod account;
+mod alias;
+mod api;
+mod config;
+mod digest;
+mod document;
+mod event;
+mod index;
+mod json;
+pub mod layout;
+mod name;
+mod problem;
+mod record;
+mod schema;
+mod time;
+mod version;
+
+pub use account::{AccountId, InvalidAccount, Login};
+pub use alias::{Alias, AliasMap, AliasTarget};
+pub use api::{
+    AdminTokenResponse, AliasRequest, ErrorBody, Owner, OwnersRequest, OwnersResponse, PackageResponse, PublishMetadata,
+    PublishOutcome, PublishResponse, ReasonRequest, ResolveResponse, SearchHit, SearchMeta, SearchResponse, UploadRequest,
+    UploadResponse, VersionResponse, WriteResponse,
+};
+pub use config::{CargoIndexConfig, InvalidSettings, Limits, RegistryConfig, Settings};
+pub use digest::{InvalidDigest, Sha256Digest};
+pub use document::{Deprecation, OwnerEntry, PackageDocument, Role};
+pub use event::{DeleteCode, Event, EventBody, EventError, EventHead, EventId, FileChange, FileClass, InvalidEventId};
+pub use index::{CRATES_IO_INDEX, IndexDep, IndexFile, IndexLine, IndexLineError};
+pub use json::canonical_json;
+pub use name::{InvalidName, PackageName};
+pub use problem::{Code, Problem};
+pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VersionRecord};
+pub use schema::all_schemas;
+pub use time::rfc3339;
+pub use version::{InvalidVersion, Version, VersionReq};

@@ -1,0 +1,42 @@
+//! JSON Schema of every wire type.
+
+use schemars::{Schema, generate::SchemaSettings};
+
+use crate::{
+    AliasMap, CargoIndexConfig, ErrorBody, Event, IndexLine, OwnersRequest, OwnersResponse, PackageDocument, PackageResponse,
+    PublishMetadata, PublishResponse, ReasonRequest, RegistryConfig, ResolveResponse, SearchResponse, Settings, UploadRequest,
+    UploadResponse, VersionRecord, VersionResponse, WriteResponse, api::AliasRequest,
+};
+
+/// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.
+pub fn all_schemas() -> Vec<(&'static str, Schema)> {
+    macro_rules! schemas {
+        ($($name:literal $type:ty),* $(,)?) => {
+            vec![$(($name, SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<$type>())),*]
+        };
+    }
+    schemas![
+        "alias-map" AliasMap,
+        "alias-request" AliasRequest,
+        "cargo-index-config" CargoIndexConfig,
+        "config" RegistryConfig,
+        "error" ErrorBody,
+        "event" Event,
+        "index-line" IndexLine,
+        "owners-request" OwnersRequest,
+        "owners-response" OwnersResponse,
+        "package" PackageResponse,
+        "package-document" PackageDocument,
+        "publish-metadata" PublishMetadata,
+        "publish-response" PublishResponse,
+        "reason-request" ReasonRequest,
+        "resolve-response" ResolveResponse,
+        "search-response" SearchResponse,
+        "settings" Settings,
+        "upload-request" UploadRequest,
+        "upload-response" UploadResponse,
+        "version" VersionResponse,
+        "version-record" VersionRecord,
+        "write-response" WriteResponse,
+    ]
+}

@@ -1,0 +1,19 @@
+//! What the tests share: a registry in this process, packages to publish, and ways to ask.
+//!
+//! ```no_run
+//! # async fn example() {
+//! use drystone_tests::{Pkg, TestRegistry};
+//!
+//! let registry = TestRegistry::new().await;
+//! let answer = registry.publish(&Pkg::new("acme/http", "1.0.0")).await;
+//! assert_eq!(answer.status, 201);
+//! # }
+//! ```
+
+mod effects;
+mod package;
+mod registry;
+
+pub use effects::{TestClock, TestEntropy};
+pub use package::Pkg;
+pub use registry::{Answer, TestRegistry, multipart_body};

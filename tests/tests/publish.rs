@@ -1,0 +1,164 @@
+//! Publishing and changing, through the router of a registry in memory.
+
+use axum::http::Method;
+use drystone_storage::{Counter, Store};
+use drystone_tests::{Pkg, TestRegistry};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_publish_is_in_the_log_in_the_index_and_fetchable() {
+    let registry = TestRegistry::new().await;
+    let package = Pkg::new("acme/http", "1.0.0");
+    let answer = registry.publish(&package).await;
+    assert_eq!(answer.status, 201, "{}", answer.json());
+    let published = answer.json();
+    assert_eq!((&published["outcome"], &published["seq"]), (&json!("published"), &json!(1)));
+    assert!(published["proof"].as_str().unwrap().starts_with("c2sp.org/tlog-proof@v1\nindex 1\n"));
+
+    let index = registry.get("/index/@acme/ht/tp/http").await;
+    let line: serde_json::Value = serde_json::from_slice(&index.body).unwrap();
+    assert_eq!(line["vers"], "1.0.0");
+    let tarball = registry.get(&format!("/o/{}", line["cksum"].as_str().unwrap())).await;
+    assert_eq!(tarball.body, package.archive());
+    assert_eq!(tarball.headers["content-type"], "application/gzip");
+    assert_eq!(tarball.headers["cache-control"], "public, max-age=31536000, immutable");
+
+    let version = registry.get("/api/v1/packages/acme%2Fhttp/1.0.0").await.json();
+    assert_eq!(version["checksum"], line["cksum"]);
+}
+
+#[tokio::test]
+async fn the_same_bytes_again_are_a_success_and_other_bytes_are_refused_with_both_digests() {
+    let registry = TestRegistry::new().await;
+    let package = Pkg::new("http", "1.0.0");
+    assert_eq!(registry.publish(&package).await.status, 201);
+    let again = registry.publish(&package).await;
+    assert_eq!((again.status, &again.json()["outcome"], &again.json()["seq"]), (200, &json!("already-published"), &json!(1)));
+    let other = registry.publish(&package.with_payload("other")).await;
+    assert_eq!((other.status, other.codes()), (409, vec!["version-exists".to_owned()]));
+    let facts = &other.json()["errors"][0]["facts"];
+    assert_ne!(facts["existing_sha256"], facts["uploaded_sha256"]);
+    let twin = registry.publish(&Pkg::new("http", "1.0.0+build")).await;
+    assert_eq!((twin.status, twin.codes()), (409, vec!["version-exists".to_owned()]));
+}
+
+#[tokio::test]
+async fn names_that_differ_in_spelling_only_are_one() {
+    let registry = TestRegistry::new().await;
+    assert_eq!(registry.publish(&Pkg::new("my-http", "1.0.0")).await.status, 201);
+    for other in ["My-Http", "my_http"] {
+        let answer = registry.publish(&Pkg::new(other, "1.1.0")).await;
+        assert_eq!((answer.status, answer.codes()), (409, vec!["name-collision".to_owned()]), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn yank_with_a_reason_and_back() {
+    let registry = TestRegistry::new().await;
+    registry.publish(&Pkg::new("http", "1.0.0")).await;
+    let yank = registry.ask(Method::POST, "/api/v1/packages/http/1.0.0/yank", Some(json!({"reason": "it leaks"}))).await;
+    assert_eq!((yank.status, &yank.json()["seq"]), (200, &json!(2)));
+    let version = registry.get("/api/v1/packages/http/1.0.0").await.json();
+    assert_eq!((&version["yanked"], &version["yank_reason_text"]), (&json!(true), &json!("it leaks")));
+    let again = registry.ask(Method::POST, "/api/v1/packages/http/1.0.0/yank", None).await;
+    assert_eq!((again.status, &again.json()["seq"]), (200, &serde_json::Value::Null));
+    let unyank = registry.ask(Method::POST, "/api/v1/packages/http/1.0.0/unyank", None).await;
+    assert_eq!((unyank.status, &unyank.json()["seq"]), (200, &json!(3)));
+    let missing = registry.ask(Method::POST, "/api/v1/packages/http/9.0.0/yank", None).await;
+    assert_eq!((missing.status, missing.codes()), (404, vec!["version-not-found".to_owned()]));
+}
+
+#[tokio::test]
+async fn only_owners_change_a_package_and_one_always_stays() {
+    let registry = TestRegistry::new().await;
+    let (ann, bob) = (registry.token_of("ann").await, registry.token_of("bob").await);
+    let (ann_token, bob_token) = (ann.token.reveal(), bob.token.reveal());
+    assert_eq!(registry.publish_as(ann_token, &Pkg::new("http", "1.0.0")).await.status, 201);
+    let refused = registry.publish_as(bob_token, &Pkg::new("http", "1.1.0")).await;
+    assert_eq!((refused.status, refused.codes()), (403, vec!["not-an-owner".to_owned()]));
+    let last = registry.ask_as(ann_token, Method::DELETE, "/api/v1/packages/http/owners", Some(json!({"users": ["ann"]}))).await;
+    assert_eq!((last.status, last.codes()), (409, vec!["last-owner".to_owned()]));
+    let add = registry.ask_as(ann_token, Method::PUT, "/api/v1/packages/http/owners", Some(json!({"users": ["bob"]}))).await;
+    assert_eq!(add.status, 200, "{}", add.json());
+    assert_eq!(registry.publish_as(bob_token, &Pkg::new("http", "1.1.0")).await.status, 201);
+    let leave = registry.ask_as(bob_token, Method::DELETE, "/api/v1/packages/http/owners", Some(json!({"users": ["ann"]}))).await;
+    assert_eq!(leave.status, 200);
+    let owners = registry.get("/api/v1/packages/http/owners").await.json();
+    assert_eq!(owners["users"].as_array().unwrap().len(), 1);
+    assert_eq!(owners["users"][0]["login"], "bob");
+}
+
+#[tokio::test]
+async fn aliases_mean_one_package() {
+    let registry = TestRegistry::new().await;
+    registry.publish(&Pkg::new("acme/http", "1.0.0")).await;
+    registry.publish(&Pkg::new("other", "1.0.0")).await;
+    let set = async |alias: &str, package: &str| {
+        registry.ask(Method::PUT, &format!("/api/v1/aliases/{alias}"), Some(json!({"package": package}))).await
+    };
+    assert_eq!(set("zh", "acme/http").await.status, 200);
+    let resolved = registry.get("/api/v1/resolve/ZH").await;
+    assert_eq!(resolved.json(), json!({"full_name": "acme/http", "resolved": true}));
+    let taken = set("zh", "other").await;
+    assert_eq!((taken.status, taken.codes()), (409, vec!["alias-taken".to_owned()]));
+    let package = set("other", "acme/http").await;
+    assert_eq!((package.status, package.codes()), (409, vec!["alias-is-package".to_owned()]));
+    assert_eq!(registry.ask(Method::DELETE, "/api/v1/aliases/zh", None).await.status, 200);
+    assert_eq!(registry.get("/api/v1/resolve/zh").await.codes(), ["alias-not-found"]);
+}
+
+#[tokio::test]
+async fn tokens_that_are_missing_wrong_expired_or_too_weak() {
+    let registry = TestRegistry::new().await;
+    let package = Pkg::new("http", "1.0.0");
+    let bad = registry.publish_as("dry_pat_0000", &package).await;
+    assert_eq!((bad.status, bad.codes()), (401, vec!["token-invalid".to_owned()]));
+    let unknown = drystone_publisher::Token::generate(&*registry.entropy);
+    let unknown = registry.publish_as(unknown.reveal(), &package).await;
+    assert_eq!((unknown.status, unknown.codes()), (401, vec!["token-invalid".to_owned()]));
+    let ann = registry.token_of("ann").await;
+    let takedown = json!({"code": "spam"});
+    assert_eq!(registry.publish(&package).await.status, 201);
+    let weak = registry.ask_as(ann.token.reveal(), Method::POST, "/api/v1/packages/http/1.0.0/delete", Some(takedown)).await;
+    assert_eq!((weak.status, weak.codes()), (403, vec!["token-scope".to_owned()]));
+    registry.service.revoke_token(&ann.token).await.unwrap();
+    let revoked = registry.publish_as(ann.token.reveal(), &Pkg::new("b", "1.0.0")).await;
+    assert_eq!((revoked.status, revoked.codes()), (401, vec!["token-invalid".to_owned()]));
+}
+
+/// The budget of DESIGN.md section 7, counted: one publish into an existing package by a process that knows nothing.
+#[tokio::test]
+async fn a_cold_publish_stays_in_its_budget() {
+    let registry = TestRegistry::new().await;
+    registry.publish(&Pkg::new("http", "1.0.0")).await;
+    let counter = Counter::new();
+    let cold = registry.another(|store| counter.wrap(store)).await;
+    counter.reset();
+    assert_eq!(cold.publish(&Pkg::new("http", "1.1.0")).await.status, 201);
+    let counts = counter.counts();
+    let log = counter.log();
+    assert!(counts.puts <= 18 && counts.gets <= 12 && counts.rounds <= 7, "{counts:?} {log:#?}");
+    counter.reset();
+    assert_eq!(cold.publish(&Pkg::new("http", "1.2.0")).await.status, 201);
+    let warm = counter.counts();
+    assert!(warm.rounds <= 6, "{warm:?} {:#?}", counter.log());
+}
+
+/// A publish costs the same storage calls whatever is there already.
+#[tokio::test]
+async fn a_publish_costs_the_same_in_a_full_registry() {
+    let count = async |packages: usize| {
+        let registry = TestRegistry::on(Store::memory()).await;
+        for i in 0..packages {
+            registry.publish(&Pkg::new(&format!("package-{i}"), "1.0.0")).await;
+        }
+        registry.publish(&Pkg::new("http", "1.0.0")).await;
+        let counter = Counter::new();
+        let cold = registry.another(|store| counter.wrap(store)).await;
+        counter.reset();
+        cold.publish(&Pkg::new("http", "1.1.0")).await;
+        let counts = counter.counts();
+        (counts.puts, counts.gets, counts.rounds)
+    };
+    assert_eq!(count(0).await, count(150).await);
+}
