@@ -3,11 +3,11 @@
 #   tests/s3.sh start [PORT] [DIR]   installs if missing, starts, waits until objects can be written, makes the bucket
 #   tests/s3.sh stop  [PORT] [DIR]   stops it; DIR keeps its data
 #   tests/s3.sh env   [PORT] [DIR]   prints the AWS_* exports: eval "$(tests/s3.sh env)"
-# PORT defaults to 18333, and PORT to PORT+4 and PORT+10000 to PORT+10004 are used; DIR to ./.s3.
+# PORT defaults to 18333, and PORT to PORT+4 and PORT+10000 to PORT+10004 are used; DIR to target/s3.
 # Environment: S3_BUCKET (drystone), S3_CACHE (where the server is installed).
 set -euo pipefail
 
-command=${1:-} port=${2:-18333} dir=${3:-$PWD/.s3}
+command=${1:-} port=${2:-18333} dir=${3:-$(dirname "$0")/../target/s3}
 bucket=${S3_BUCKET:-drystone} key=testkey secret=testsecret
 # Raced for conditional writes before it was pinned: 4.16 is reported to let several creators win (seaweedfs#8800).
 version=4.48

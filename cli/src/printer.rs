@@ -116,6 +116,13 @@ impl Printer {
         }
     }
 
+    /// What is going on, where it takes time.
+    pub fn notice(&self, what: &str) {
+        if self.quiet == 0 && !self.json {
+            self.write_err(&format!("{what}\n"));
+        }
+    }
+
     /// Something that the user should know, though it is no failure.
     pub fn warning(&self, what: &str) {
         if self.quiet < 2 {

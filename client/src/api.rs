@@ -51,7 +51,7 @@ impl Body {
 impl Registry {
     /// Whom the token acts for.
     pub async fn me(&self) -> Result<Me, ClientError> {
-        self.token()?;
+        self.token_for(&self.api_base().await?)?;
         self.call(Method::GET, "me", Body::None).await
     }
 
@@ -146,7 +146,8 @@ impl Registry {
         id: Option<&EventId>,
     ) -> Result<T, ClientError> {
         self.require_network(&format!("`{path}`"))?;
-        let url = format!("{}/{path}", self.api_base().await?);
+        let api = self.api_base().await?;
+        let url = format!("{api}/{path}");
         let mut headers = Vec::new();
         headers.extend(id.map(|id| (IDEMPOTENCY_KEY, id.to_string())));
         let body: Box<dyn Fn() -> Result<AskBody, ClientError> + Send + Sync> = match body {
@@ -157,7 +158,12 @@ impl Registry {
                 Box::new(move || Ok(AskBody::Bytes(bytes.clone())))
             }
         };
-        let token = self.token().ok();
+        let token = match self.token_for(&api) {
+            Ok(token) => Some(token),
+            // What needs no token may be asked without.
+            Err(_) if id.is_none() => None,
+            Err(error) => return Err(error),
+        };
         let repeatable = true;
         let ask = Ask { method, url: &url, headers, token, body, bytes_max: ANSWER_BYTES_MAX, repeatable };
         read_answer(&self.http().ask(ask).await?)

@@ -72,6 +72,16 @@ pub enum ClientError {
         /// Base URL of the registry.
         registry: String,
     },
+    /// The token was stored for another API than the one that the registry names now.
+    #[error("the API of `{registry}` moved from `{known}` to `{found}`")]
+    ApiMoved {
+        /// Base URL of the registry.
+        registry: String,
+        /// The API that the token was stored for.
+        known: String,
+        /// The API that the registry names now.
+        found: String,
+    },
     /// The registry has no such package; proved, where the read was verified.
     #[error("there is no package `{name}`")]
     PackageNotFound {
@@ -245,6 +255,10 @@ impl ClientError {
             Self::Verification(error) => vec![error.problem()],
             Self::OfflineMiss { .. } => one(Code::OfflineMiss),
             Self::NotSignedIn { .. } => one(Code::NotSignedIn),
+            Self::ApiMoved { .. } => vec![
+                Problem::new(Code::NotSignedIn, self.to_string())
+                    .with_hint("if that is right, sign in again with `drystone login` to send your token there"),
+            ],
             Self::PackageNotFound { name } => vec![
                 Problem::new(Code::PackageNotFound, self.to_string())
                     .with_hint(format!("check the spelling, or search with `drystone search {}`", name.short())),

@@ -84,6 +84,15 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// A token and the API that it may be sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The token itself.
+    pub secret: Secret,
+    /// Base URL of the API that it was stored for; any, if absent.
+    pub api: Option<String>,
+}
+
 /// A whole answer in memory.
 #[derive(Debug, Clone)]
 pub struct Answer {

@@ -42,7 +42,7 @@ pub use cache::Cache;
 pub use effects::{Effects, OnWait, Wait};
 pub use error::{ClientError, VerificationError};
 pub use home::Home;
-pub use http::{Answer, Http, HttpOptions, Secret};
+pub use http::{Answer, Http, HttpOptions, Secret, Token};
 pub use lock::{LOCK_FILE, Lock, LockedCheckpoint, LockedPackage};
 pub use pack::LocalArchive;
 pub use project::Project;

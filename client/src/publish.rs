@@ -124,7 +124,8 @@ impl Registry {
         id: &str,
         body: impl Fn() -> Result<AskBody, ClientError> + Send + Sync,
     ) -> Result<PublishResponse, ClientError> {
-        let url = format!("{}/packages", self.api_base().await?);
+        let api = self.api_base().await?;
+        let url = format!("{api}/packages");
         let mut headers = vec![(IDEMPOTENCY_KEY, id.to_owned())];
         if matches!(body()?, AskBody::Bytes(_)) {
             headers.push((CONTENT_TYPE, "application/json".into()));
@@ -133,7 +134,7 @@ impl Registry {
             method: Method::POST,
             url: &url,
             headers,
-            token: Some(self.token()?),
+            token: Some(self.token_for(&api)?),
             body: Box::new(body),
             bytes_max: ANSWER_BYTES_MAX,
             repeatable: true,
@@ -144,12 +145,13 @@ impl Registry {
     /// Puts a large archive where the registry says, and returns the upload's id.
     async fn upload(&self, archive: &LocalArchive, on_sent: &OnSent) -> Result<String, ClientError> {
         let request = json(&UploadRequest { sha256: archive.digest.hex(), size: archive.size })?;
-        let url = format!("{}/uploads", self.api_base().await?);
+        let api = self.api_base().await?;
+        let url = format!("{api}/uploads");
         let ask = Ask {
             method: Method::POST,
             url: &url,
             headers: vec![(CONTENT_TYPE, "application/json".into())],
-            token: Some(self.token()?),
+            token: Some(self.token_for(&api)?),
             body: Box::new(move || Ok(AskBody::Bytes(request.clone()))),
             bytes_max: ANSWER_BYTES_MAX,
             repeatable: true,

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
 use crate::{
-    ClientError, Secret,
+    ClientError, Secret, Token,
     cache::{Cache, Entry},
     http::{self, Answer, Http},
 };
@@ -49,7 +49,7 @@ pub struct Registry {
     http: Arc<Http>,
     cache: Cache,
     network: Network,
-    token: Option<Secret>,
+    token: Option<Token>,
     /// Set once a read was refused without the token and granted with it.
     reads_need_token: AtomicBool,
     config: OnceCell<RegistryConfig>,
@@ -62,7 +62,7 @@ impl Registry {
         http: Arc<Http>,
         cache_dir: &Path,
         network: Network,
-        token: Option<Secret>,
+        token: Option<Token>,
     ) -> Result<Self, ClientError> {
         let base = normalise_base(base)?;
         let cache = Cache::new(cache_dir, &base);
@@ -86,7 +86,19 @@ impl Registry {
 
     /// The token, or [`ClientError::NotSignedIn`].
     pub fn token(&self) -> Result<&Secret, ClientError> {
-        self.token.as_ref().ok_or_else(|| ClientError::NotSignedIn { registry: self.base.clone() })
+        let token = self.token.as_ref().ok_or_else(|| ClientError::NotSignedIn { registry: self.base.clone() })?;
+        Ok(&token.secret)
+    }
+
+    /// The token, if it is for this API: not for a host that only a later `config.json` names.
+    pub(crate) fn token_for(&self, api: &str) -> Result<&Secret, ClientError> {
+        let secret = self.token()?;
+        match self.token.as_ref().and_then(|token| token.api.as_deref()) {
+            Some(known) if known != api => {
+                Err(ClientError::ApiMoved { registry: self.base.clone(), known: known.into(), found: api.into() })
+            }
+            _ => Ok(secret),
+        }
     }
 
     /// What the registry says of itself; fetched once.
@@ -205,14 +217,14 @@ impl Registry {
         if !refused || self.token.is_none() || self.read_token().is_some() {
             return Ok(answer);
         }
-        let answer = self.http.get(url, etag, bytes_max, self.token.as_ref()).await?;
+        let answer = self.http.get(url, etag, bytes_max, self.token().ok()).await?;
         self.reads_need_token.store(answer.status.is_success(), Ordering::Relaxed);
         Ok(answer)
     }
 
     /// The token for reads, if they are known to need it.
     pub(crate) fn read_token(&self) -> Option<&Secret> {
-        self.token.as_ref().filter(|_| self.reads_need_token.load(Ordering::Relaxed))
+        self.token().ok().filter(|_| self.reads_need_token.load(Ordering::Relaxed))
     }
 
     /// Bytes cached under a key, whatever they are worth.

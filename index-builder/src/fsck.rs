@@ -175,7 +175,9 @@ impl Check<'_> {
 fn unreadable(key: &str, error: &SourceError) -> FsckProblem {
     let (kind, detail) = match error {
         // A file that is longer than any right one can be is not the right one.
-        SourceError::TooLong { len_max, .. } => (ProblemKind::Damaged, format!("it has more than {len_max} bytes")),
+        SourceError::TooLong { len_max, .. } => {
+            (ProblemKind::Damaged, format!("it has more than {len_max} bytes"))
+        }
         SourceError::Unreadable { detail, .. } => (ProblemKind::Unreadable, detail.clone()),
     };
     FsckProblem { key: key.to_owned(), kind, detail }

@@ -1,11 +1,12 @@
 //! The projections, and the shells that apply and check them.
 //!
-//! Owns: what static files follow from the events of a log ([`project`]), and the commands that read a whole registry:
+//! Owns: what static files follow from the events of a log ([`project()`]), and the commands that read a whole registry:
 //! replay, rebuild, fsck and recover. Does not own: how events get into the log, or how a client verifies one package.
 //!
 //! Invariant: a projection is a pure function of the events and of the objects that they name; equal events give
 //! equal bytes, whatever their batching and whoever writes them.
 
+mod concurrent;
 mod fsck;
 mod objects;
 mod progress;

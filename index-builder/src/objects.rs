@@ -41,7 +41,11 @@ pub enum ObjectError {
 }
 
 /// Fetches an object and checks its digest.
-pub(crate) async fn fetch(source: &dyn Source, digest: &Sha256Digest, len_max: u64) -> Result<Bytes, ObjectError> {
+pub(crate) async fn fetch(
+    source: &dyn Source,
+    digest: &Sha256Digest,
+    len_max: u64,
+) -> Result<Bytes, ObjectError> {
     let key = layout::object(digest);
     match source.get(&key, len_max).await? {
         None => Err(ObjectError::Missing { key }),
@@ -50,7 +54,10 @@ pub(crate) async fn fetch(source: &dyn Source, digest: &Sha256Digest, len_max: u
     }
 }
 
-async fn fetch_json<T: DeserializeOwned>(source: &dyn Source, digest: &Sha256Digest) -> Result<T, ObjectError> {
+async fn fetch_json<T: DeserializeOwned>(
+    source: &dyn Source,
+    digest: &Sha256Digest,
+) -> Result<T, ObjectError> {
     let bytes = fetch(source, digest, OBJECT_BYTES_MAX).await?;
     serde_json::from_slice(&bytes)
         .map_err(|e| ObjectError::Malformed { key: layout::object(digest), detail: e.to_string() })
@@ -64,7 +71,10 @@ pub(crate) async fn fetch_needed(source: &dyn Source, event: &Event) -> (Needed,
             fetch_json::<VersionRecord>(source, record).await.map(|record| needed.record = Some(record)).err()
         }
         EventBody::Genesis { config, .. } | EventBody::Config { config } => {
-            fetch_json::<Settings>(source, config).await.map(|settings| needed.settings = Some(settings)).err()
+            fetch_json::<Settings>(source, config)
+                .await
+                .map(|settings| needed.settings = Some(settings))
+                .err()
         }
         _ => None,
     };

@@ -13,8 +13,8 @@ mod package;
 mod tests;
 
 use drystone_schemas::{
-    AccountId, AliasMap, CargoIndexConfig, EventBody, FileChange, FileClass, RegistryConfig, Settings, Sha256Digest,
-    VersionRecord, layout,
+    AccountId, AliasMap, CargoIndexConfig, EventBody, FileChange, FileClass, RegistryConfig, Settings,
+    Sha256Digest, VersionRecord, layout,
 };
 
 pub use error::ProjectError;
@@ -110,7 +110,10 @@ pub fn project(
 
     let mut files = Vec::with_capacity(2);
     match draft.body {
-        EventBody::Publish { .. } | EventBody::Yank { .. } | EventBody::Unyank { .. } | EventBody::Delete { .. } => {
+        EventBody::Publish { .. }
+        | EventBody::Yank { .. }
+        | EventBody::Unyank { .. }
+        | EventBody::Delete { .. } => {
             files.push(package.index_file());
         }
         EventBody::AliasSet { alias, .. } | EventBody::AliasRemove { alias, .. } => {

@@ -86,7 +86,9 @@ pub(crate) fn bundle_key(id: BundleId) -> String {
 /// Reads and decodes a bundle; nothing is checked against the tree.
 pub(crate) async fn read_bundle(source: &dyn Source, id: BundleId) -> Result<EntryBundle, EntriesError> {
     let key = bundle_key(id);
-    let Some(bytes) = source.get(&key, BUNDLE_BYTES_MAX).await? else { return Err(EntriesError::Missing { key }) };
+    let Some(bytes) = source.get(&key, BUNDLE_BYTES_MAX).await? else {
+        return Err(EntriesError::Missing { key });
+    };
     EntryBundle::decode(id, &bytes).map_err(|error| EntriesError::Malformed { key, error })
 }
 
@@ -98,7 +100,10 @@ pub(crate) fn parse_event(id: BundleId, at: usize, line: &[u8]) -> Result<Event,
 
 /// Reads the checkpoint that is published and verifies it, with the key given or else with what the registry says
 /// of itself (its genesis event, then `config.json`).
-pub(crate) async fn open(source: &dyn Source, given: Option<&VerifierKey>) -> Result<Published, PublishedError> {
+pub(crate) async fn open(
+    source: &dyn Source,
+    given: Option<&VerifierKey>,
+) -> Result<Published, PublishedError> {
     open_at(source, layout::CHECKPOINT, given).await
 }
 

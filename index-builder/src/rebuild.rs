@@ -19,12 +19,14 @@ use drystone_schemas::{FileClass, IndexFile, Sha256Digest, layout};
 use drystone_storage::{
     Area, Body, InvalidKey, Key, Meta, NewObject, Outcome, Replace, Store, StoreError, Versioned,
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
 use serde::Deserialize;
 
 use crate::{
+    concurrent::in_order,
     progress::Progress,
-    replay::{FETCHES, Replay, ReplayError, replay},
+    published::Published,
+    replay::{Replay, ReplayError, replay},
     source::AreaSource,
 };
 
@@ -209,7 +211,7 @@ impl Rebuild<'_> {
             progress.step(&key);
             Ok::<_, RebuildError>(done)
         });
-        let done: Vec<Done> = stream::iter(each).buffered(FETCHES).try_collect().await?;
+        let done: Vec<Done> = in_order(each.collect()).try_collect().await?;
         done.into_iter().for_each(|done| self.note(done));
         Ok(())
     }
@@ -220,15 +222,12 @@ impl Rebuild<'_> {
         let (store, size, dry_run, progress) = (self.store, self.size, self.dry_run, self.progress);
         let may_keep = self.ahead == FilesAhead::KeepIfCommitted;
         let each = files.into_iter().map(|(key, bytes)| async move {
-            let keep = async |present: &[u8]| match file_seq(&key, present) {
-                Some(seq) if may_keep && seq >= size => commit_may_have(store, seq).await,
-                _ => Ok(false),
-            };
-            let done = replace(&*store.public, &key, bytes.clone().into(), dry_run, keep).await?;
+            let keep = if may_keep { Keep::Ahead { store, size } } else { Keep::Nothing };
+            let done = replace(&*store.public, &key, bytes.into(), dry_run, &keep).await?;
             progress.step(&key);
             Ok::<_, RebuildError>(done)
         });
-        let done: Vec<Done> = stream::iter(each).buffered(FETCHES).try_collect().await?;
+        let done: Vec<Done> = in_order(each.collect()).try_collect().await?;
         done.into_iter().for_each(|done| self.note(done));
         Ok(())
     }
@@ -264,15 +263,9 @@ impl Rebuild<'_> {
             hashes,
             checkpoint: published.bytes.to_vec(),
         };
-        let keep = async |present: &[u8]| {
-            let proof = TlogProof::decode(present).ok();
-            Ok(proof.is_some_and(|proof| {
-                let entry = proof.extra.as_deref().unwrap_or_default();
-                proof.verify(entry, &published.key, published.checkpoint.origin()).is_ok()
-            }))
-        };
+        let keep = Keep::Proof { published };
         let bytes = made.encode().into();
-        match replace(&*self.store.public, layout::LATEST_PROOF, bytes, self.dry_run, keep).await? {
+        match replace(&*self.store.public, layout::LATEST_PROOF, bytes, self.dry_run, &keep).await? {
             Done::Ahead(_) => self.note(Done::Right),
             done => self.note(done),
         }
@@ -296,7 +289,13 @@ async fn get(area: &dyn Area, key: &str, len_max: u64) -> Result<Option<Bytes>, 
 }
 
 /// Brings one immutable file to what it must be. Damaged bytes are deleted first, since nothing may replace them.
-async fn put(area: &dyn Area, key: &str, bytes: Bytes, meta: Meta, dry_run: bool) -> Result<Done, RebuildError> {
+async fn put(
+    area: &dyn Area,
+    key: &str,
+    bytes: Bytes,
+    meta: Meta,
+    dry_run: bool,
+) -> Result<Done, RebuildError> {
     match get(area, key, bytes.len() as u64).await? {
         Some(present) if present == bytes => return Ok(Done::Right),
         Some(_) if !dry_run => area.delete(&Key::new(key)?).await?,
@@ -316,22 +315,49 @@ async fn put(area: &dyn Area, key: &str, bytes: Bytes, meta: Meta, dry_run: bool
     Err(RebuildError::Contended { key: key.to_owned() })
 }
 
-/// Brings one mutable file to what it must be, unless `keep` says that what is there may stay.
+/// Which files with other bytes than expected may stay.
+enum Keep<'a> {
+    /// None.
+    Nothing,
+    /// Those that a commit beyond the published size may have written.
+    Ahead { store: &'a Store, size: u64 },
+    /// Any proof file that holds.
+    Proof { published: &'a Published },
+}
+
+impl Keep<'_> {
+    async fn allows(&self, key: &str, present: &[u8]) -> Result<bool, RebuildError> {
+        match self {
+            Self::Nothing => Ok(false),
+            Self::Ahead { store, size } => match file_seq(key, present) {
+                Some(seq) if seq >= *size => commit_may_have(store, seq).await,
+                _ => Ok(false),
+            },
+            Self::Proof { published } => Ok(TlogProof::decode(present).is_ok_and(|proof| {
+                let entry = proof.extra.as_deref().unwrap_or_default();
+                proof.verify(entry, &published.key, published.checkpoint.origin()).is_ok()
+            })),
+        }
+    }
+}
+
+/// Brings one mutable file to what it must be, unless what is there may stay.
 async fn replace(
     area: &dyn Area,
     key: &str,
     bytes: Bytes,
     dry_run: bool,
-    keep: impl AsyncFn(&[u8]) -> Result<bool, RebuildError>,
+    keep: &Keep<'_>,
 ) -> Result<Done, RebuildError> {
     let parsed = Key::new(key)?;
     for _ in 0..TRIES_MAX {
-        let present: Option<Versioned> = area.read(&parsed, BY_NAME_BYTES_MAX.max(PROOF_BYTES_MAX as u64)).await?;
+        let present: Option<Versioned> =
+            area.read(&parsed, BY_NAME_BYTES_MAX.max(PROOF_BYTES_MAX as u64)).await?;
         if let Some(present) = &present {
             if present.bytes == bytes {
                 return Ok(Done::Right);
             }
-            if keep(&present.bytes).await? {
+            if keep.allows(key, &present.bytes).await? {
                 return Ok(Done::Ahead(key.to_owned()));
             }
         }
@@ -339,7 +365,9 @@ async fn replace(
             return Ok(Done::Written(key.to_owned()));
         }
         let seen = present.map(|file| file.tag);
-        if let Replace::Replaced(_) = area.replace(&parsed, seen.as_ref(), bytes.clone(), meta_of(key)).await? {
+        if let Replace::Replaced(_) =
+            area.replace(&parsed, seen.as_ref(), bytes.clone(), meta_of(key)).await?
+        {
             return Ok(Done::Written(key.to_owned()));
         }
     }

@@ -8,9 +8,9 @@
 use bytes::Bytes;
 use drystone_log::{
     BundleId, Frontier, Hash, HashReader, TileId, VerifierKey,
-    commit::{Gc, Head, Staging},
+    commit::{CommitError, Gc, Head, Staging},
 };
-use drystone_schemas::layout;
+use drystone_schemas::{canonical_json, layout};
 use drystone_storage::{
     Area, Body, Entropy, InvalidKey, Key, Meta, NewObject, Outcome, Replace, Store, StoreError, Tag,
 };
@@ -19,13 +19,15 @@ use serde::Deserialize;
 use crate::{
     progress::Progress,
     published::{self, Published},
-    rebuild::{BY_NAME_BYTES_MAX, FilesAhead, HEAD_BYTES_MAX, RebuildError, RebuildReport, file_seq, write_all},
+    rebuild::{
+        BY_NAME_BYTES_MAX, FilesAhead, HEAD_BYTES_MAX, RebuildError, RebuildReport, file_seq, write_all,
+    },
     replay::{Replay, ReplayError, replay_to},
     source::AreaSource,
 };
 
-/// Longest outcome of an intent that is read, in bytes.
-const DONE_BYTES_MAX: u64 = 1 << 20;
+/// Longest outcome of an intent, or count of a quota, that is read, in bytes.
+const PRIVATE_BYTES_MAX: u64 = 1 << 20;
 
 /// How to recover.
 #[derive(Debug, Clone)]
@@ -105,6 +107,7 @@ pub async fn recover(
     let size = replay.published.checkpoint.size();
     let mut removed = remove_tiles(&*store.public, size).await?;
     removed.extend(remove_outcomes(&*store.vault, size).await?);
+    lower_quotas(&*store.vault, size).await?;
     let rebuilt = write_all(store, &replay, FilesAhead::Replace, false, progress).await?;
     removed.extend(remove_strays(&*store.public, &replay, size).await?);
     publish(&*store.public, &replay.published).await?;
@@ -141,10 +144,11 @@ async fn newest_signed(
 
 /// Refuses if head could go on as it is.
 fn refuse_good_head(bytes: &[u8], published: &Published) -> Result<(), RecoverError> {
-    use drystone_log::commit::CommitError;
     let head = match Head::parse(bytes) {
         Ok(head) => head,
-        Err(error @ CommitError::UpgradeRequired(_)) => return Err(RecoverError::HeadUnknown(error.to_string())),
+        Err(error @ CommitError::UpgradeRequired(_)) => {
+            return Err(RecoverError::HeadUnknown(error.to_string()));
+        }
         Err(_) => return Ok(()),
     };
     let checkpoint = &published.checkpoint;
@@ -196,7 +200,7 @@ async fn remove_outcomes(vault: &dyn Area, size: u64) -> Result<Vec<String>, Rec
     }
     let mut removed = Vec::new();
     for key in list(vault, "done/").await? {
-        let bytes = vault.get(&key, DONE_BYTES_MAX).await?;
+        let bytes = vault.get(&key, PRIVATE_BYTES_MAX).await?;
         let outcome = bytes.and_then(|bytes| serde_json::from_slice::<Outcome>(&bytes).ok());
         if outcome.is_some_and(|outcome| outcome.seq >= size) {
             vault.delete(&key).await?;
@@ -204,6 +208,21 @@ async fn remove_outcomes(vault: &dyn Area, size: u64) -> Result<Vec<String>, Rec
         }
     }
     Ok(removed)
+}
+
+/// Brings counts of quotas back to positions that the log has, so that later events can change them.
+///
+/// The counts stay: they may be too high by what was never published, which an operator can see and set right.
+async fn lower_quotas(vault: &dyn Area, size: u64) -> Result<(), RecoverError> {
+    for key in list(vault, "quota/").await? {
+        let Some(file) = vault.read(&key, PRIVATE_BYTES_MAX).await? else { continue };
+        let Ok(mut quota) = serde_json::from_slice::<serde_json::Value>(&file.bytes) else { continue };
+        if quota["seq"].as_u64().is_some_and(|seq| seq >= size) {
+            quota["seq"] = size.saturating_sub(1).into();
+            swap(vault, &key, Some(&file.tag), canonical_json(&quota).into(), Meta::PRIVATE).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes by-name files that only unpublished commits knew, such as those of a new package.
@@ -294,12 +313,22 @@ fn frontier(replay: &Replay, size: u64) -> Frontier {
 }
 
 /// Replaces a pointer that nobody else may be writing.
-async fn swap(area: &dyn Area, key: &Key, seen: Option<&Tag>, bytes: Bytes, meta: Meta) -> Result<(), RecoverError> {
+async fn swap(
+    area: &dyn Area,
+    key: &Key,
+    seen: Option<&Tag>,
+    bytes: Bytes,
+    meta: Meta,
+) -> Result<(), RecoverError> {
     match area.replace(key, seen, bytes.clone(), meta).await? {
         Replace::Replaced(_) => Ok(()),
         Replace::Conflict | Replace::Unknown(_) => {
             let present = area.read(key, u64::MAX).await?;
-            if present.is_some_and(|file| file.bytes == bytes) { Ok(()) } else { Err(RecoverError::Contended) }
+            if present.is_some_and(|file| file.bytes == bytes) {
+                Ok(())
+            } else {
+                Err(RecoverError::Contended)
+            }
         }
     }
 }

@@ -6,19 +6,17 @@
 
 use drystone_log::{EntryBundle, MemoryTree, VerifierKey, leaf_hash, tile::entry_bundles};
 use drystone_schemas::Event;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 
 use crate::{
+    concurrent::in_order,
     objects::{ObjectError, fetch_needed},
     progress::Progress,
     project::ProjectedFile,
     published::{self, EntriesError, Published, PublishedError, bundle_key, parse_event, read_bundle},
-    replica::{Fault, Needed, Replica},
+    replica::{Fault, Replica},
     source::Source,
 };
-
-/// How many objects are fetched at a time.
-pub(crate) const FETCHES: usize = 16;
 
 /// A published log, replayed.
 pub struct Replay {
@@ -110,12 +108,14 @@ pub(crate) async fn replay_to(
         let bundle = read_bundle(source, id).await?;
         bundle.entries().iter().for_each(|line| tree.append(leaf_hash(line)));
         let events = parse_all(&bundle, |at, line| parse_event(id, at, line))?;
-        let mut fetched = stream::iter(&events).map(|event| fetch_needed(source, event)).buffered(FETCHES);
+        let mut fetched = in_order(events.iter().map(|event| fetch_needed(source, event)).collect());
         for (event, line) in events.iter().zip(bundle.entries()) {
-            let (needed, error) = fetched.next().await.unwrap_or((Needed::default(), None));
+            let (needed, error) = fetched.next().await.expect("each task has its outcome");
             let seq = replica.size();
             match (error, event.package()) {
-                (Some(error @ ObjectError::Missing { .. }), Some(name)) => missing.push((name.canonical(), seq, error)),
+                (Some(error @ ObjectError::Missing { .. }), Some(name)) => {
+                    missing.push((name.canonical(), seq, error))
+                }
                 (Some(error), _) => return Err(ReplayError::Object { seq, error }),
                 (None, _) => {}
             }

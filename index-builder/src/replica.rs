@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drystone_log::{FileRef, Hash, ShardEntry, StateMap};
 use drystone_schemas::{
-    AliasMap, Event, EventBody, FileChange, FileClass, Format, PackageName, Settings, Sha256Digest, Version, VersionRecord,
-    layout,
+    AliasMap, Event, EventBody, FileChange, FileClass, Format, PackageName, Settings, Sha256Digest, Version,
+    VersionRecord, layout,
 };
 
 use crate::project::{

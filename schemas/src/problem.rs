@@ -125,7 +125,7 @@ codes! {
     Internal "DRY0609" "internal" 500 "something went wrong inside" "report it with the request id";
     StorageBroken "DRY0610" "storage-broken" 500 "the storage does not keep its contract" "tell the operator";
     WrongKey "DRY0611" "wrong-key" 503 "the log belongs to another key" "start with the key that the log was made with";
-    NotInitialised "DRY0612" "not-initialised" 503 "there is no registry here yet" "make one with `drystone serve` or `drystone init-registry`";
+    NotInitialised "DRY0612" "not-initialised" 503 "there is no registry here yet" "make one with `drystone serve` or `drystone admin init`";
     AlreadyInitialised "DRY0613" "already-initialised" 409 "there is a registry here already" "choose an empty directory or prefix";
     Overloaded "DRY0614" "overloaded" 503 "too many requests wait" "try again after the time in `Retry-After`";
     ReadOnlyView "DRY0615" "read-only-view" 405 "this target can be read but not written" "use a directory or a bucket";

@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, HashSet};
 
 use drystone_log::{BundleId, TlogProof, proof_file::PROOF_BYTES_MAX};
 use drystone_schemas::{Event, EventBody, EventHead, Sha256Digest, layout};
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 
 use super::{Check, FsckProblem, ProblemKind, bad_object, log::Log, tree::Verdict, unreadable};
 use crate::{
+    concurrent::in_order,
     objects::{ObjectError, fetch_needed},
     published::{EntriesError, bundle_key, parse_event, read_bundle},
-    replay::FETCHES,
     replica::{Needed, Replica},
     source::Source,
 };
@@ -85,7 +85,8 @@ impl Check<'_> {
             }
         };
         let entries = bundle.entries().iter().enumerate();
-        let parsed: Result<Vec<Event>, EntriesError> = entries.map(|(at, line)| parse_event(id, at, line)).collect();
+        let parsed: Result<Vec<Event>, EntriesError> =
+            entries.map(|(at, line)| parse_event(id, at, line)).collect();
         let last = bundle.entries().last().and_then(|line| EventHead::from_line(line).ok())?;
         match parsed {
             Ok(list) => Some((list, last)),
@@ -98,9 +99,9 @@ impl Check<'_> {
 
     async fn fold(&mut self, id: BundleId, list: &[Event], events: &mut Events) {
         let source = self.source;
-        let fetched = stream::iter(list).map(|event| fetch_needed(source, event)).buffered(FETCHES);
-        let fetched: Vec<_> = fetched.collect().await;
-        for (event, (needed, error)) in list.iter().zip(fetched) {
+        let mut fetched = in_order(list.iter().map(|event| fetch_needed(source, event)).collect());
+        for event in list {
+            let (needed, error) = fetched.next().await.expect("each task has its outcome");
             self.note(event, &needed, error.as_ref(), events);
             if events.complete {
                 self.counts.events += 1;
@@ -161,15 +162,15 @@ impl Check<'_> {
 
     /// Archives and missing records of releases that stand, and reasons where they are.
     pub(super) async fn objects(&mut self, events: &Events) {
-        let standing = |release: &&Release| {
-            !events.deleted.contains(&(release.name.clone(), release.vers.clone()))
-        };
+        let standing =
+            |release: &&Release| !events.deleted.contains(&(release.name.clone(), release.vers.clone()));
         let mut archives = Vec::new();
         for release in events.releases.iter().filter(standing) {
             if let Some(record) = &release.missing_record {
                 let (name, vers) = (&release.name, &release.vers);
                 let key = layout::object(record);
-                let detail = format!("it is the version record of `{name}` {vers}, whose files cannot be recomputed");
+                let detail =
+                    format!("it is the version record of `{name}` {vers}, whose files cannot be recomputed");
                 self.problem(key, ProblemKind::Missing, detail);
             }
             let key = layout::object(&release.tarball);
@@ -180,12 +181,15 @@ impl Check<'_> {
         self.progress.total(archives.len() as u64);
         let (source, deep, progress) = (self.source, self.options.deep, self.progress);
         let each = archives.into_iter().map(|(key, digest, size)| async move {
-            let problem = if deep { hash(source, &key, &digest, size).await } else { measure(source, &key, size).await };
+            let problem = if deep {
+                hash(source, &key, &digest, size).await
+            } else {
+                measure(source, &key, size).await
+            };
             progress.step(&key);
             problem
         });
-        // Archives are hashed as streams; a few at a time keep the line busy without holding many buffers.
-        let problems: Vec<_> = stream::iter(each).buffered(4).collect().await;
+        let problems: Vec<_> = in_order(each.collect()).collect().await;
         for problem in problems {
             self.counts.objects += 1;
             self.take(problem);

@@ -10,7 +10,7 @@ use drystone_log::{
     tree_root,
 };
 use drystone_schemas::layout;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 
 use super::{
     Check, FsckProblem, ProblemKind,
@@ -18,9 +18,9 @@ use super::{
     unreadable,
 };
 use crate::{
+    concurrent::in_order,
     published::{self, EntriesError, Published, PublishedError, bundle_key, read_bundle},
     rebuild::tile_key,
-    replay::FETCHES,
 };
 
 /// What is known of the log after its files were checked.
@@ -60,7 +60,9 @@ impl Check<'_> {
             PublishedError::NoCheckpoint => {
                 self.problem(layout::CHECKPOINT, ProblemKind::Missing, "without it nothing is published");
             }
-            PublishedError::Checkpoint(inner) => self.problem(layout::CHECKPOINT, ProblemKind::Damaged, inner),
+            PublishedError::Checkpoint(inner) => {
+                self.problem(layout::CHECKPOINT, ProblemKind::Damaged, inner)
+            }
             PublishedError::NoKey => self.problem(layout::CHECKPOINT, ProblemKind::Unchecked, &error),
             PublishedError::Source(inner) => self.take(Some(unreadable(layout::CHECKPOINT, inner))),
         }
@@ -123,7 +125,7 @@ impl Check<'_> {
             progress.step(&key);
             (id, key, read)
         });
-        let read: Vec<_> = stream::iter(each).buffered(FETCHES).collect().await;
+        let read: Vec<_> = in_order(each.collect()).collect().await;
         let mut tiles = BTreeMap::new();
         for (id, key, hashes) in read {
             self.counts.log_files += 1;
@@ -145,7 +147,7 @@ impl Check<'_> {
             progress.step(&bundle_key(id));
             (id, leaves)
         });
-        let read: Vec<_> = stream::iter(each).buffered(FETCHES).collect().await;
+        let read: Vec<_> = in_order(each.collect()).collect().await;
         let mut leaves = BTreeMap::new();
         for (id, hashes) in read {
             self.counts.log_files += 1;
@@ -162,7 +164,9 @@ impl Check<'_> {
     pub(super) fn bad_bundle(&mut self, id: BundleId, error: &EntriesError) {
         let key = bundle_key(id);
         match error {
-            EntriesError::Missing { .. } => self.problem(key, ProblemKind::Missing, "a log of this size has it"),
+            EntriesError::Missing { .. } => {
+                self.problem(key, ProblemKind::Missing, "a log of this size has it")
+            }
             EntriesError::Malformed { error, .. } => self.problem(key, ProblemKind::Damaged, error),
             EntriesError::Event { entry, error, .. } => {
                 self.problem(key, ProblemKind::Contradiction, format!("entry {entry}: {error}"));
@@ -190,13 +194,21 @@ impl Check<'_> {
         match verified {
             Err(error) => self.problem(key, ProblemKind::Damaged, error),
             Ok((index, checkpoint)) if index + 1 != checkpoint.size() => {
-                self.problem(key, ProblemKind::Damaged, "it does not prove the newest event of its checkpoint");
+                self.problem(
+                    key,
+                    ProblemKind::Damaged,
+                    "it does not prove the newest event of its checkpoint",
+                );
             }
             Ok((_, checkpoint)) if checkpoint.size() > log.size() => {}
             Ok((_, checkpoint)) => match log.root_at(checkpoint.size()) {
                 Some(root) if root == checkpoint.root() => {}
-                Some(_) => self.problem(key, ProblemKind::Contradiction, "its checkpoint is not of this log's tree"),
-                None => self.problem(key, ProblemKind::Unchecked, "the tiles do not tell the root of its size"),
+                Some(_) => {
+                    self.problem(key, ProblemKind::Contradiction, "its checkpoint is not of this log's tree")
+                }
+                None => {
+                    self.problem(key, ProblemKind::Unchecked, "the tiles do not tell the root of its size")
+                }
             },
         }
     }
@@ -213,15 +225,22 @@ impl Check<'_> {
             None => (ProblemKind::Missing, "this size was published".to_owned()),
             Some(bytes) => {
                 let origin = log.published.checkpoint.origin();
-                match SignedCheckpoint::open(&bytes, &log.published.key, origin).as_ref().map(SignedCheckpoint::checkpoint) {
+                match SignedCheckpoint::open(&bytes, &log.published.key, origin)
+                    .as_ref()
+                    .map(SignedCheckpoint::checkpoint)
+                {
                     Err(error) => (ProblemKind::Damaged, error.to_string()),
                     Ok(checkpoint) if checkpoint.size() != size => {
                         (ProblemKind::Damaged, format!("it is the checkpoint of size {}", checkpoint.size()))
                     }
                     Ok(checkpoint) => match log.root_at(size) {
                         Some(root) if root == checkpoint.root() => return None,
-                        Some(_) => (ProblemKind::Contradiction, "its root is not of this log's tree".to_owned()),
-                        None => (ProblemKind::Unchecked, "the tiles do not tell the root of its size".to_owned()),
+                        Some(_) => {
+                            (ProblemKind::Contradiction, "its root is not of this log's tree".to_owned())
+                        }
+                        None => {
+                            (ProblemKind::Unchecked, "the tiles do not tell the root of its size".to_owned())
+                        }
                     },
                 }
             }

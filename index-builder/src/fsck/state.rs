@@ -5,19 +5,17 @@ use std::collections::BTreeMap;
 use drystone_log::{
     FileRef, Hash, MidTile, RootTile, Shard, ShardEntry,
     commit::Head,
-    state_map::{
-        SHARD_READ_BYTES_MAX, STATE_TILE_BYTES, StateError, mid_tile_key, root_tile_key, shard_key,
-    },
+    state_map::{SHARD_READ_BYTES_MAX, STATE_TILE_BYTES, StateError, mid_tile_key, root_tile_key, shard_key},
 };
 use drystone_schemas::{PackageDocument, PackageName, Sha256Digest, layout};
 use drystone_storage::Key;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 
 use super::{Check, FsckProblem, ProblemKind, compare, events::Events, log::Log, unreadable};
 use crate::{
+    concurrent::in_order,
     objects::fetch,
     rebuild::{BY_NAME_BYTES_MAX, HEAD_BYTES_MAX, file_seq},
-    replay::FETCHES,
     source::Source,
 };
 
@@ -35,12 +33,17 @@ impl Check<'_> {
         let entries = if events.complete {
             self.nodes(events).await;
             let shards = events.replica.state().shards();
-            let entries = shards.flat_map(|shard| shard.entries().map(|(name, entry)| (name.to_owned(), entry.clone())));
+            let entries = shards
+                .flat_map(|shard| shard.entries().map(|(name, entry)| (name.to_owned(), entry.clone())));
             entries.collect()
         } else if let Some(state) = events.state {
             self.walk(Hash::new(*state.as_bytes())).await
         } else {
-            self.problem("log/state", ProblemKind::Unchecked, "the newest event, which names its root, is not known");
+            self.problem(
+                "log/state",
+                ProblemKind::Unchecked,
+                "the newest event, which names its root, is not known",
+            );
             return;
         };
 
@@ -71,7 +74,7 @@ impl Check<'_> {
             progress.step(&key);
             (key, problem)
         });
-        let checked: Vec<_> = stream::iter(each).buffered(FETCHES).collect().await;
+        let checked: Vec<_> = in_order(each.collect()).collect().await;
         for (key, problem) in checked {
             self.counts.state_nodes += 1;
             self.take(problem);
@@ -123,7 +126,11 @@ impl Check<'_> {
                 Ok(node) => return Some(node),
                 Err(error) => self.problem(key, ProblemKind::Damaged, error),
             },
-            Ok(None) => self.problem(key, ProblemKind::Missing, "the current state has it; what lies below is unchecked"),
+            Ok(None) => self.problem(
+                key,
+                ProblemKind::Missing,
+                "the current state has it; what lies below is unchecked",
+            ),
             Err(error) => self.take(Some(unreadable(&key, &error))),
         }
         None
@@ -150,15 +157,20 @@ impl Check<'_> {
                 Ok(Some(bytes)) if Sha256Digest::of(&bytes) == file.digest => None,
                 Ok(Some(_)) => Some((ProblemKind::Damaged, "its bytes do not hash to its name")),
                 Ok(None) => Some((ProblemKind::Missing, "the state map names it")),
-                Err(_) => Some((ProblemKind::Unreadable, "it cannot be read, or is longer than the state map says")),
+                Err(_) => {
+                    Some((ProblemKind::Unreadable, "it cannot be read, or is longer than the state map says"))
+                }
             };
-            let copy_problem =
-                copy_problem.map(|(kind, detail)| FsckProblem { key: copy.clone(), kind, detail: detail.into() });
+            let copy_problem = copy_problem.map(|(kind, detail)| FsckProblem {
+                key: copy.clone(),
+                kind,
+                detail: detail.into(),
+            });
             let by_name = by_name(source, &file, size).await;
             progress.step(file.key.as_deref().unwrap_or(&file.state_key));
             (copy, copy_problem, file.key, by_name)
         });
-        let checked: Vec<_> = stream::iter(each).buffered(FETCHES).collect().await;
+        let checked: Vec<_> = in_order(each.collect()).collect().await;
         for (copy, copy_problem, key, by_name) in checked {
             self.counts.objects += 1;
             self.counts.by_name += 1;
@@ -199,7 +211,8 @@ impl Check<'_> {
                 let under_way = match (&self.vault, Key::new(layout::HEAD)) {
                     (Some(vault), Ok(key)) => {
                         let head = vault.read(&key, HEAD_BYTES_MAX).await.ok().flatten();
-                        head.and_then(|file| Head::parse(&file.bytes).ok()).is_some_and(|head| head.size() > seq)
+                        head.and_then(|file| Head::parse(&file.bytes).ok())
+                            .is_some_and(|head| head.size() > seq)
                     }
                     _ => false,
                 };
@@ -232,7 +245,9 @@ async fn by_name(source: &dyn Source, file: &Mapped, size: u64) -> Option<Found>
         return Some(Found::Problem(problem));
     };
     let (kind, detail) = match source.get(key, BY_NAME_BYTES_MAX).await {
-        Ok(Some(bytes)) if bytes.len() as u64 == file.len && Sha256Digest::of(&bytes) == file.digest => return None,
+        Ok(Some(bytes)) if bytes.len() as u64 == file.len && Sha256Digest::of(&bytes) == file.digest => {
+            return None;
+        }
         Ok(Some(bytes)) => match file_seq(key, &bytes) {
             Some(seq) if seq >= size => return Some(ahead(key, seq)),
             _ => (ProblemKind::Damaged, "its bytes are not those that follow from the log".to_owned()),

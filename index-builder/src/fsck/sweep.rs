@@ -21,9 +21,16 @@ impl Check<'_> {
             let page = match self.source.list(after.as_deref()).await {
                 Ok(Some(page)) => page,
                 Ok(None) => return,
-                Err(error) => return self.problem("", ProblemKind::Unreadable, format!("files cannot be listed: {error}")),
+                Err(error) => {
+                    return self.problem(
+                        "",
+                        ProblemKind::Unreadable,
+                        format!("files cannot be listed: {error}"),
+                    );
+                }
             };
-            let keys: Vec<_> = page.keys.iter().map(ToString::to_string).filter(|key| !self.seen.contains(key)).collect();
+            let keys: Vec<_> =
+                page.keys.iter().map(ToString::to_string).filter(|key| !self.seen.contains(key)).collect();
             self.progress.total(keys.len() as u64);
             for key in keys {
                 let problem = self.other(log, &key).await;
@@ -72,7 +79,9 @@ impl Check<'_> {
     async fn object(&self, key: &str, hex: &str) -> Option<FsckProblem> {
         let Ok(name) = Sha256Digest::from_hex(hex) else { return Some(stray(key)) };
         match self.source.digest(key, u64::MAX).await {
-            Ok(Some((digest, _))) if digest != name => Some(damaged(key, "its bytes do not hash to its name")),
+            Ok(Some((digest, _))) if digest != name => {
+                Some(damaged(key, "its bytes do not hash to its name"))
+            }
             Ok(_) => None,
             Err(error) => Some(unreadable(key, &error)),
         }
@@ -80,7 +89,9 @@ impl Check<'_> {
 
     /// Nodes of earlier states, or of one that is not published: named by their hash.
     async fn old_node(&self, key: &str, path: &str) -> Option<FsckProblem> {
-        let Some((kind, hash)) = path.rsplit_once('/').and_then(|(kind, hex)| Some((kind, Hash::from_hex(hex).ok()?))) else {
+        let Some((kind, hash)) =
+            path.rsplit_once('/').and_then(|(kind, hex)| Some((kind, Hash::from_hex(hex).ok()?)))
+        else {
             return Some(stray(key));
         };
         let len_max = if kind == "shard" { SHARD_READ_BYTES_MAX } else { STATE_TILE_BYTES };

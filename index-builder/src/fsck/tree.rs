@@ -147,7 +147,10 @@ mod tests {
         Sample {
             size,
             root: tree.root_at(size).unwrap(),
-            tiles: new_tiles(0, size).iter().map(|id| (*id, row(id.level(), id.index(), id.width()))).collect(),
+            tiles: new_tiles(0, size)
+                .iter()
+                .map(|id| (*id, row(id.level(), id.index(), id.width())))
+                .collect(),
             leaves: entry_bundles(0, size).iter().map(|id| (*id, row(0, id.index(), id.width()))).collect(),
         }
     }

@@ -17,7 +17,11 @@ impl Check<'_> {
         let head = match read(&*vault, layout::HEAD, HEAD_BYTES_MAX).await {
             Ok(Some(bytes)) => Head::parse(&bytes),
             Ok(None) => {
-                return self.problem(key, ProblemKind::Missing, "nothing can be published without it; recover makes it");
+                return self.problem(
+                    key,
+                    ProblemKind::Missing,
+                    "nothing can be published without it; recover makes it",
+                );
             }
             Err(error) => return self.problem(key, ProblemKind::Unreadable, error),
         };
@@ -43,7 +47,11 @@ impl Check<'_> {
                 wrong("its settings are not those in force".into());
             }
             if events.complete && events.replica.time() != head.time {
-                wrong(format!("its time is {}, that of the newest event is {}", head.time, events.replica.time()));
+                wrong(format!(
+                    "its time is {}, that of the newest event is {}",
+                    head.time,
+                    events.replica.time()
+                ));
             }
         }
         self.staging(&*vault, &head).await;
@@ -55,7 +63,9 @@ impl Check<'_> {
         match read(vault, &head.staging, STAGING_BYTES_MAX).await {
             Ok(Some(bytes)) => match Staging::parse(&bytes) {
                 Ok(staging) if staging.size == head.size() => {}
-                Ok(_) => self.problem(key, ProblemKind::Contradiction, "it leads to another size than head's"),
+                Ok(_) => {
+                    self.problem(key, ProblemKind::Contradiction, "it leads to another size than head's")
+                }
                 Err(error) => self.problem(key, ProblemKind::Damaged, error),
             },
             Ok(None) => self.problem(key, ProblemKind::Missing, "head names it"),
@@ -68,4 +78,3 @@ async fn read(vault: &dyn Area, key: &str, len_max: u64) -> Result<Option<bytes:
     let key = Key::new(key).map_err(|error| StoreError::Broken(error.to_string()))?;
     vault.get(&key, len_max).await
 }
-

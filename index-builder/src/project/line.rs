@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use drystone_schemas::{
-    CRATES_IO_INDEX, DeleteCode, Format, IndexDep, IndexLine, PackageName, RecordDep, Settings, Sha256Digest, Version,
-    VersionRecord, rfc3339,
+    CRATES_IO_INDEX, DeleteCode, Format, IndexDep, IndexLine, PackageName, RecordDep, Settings, Sha256Digest,
+    Version, VersionRecord, rfc3339,
 };
 
 use super::{Draft, ProjectError};
@@ -94,7 +94,8 @@ type Features = BTreeMap<String, Vec<String>>;
 /// As crates.io does: a feature that turns on one of the second kind moves there too, so that an old Cargo sees no
 /// feature that names an unknown one.
 fn split_features(features: &Features) -> (Features, Features) {
-    let new_syntax = |values: &[String]| values.iter().any(|value| value.starts_with("dep:") || value.contains("?/"));
+    let new_syntax =
+        |values: &[String]| values.iter().any(|value| value.starts_with("dep:") || value.contains("?/"));
     let (mut second, mut first): (Features, Features) =
         features.clone().into_iter().partition(|(_, values)| new_syntax(values));
     loop {
@@ -164,7 +165,10 @@ mod tests {
         ]);
         let (first, second) = split_features(&all);
         assert_eq!(first, features(&[("default", &["std"]), ("std", &[]), ("strong", &["serde/std"])]));
-        assert_eq!(second, features(&[("full", &["tls"]), ("tls", &["dep:rustls"]), ("weak", &["serde?/std"])]));
+        assert_eq!(
+            second,
+            features(&[("full", &["tls"]), ("tls", &["dep:rustls"]), ("weak", &["serde?/std"])])
+        );
     }
 
     #[test]
@@ -175,7 +179,9 @@ mod tests {
         assert_eq!(registry(None, Format::Cargo, &ours), crates_io);
         assert_eq!(registry(None, Format::Cargo, &mirror), None);
         assert_eq!(registry(None, Format::Generic, &ours), None);
-        for spelling in ["sparse+https://pkg.example/index/", "https://pkg.example/index", "https://pkg.example/index/"] {
+        for spelling in
+            ["sparse+https://pkg.example/index/", "https://pkg.example/index", "https://pkg.example/index/"]
+        {
             assert_eq!(registry(Some(spelling), Format::Cargo, &ours), None, "{spelling}");
         }
         let other = "sparse+https://other.example/index/";
@@ -197,7 +203,10 @@ mod tests {
             registry_index: None,
         };
         let line = index_dep(&dep, Format::Generic, &Settings::new("demo", "https://pkg.example"));
-        assert_eq!((&*line.name, line.package.as_deref(), line.package_name()), ("json", Some("serde_json"), "serde_json"));
+        assert_eq!(
+            (&*line.name, line.package.as_deref(), line.package_name()),
+            ("json", Some("serde_json"), "serde_json")
+        );
         let plain = RecordDep { rename: Some("serde_json".into()), ..dep };
         let line = index_dep(&plain, Format::Generic, &Settings::new("demo", "https://pkg.example"));
         assert_eq!((&*line.name, line.package), ("serde_json", None));

@@ -3,8 +3,8 @@
 //! Invariant: the two files are the whole state; what they parse to is what made them.
 
 use drystone_schemas::{
-    AccountId, DeleteCode, Deprecation, EventBody, FileClass, IndexFile, IndexLine, OwnerEntry, PackageDocument,
-    PackageName, Role, Sha256Digest, Version, VersionRecord, layout, rfc3339,
+    AccountId, DeleteCode, Deprecation, EventBody, FileClass, IndexFile, IndexLine, OwnerEntry,
+    PackageDocument, PackageName, Role, Sha256Digest, Version, VersionRecord, layout, rfc3339,
 };
 
 use super::{Draft, ProjectError, ProjectedFile, line};
@@ -28,7 +28,9 @@ impl PackageState {
         let index = IndexFile::parse(index)?;
         let document: PackageDocument = serde_json::from_slice(document).map_err(ProjectError::Document)?;
         match index.lines.iter().find(|line| line.name != document.name) {
-            Some(line) => Err(ProjectError::MixedFiles { document: document.name.clone(), line: line.name.clone() }),
+            Some(line) => {
+                Err(ProjectError::MixedFiles { document: document.name.clone(), line: line.name.clone() })
+            }
             None => Ok(Self { document, index }),
         }
     }

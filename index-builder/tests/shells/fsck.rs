@@ -124,7 +124,10 @@ async fn a_broken_bundle_limits_the_check_and_says_so() {
     set(public, "log/tile/entries/000", b"nothing".to_vec()).await;
     set(public, "index/1/b", b"nothing".to_vec()).await;
     let report = check(&writer.store, &DEEP).await;
-    assert_eq!(found(&report), [("index/1/b", ProblemKind::Damaged), ("log/tile/entries/000", ProblemKind::Damaged)]);
+    assert_eq!(
+        found(&report),
+        [("index/1/b", ProblemKind::Damaged), ("log/tile/entries/000", ProblemKind::Damaged)]
+    );
     let unchecked: Vec<_> =
         report.problems.iter().filter(|p| p.kind == ProblemKind::Unchecked).map(|p| &*p.detail).collect();
     assert!(unchecked.contains(&"events from 0 on could not be replayed"), "{unchecked:?}");
@@ -141,9 +144,10 @@ async fn events_that_contradict_each_other_are_named() {
     let report = check(&other.store, &DEEP).await;
     let bundle = "log/tile/entries/000.p/2";
     let said = |part: &str| {
-        report.problems.iter().any(|p| {
-            p.key == bundle && p.kind == ProblemKind::Contradiction && p.detail.contains(part)
-        })
+        report
+            .problems
+            .iter()
+            .any(|p| p.key == bundle && p.kind == ProblemKind::Contradiction && p.detail.contains(part))
     };
     assert!(said("event 1: it says that its files are"), "{:?}", report.problems);
     assert!(said("event 1: it says that the state is"), "{:?}", report.problems);
@@ -153,7 +157,8 @@ async fn events_that_contradict_each_other_are_named() {
 #[tokio::test]
 async fn a_takedown_may_remove_record_and_archive() {
     let mut writer = Writer::sample().await;
-    let delete = EventBody::Delete { pkg: name("acme/http"), vers: version("1.0.0"), code: DeleteCode::Legal };
+    let delete =
+        EventBody::Delete { pkg: name("acme/http"), vers: version("1.0.0"), code: DeleteCode::Legal };
     writer.commit(&[delete]).await;
     remove(&*writer.store.public, &record_key("acme/http", "1.0.0")).await;
     remove(&*writer.store.public, &archive_key("acme/http", "1.0.0")).await;
@@ -184,7 +189,8 @@ async fn a_commit_under_way_is_no_problem_if_head_knows_it() {
 
     let source = AreaSource::new(writer.store.public.clone());
     let blind = fsck(&source, None, &DEEP, &Silent).await;
-    let keys = ["index/@acme/ht/tp/http", "index/zl/ib/zlib", "packages/acme/http.json", "packages/zlib.json"];
+    let keys =
+        ["index/@acme/ht/tp/http", "index/zl/ib/zlib", "packages/acme/http.json", "packages/zlib.json"];
     assert_eq!(found(&blind), keys.map(|key| (key, ProblemKind::Ahead)));
 }
 
@@ -199,13 +205,21 @@ async fn head_is_compared_with_what_is_published() {
 
     let problems = async |bytes: Vec<u8>| {
         set(&*vault, layout::HEAD, bytes).await;
-        check(&writer.store, &SHALLOW).await.problems.into_iter().map(|p: FsckProblem| p.to_string()).collect::<Vec<_>>()
+        check(&writer.store, &SHALLOW)
+            .await
+            .problems
+            .into_iter()
+            .map(|p: FsckProblem| p.to_string())
+            .collect::<Vec<_>>()
     };
     assert_eq!(problems(good.to_vec()).await, [""; 0]);
     let behind = "vault/head: contradiction: it has 13 events, 14 are published";
     assert_eq!(problems(old.to_vec()).await, [behind]);
     let foreign = Head { origin: "elsewhere".into(), ..head.clone() };
-    assert_eq!(problems(foreign.to_bytes()).await, ["vault/head: contradiction: it is the head of another log"]);
+    assert_eq!(
+        problems(foreign.to_bytes()).await,
+        ["vault/head: contradiction: it is the head of another log"]
+    );
     let late = Head { time: 1, config_seq: 0, ..head.clone() };
     assert_eq!(problems(late.to_bytes()).await.len(), 2);
     let unstaged = Head { staging: "staging/none".into(), ..head };

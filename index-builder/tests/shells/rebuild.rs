@@ -34,7 +34,11 @@ async fn deleted_projections_come_back_with_the_same_bytes() {
     }
 
     let planned = rebuild(&writer.store, &DRY, &Silent).await.unwrap();
-    assert_eq!(contents(&writer.store.public).await.len(), before.len() - deleted.len(), "a dry run writes nothing");
+    assert_eq!(
+        contents(&writer.store.public).await.len(),
+        before.len() - deleted.len(),
+        "a dry run writes nothing"
+    );
     let report = rebuild(&writer.store, &REAL, &Silent).await.unwrap();
     assert_eq!(planned, report);
 
@@ -71,7 +75,8 @@ async fn deleted_projections_come_back_with_the_same_bytes() {
 async fn damaged_projections_are_replaced() {
     let writer = Writer::sample().await;
     let before = contents(&writer.store.public).await;
-    let damaged = ["index/ne/t_/net_kit", "packages/acme/http.json", "log/tile/0/000.p/13", "log/latest.tlog-proof"];
+    let damaged =
+        ["index/ne/t_/net_kit", "packages/acme/http.json", "log/tile/0/000.p/13", "log/latest.tlog-proof"];
     for key in damaged {
         set(&*writer.store.public, key, b"not what it was".to_vec()).await;
     }
@@ -86,7 +91,9 @@ async fn a_log_of_many_bundles() {
     writer.commit(&vec![EventBody::Heartbeat {}; 300]).await;
     writer.commit(&[publish("a", "1.0.0")]).await;
     let before = contents(&writer.store.public).await;
-    for key in before.keys().filter(|key| key.starts_with("log/tile/") && !key.starts_with("log/tile/entries/")) {
+    for key in
+        before.keys().filter(|key| key.starts_with("log/tile/") && !key.starts_with("log/tile/entries/"))
+    {
         remove(&*writer.store.public, key).await;
     }
     let report = rebuild(&writer.store, &REAL, &Silent).await.unwrap();
@@ -119,7 +126,8 @@ async fn files_of_a_commit_under_way_stay() {
 async fn a_takedown_can_be_rebuilt_without_what_it_took_down() {
     let mut writer = Writer::sample().await;
     writer.commit(&[publish("acme/http", "1.2.0")]).await;
-    let delete = EventBody::Delete { pkg: name("acme/http"), vers: version("1.2.0"), code: DeleteCode::Malware };
+    let delete =
+        EventBody::Delete { pkg: name("acme/http"), vers: version("1.2.0"), code: DeleteCode::Malware };
     writer.commit(&[delete]).await;
     let before = contents(&writer.store.public).await;
     for key in [
@@ -143,7 +151,8 @@ async fn what_is_not_a_projection_cannot_be_rebuilt() {
     let writer = Writer::sample().await;
     remove(&*writer.store.public, &lost_record).await;
     let error = rebuild(&writer.store, &REAL, &Silent).await.unwrap_err();
-    let RebuildError::Replay(ReplayError::Object { seq: 2, error: ObjectError::Missing { key } }) = error else {
+    let RebuildError::Replay(ReplayError::Object { seq: 2, error: ObjectError::Missing { key } }) = error
+    else {
         panic!("{error}");
     };
     assert_eq!(key, lost_record);
@@ -151,7 +160,10 @@ async fn what_is_not_a_projection_cannot_be_rebuilt() {
     let writer = Writer::sample().await;
     set(&*writer.store.public, &lost_record, record("Net_Kit", "0.2.0").to_bytes()).await;
     let error = rebuild(&writer.store, &REAL, &Silent).await.unwrap_err();
-    assert!(matches!(error, RebuildError::Replay(ReplayError::Object { error: ObjectError::Damaged { .. }, .. })));
+    assert!(matches!(
+        error,
+        RebuildError::Replay(ReplayError::Object { error: ObjectError::Damaged { .. }, .. })
+    ));
 
     let writer = Writer::sample().await;
     remove(&*writer.store.public, "log/tile/entries/000.p/13").await;

@@ -81,7 +81,9 @@ async fn a_head_from_a_backup_or_a_broken_one_is_replaced() {
     }
     let head = Head::parse(&backup).unwrap();
     set(&*writer.store.vault, layout::HEAD, Head { origin: "elsewhere".into(), ..head }.to_bytes()).await;
-    assert!(matches!(run(&writer.store).await, Err(RecoverError::OtherLog { origin }) if origin == "elsewhere"));
+    assert!(
+        matches!(run(&writer.store).await, Err(RecoverError::OtherLog { origin }) if origin == "elsewhere")
+    );
 }
 
 #[tokio::test]
@@ -92,9 +94,12 @@ async fn what_was_never_published_is_gone_afterwards() {
     let vault = &*writer.store.vault;
     put(vault, "done/01JD3K6Q0Z0000000000000014", b"{\"intent\":\"\",\"seq\":14,\"v\":1}\n".to_vec()).await;
     put(vault, "done/01JD3K6Q0Z0000000000000012", b"{\"intent\":\"\",\"seq\":12,\"v\":1}\n".to_vec()).await;
+    put(vault, "quota/01JD3K6Q0Z0000000000000001", b"{\"packages\":3,\"seq\":14}\n".to_vec()).await;
     remove(vault, layout::HEAD).await;
 
     let report = run(&writer.store).await.unwrap();
+    let quota = &contents(&writer.store.vault).await["quota/01JD3K6Q0Z0000000000000001"];
+    assert_eq!(quota, "{\"packages\":3,\"seq\":12}\n");
     assert_eq!(
         report.removed.iter().map(String::as_str).collect::<BTreeSet<_>>(),
         BTreeSet::from([
@@ -108,7 +113,11 @@ async fn what_was_never_published_is_gone_afterwards() {
     assert_eq!(report.rebuilt.written, ["index/@acme/ht/tp/http", "packages/acme/http.json"]);
     let after = contents(&writer.store.public).await;
     assert!(published.iter().all(|(key, bytes)| after[key] == bytes));
-    assert!(after.keys().all(|key| published.contains_key(key) || key.starts_with("o/") || key.starts_with("log/state/")));
+    assert!(
+        after
+            .keys()
+            .all(|key| published.contains_key(key) || key.starts_with("o/") || key.starts_with("log/state/"))
+    );
     clean(&writer.store).await;
 }
 

@@ -11,14 +11,15 @@ use drystone_index_builder::{
     Draft, PROJECTION_VERSION, PackageState, ProjectedFile, Touched, project, project_config,
 };
 use drystone_log::{
-    Checkpoint, EntryBundle, FileRef, Frontier, Hash, HashReader, MemoryTree, NoteSigner, ShardEntry, StateMap, TlogProof,
+    Checkpoint, EntryBundle, FileRef, Frontier, Hash, HashReader, MemoryTree, NoteSigner, ShardEntry,
+    StateMap, TlogProof,
     commit::{Gc, Head, Staging},
     leaf_hash, prove_inclusion,
     tile::{entry_bundles, new_tiles, tile_bytes},
 };
 use drystone_schemas::{
-    AccountId, Alias, AliasMap, DepKind, Event, EventBody, EventId, Format, PackageName, RecordDep, Settings, Sha256Digest,
-    Version, VersionRecord, layout,
+    AccountId, Alias, AliasMap, DepKind, Event, EventBody, EventId, Format, PackageName, RecordDep, Settings,
+    Sha256Digest, Version, VersionRecord, layout,
 };
 use drystone_storage::{Area, Body, Key, Meta, NewObject, Outcome, Replace, Store};
 
@@ -214,7 +215,8 @@ impl Writer {
 
     async fn write_head(&self, size: u64) {
         let commit = format!("commit-{size}");
-        let staging = Staging { size, last_entry: self.lines.last().unwrap().clone().into(), ops: Vec::new() };
+        let staging =
+            Staging { size, last_entry: self.lines.last().unwrap().clone().into(), ops: Vec::new() };
         put(&*self.store.vault, &layout::staging(&commit), staging.to_bytes()).await;
         let head = Head {
             v: 1,
@@ -335,7 +337,8 @@ impl Writer {
 
 /// Creates an immutable file.
 pub(crate) async fn put(area: &dyn Area, key: &str, bytes: Vec<u8>) {
-    let object = NewObject { key: Key::new(key).unwrap(), body: Body::Bytes(bytes.into()), meta: Meta::PRIVATE };
+    let object =
+        NewObject { key: Key::new(key).unwrap(), body: Body::Bytes(bytes.into()), meta: Meta::PRIVATE };
     let outcome = area.put_new(&object).await.unwrap();
     assert_ne!(outcome, Outcome::AlreadyThereDifferent, "{key}");
 }
@@ -368,7 +371,9 @@ pub(crate) async fn contents(area: &Arc<dyn Area>) -> BTreeMap<String, Bytes> {
 /// The keys of the files that the truth consists of: entries, archives, records and settings, and the checkpoint.
 pub(crate) fn truth() -> BTreeSet<String> {
     let mut keys = BTreeSet::from([layout::CHECKPOINT.to_owned()]);
-    for (pkg, vers) in [("acme/http", "1.0.0"), ("acme/http", "1.1.0"), ("Net_Kit", "0.1.0"), ("Net_Kit", "0.2.0")] {
+    for (pkg, vers) in
+        [("acme/http", "1.0.0"), ("acme/http", "1.1.0"), ("Net_Kit", "0.1.0"), ("Net_Kit", "0.2.0")]
+    {
         keys.extend([record_key(pkg, vers), archive_key(pkg, vers)]);
     }
     for mirrors_crates_io in [false, true] {

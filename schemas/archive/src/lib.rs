@@ -1,17 +1,18 @@
 //! Package archives: read strictly, inspected, packed canonically.
 //!
-//! Owns: what an archive may be ([`read_archive`]), what it says of itself ([`inspect`] and the [`manifest`] formats), and the
-//! one form in which Drystone writes archives ([`pack`]). Does not own: where bytes come from and go to; nothing here
-//! touches disk, network, clock, randomness or environment.
+//! Owns: what an archive may be ([`read_archive`]), what it says of itself ([`inspect`], [`parse_cargo`] and
+//! [`parse_generic`]), and the one form in which Drystone writes archives ([`pack`]). Does not own: where bytes come
+//! from and go to; nothing here touches disk, network, clock, randomness or environment.
 //!
 //! Invariant: no archive is accepted that two parsers could read differently, and the version record is a function of
 //! the archive's bytes and its format.
 
+mod body;
 mod error;
 mod gzip;
 mod header;
 mod inspect;
-pub mod manifest;
+mod manifest;
 mod pack;
 mod path;
 mod paths;

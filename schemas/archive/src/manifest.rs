@@ -82,7 +82,7 @@ pub enum ReadmeChoice {
 ///
 /// Every problem of the manifest, up to 20.
 pub fn parse_cargo(text: &str) -> Result<Manifest, Vec<Problem>> {
-    cargo::draft(text).finish()
+    draft(Format::Cargo, text).finish()
 }
 
 /// Parses a `drystone.toml`, whatever a registry calls it.
@@ -99,15 +99,29 @@ pub fn parse_cargo(text: &str) -> Result<Manifest, Vec<Problem>> {
 /// assert_eq!(manifest.details.deps[0].req, "^2.1");
 /// ```
 pub fn parse_generic(text: &str) -> Result<Manifest, Vec<Problem>> {
-    generic::draft(text).finish()
+    draft(Format::Generic, text).finish()
 }
 
 /// Parses as far as possible.
 pub(crate) fn draft(format: Format, text: &str) -> Draft {
-    match format {
-        Format::Cargo => cargo::draft(text),
-        Format::Generic => generic::draft(text),
+    let table = match parse(text) {
+        Ok(table) => table,
+        Err(detail) => return Draft::unreadable(detail),
+    };
+    let root = Section::root(&table);
+    let mut draft = Draft::default();
+    // `project` is Cargo's first name for it.
+    let key = if format == Format::Cargo && root.get("package").is_none() { "project" } else { "package" };
+    if root.get(key).is_none() {
+        return Draft::unreadable("the manifest has no table `package`");
     }
+    if let Some(package) = root.section(key, &mut draft.problems) {
+        match format {
+            Format::Cargo => cargo::read(&mut draft, &root, &package),
+            Format::Generic => generic::read(&mut draft, &root, &package),
+        }
+    }
+    draft
 }
 
 /// A manifest that may have problems: what could be read is there all the same.
@@ -124,33 +138,8 @@ pub(crate) struct Draft {
 impl Draft {
     /// A draft of what cannot be read at all.
     pub(crate) fn unreadable(detail: impl Into<String>) -> Self {
-        let mut draft = Self::default();
-        draft.problems.push(Problem::new(Code::ManifestInvalid, detail));
-        draft
-    }
-
-    /// Parses TOML and finds the package's own table.
-    fn open<'t>(
-        parsed: &'t Result<toml::Table, toml::de::Error>,
-        text: &str,
-    ) -> Result<(Section<'t>, Section<'t>), Self> {
-        let table = parsed.as_ref().map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start);
-            let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
-            Self::unreadable(format!("line {line} of the manifest: {}", error.message().trim_end()))
-        })?;
-        let root = Section::root(table);
-        let mut problems = Problems::default();
-        let package = match root.section("package", &mut problems) {
-            // Cargo's first name for it.
-            None if problems.0.is_empty() => root.section("project", &mut problems),
-            found => found,
-        };
-        match package {
-            Some(package) => Ok((root, package)),
-            None if problems.0.is_empty() => Err(Self::unreadable("the manifest has no table `package`")),
-            None => Err(Self { problems, ..Self::default() }),
-        }
+        let problems = Problems(vec![Problem::new(Code::ManifestInvalid, detail)]);
+        Self { problems, ..Self::default() }
     }
 
     /// Reads name and version.
@@ -222,6 +211,15 @@ impl Draft {
             _ => Err(self.problems.0),
         }
     }
+}
+
+/// Parses TOML; the error says where.
+fn parse(text: &str) -> Result<toml::Table, String> {
+    text.parse().map_err(|error: toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
+        format!("line {line} of the manifest: {}", error.message().trim_end())
+    })
 }
 
 /// Most problems and most warnings that are reported of one manifest.

@@ -13,8 +13,8 @@ use crate::{
     error::{ArchiveError, REFUSALS_MAX},
     gzip::CANONICAL_HEADER,
     header::{BLOCK, canonical},
+    path::check,
     paths::{PathKind, PathSet},
-    read::check,
 };
 
 /// Opens the content of a file, when its turn has come.

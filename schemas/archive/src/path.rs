@@ -1,11 +1,26 @@
 //! Which paths every system can write, and when two of them are one.
 //!
-//! Owns: the rules for the text of a path, and the collision key. Does not own: limits, and the set of paths seen.
+//! Owns: the rules for one path, and the collision key. Does not own: the set of paths seen.
 
+use drystone_schemas::Limits;
 use unicode_normalization::{UnicodeNormalization as _, is_nfc};
 
+use crate::error::{ArchiveError, shown};
+
+/// Checks one path, root directory included, by itself.
+pub(crate) fn check(path: &str, limits: &Limits) -> Result<(), ArchiveError> {
+    let too_long = |found: usize, unit, limit| {
+        let found = found as u64;
+        let error = || ArchiveError::PathTooLong { path: shown(path.as_bytes()), found, unit, limit };
+        if found > limit { Err(error()) } else { Ok(()) }
+    };
+    too_long(path.len(), "bytes", limits.path_bytes_max)?;
+    too_long(path.matches('/').count(), "directories", limits.depth_max)?;
+    flaw(path).map_or(Ok(()), |why| Err(ArchiveError::UnsafePath { path: shown(path.as_bytes()), why }))
+}
+
 /// What is wrong with a path, if anything is; `/` separates segments, and none may lie at either end.
-pub(crate) fn flaw(path: &str) -> Option<&'static str> {
+fn flaw(path: &str) -> Option<&'static str> {
     if path.starts_with('/') {
         return Some("is absolute");
     }

@@ -4,15 +4,16 @@
 //! ([`crate::gzip`], [`crate::header`], [`crate::pax`], [`crate::path`]), and what the files say.
 //! Invariant: what was visited is the whole archive, and any parser sees the same, if and only if facts come back.
 
-use std::io::{self, Read};
+use std::io::Read;
 
 use drystone_schemas::Limits;
 
 use crate::{
+    body::Body,
     error::{ArchiveError, Fault, REFUSALS_MAX, ReadError, shown},
     gzip::Gunzip,
     header::{self, BLOCK, BadHeader, Block, Header, Kind, canonical},
-    path,
+    path::check,
     paths::{PathKind, PathSet},
     pax::{self, Extension},
 };
@@ -206,7 +207,7 @@ impl<R: Read> Reader<'_, R> {
     /// Reads the data of an extended header.
     fn extension(&mut self, header: &Header) -> Result<Extension, Fault> {
         let path = || shown(&header.name);
-        let limit = self.limits.path_bytes_max + EXTENSION_BYTES;
+        let limit = self.limits.path_bytes_max.saturating_add(EXTENSION_BYTES);
         if header.size > limit {
             return Err(ArchiveError::PathTooLong {
                 path: path(),
@@ -351,17 +352,14 @@ impl<R: Read> Reader<'_, R> {
         size: u64,
         read: impl FnOnce(&mut dyn Read) -> Result<(), E>,
     ) -> Result<(), Stop<E>> {
-        let mut body = Body { gunzip: &mut self.gunzip, left: size, fault: None };
+        let mut body = Body::new(&mut self.gunzip, size);
         let outcome = read(&mut body);
         // The visitor's error may be nothing but the fault that it was handed.
-        if let Some(fault) = body.fault.take() {
+        if let Some(fault) = body.take_fault() {
             return Err(Stop::Fault(fault));
         }
         outcome.map_err(Stop::Visit)?;
-        let mut sink = [0; 8 << 10];
-        while body.left > 0 {
-            body.next(&mut sink)?;
-        }
+        body.skip()?;
         let padding = usize::try_from(size.next_multiple_of(BLOCK as u64) - size).expect("less than a block");
         let mut block = [0; BLOCK];
         self.read_exact(&mut block[..padding], "inside the padding of a file")?;
@@ -396,55 +394,5 @@ impl<R: Read> Reader<'_, R> {
             }
         }
         Ok(done)
-    }
-}
-
-/// Checks one path by itself: its text and its limits.
-pub(crate) fn check(path: &str, limits: &Limits) -> Result<(), ArchiveError> {
-    let too_long = |found: usize, unit, limit| {
-        let found = found as u64;
-        let error = || ArchiveError::PathTooLong { path: shown(path.as_bytes()), found, unit, limit };
-        if found > limit { Err(error()) } else { Ok(()) }
-    };
-    too_long(path.len(), "bytes", limits.path_bytes_max)?;
-    too_long(path.matches('/').count(), "directories", limits.depth_max)?;
-    path::flaw(path).map_or(Ok(()), |why| Err(ArchiveError::UnsafePath { path: shown(path.as_bytes()), why }))
-}
-
-/// The content of one file.
-struct Body<'a, R> {
-    gunzip: &'a mut Gunzip<R>,
-    left: u64,
-    fault: Option<Fault>,
-}
-
-impl<R: Read> Body<'_, R> {
-    fn next(&mut self, out: &mut [u8]) -> Result<usize, Fault> {
-        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(out.len());
-        if wanted == 0 {
-            return Ok(0);
-        }
-        let read = self.gunzip.read(&mut out[..wanted])?;
-        if read == 0 {
-            return Err(ArchiveError::Truncated { place: "inside a file" }.into());
-        }
-        self.left -= read as u64;
-        Ok(read)
-    }
-}
-
-impl<R: Read> Read for Body<'_, R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.fault.is_some() {
-            return Err(io::Error::other("the archive cannot be read any further"));
-        }
-        self.next(out).map_err(|fault| {
-            let text = match &fault {
-                Fault::Io(error) => error.to_string(),
-                Fault::Archive(error) => error.to_string(),
-            };
-            self.fault = Some(fault);
-            io::Error::other(text)
-        })
     }
 }

@@ -34,3 +34,26 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
 pub(super) fn again(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_become_decisions() {
+        use ErrorKind::*;
+        for (kinds, expected) in [
+            (vec![StorageFull, QuotaExceeded, FileTooLarge], "is full"),
+            (
+                vec![ReadOnlyFilesystem, PermissionDenied, NotADirectory, IsADirectory, InvalidFilename],
+                "refuses",
+            ),
+            (vec![NotFound, Interrupted, TimedOut, Other], "is unavailable"),
+        ] {
+            for kind in kinds {
+                let told = definite("put_new", "a/b", &again(&io::Error::from(kind))).to_string();
+                assert!(told.contains(expected) && told.contains("`put_new` on `a/b`"), "{kind:?}: {told}");
+            }
+        }
+    }
+}

@@ -15,27 +15,20 @@ const KINDS: [(DepKind, &str, Option<&str>); 3] = [
     (DepKind::Dev, "dev-dependencies", Some("dev_dependencies")),
 ];
 
-pub(super) fn draft(text: &str) -> Draft {
-    let parsed = text.parse();
-    let (root, package) = match Draft::open(&parsed, text) {
-        Ok(sections) => sections,
-        Err(draft) => return draft,
-    };
-    let mut draft = Draft::default();
-    draft.identify(&package, false);
-    draft.describe(&package);
+pub(super) fn read(draft: &mut Draft, root: &Section<'_>, package: &Section<'_>) {
+    draft.identify(package, false);
+    draft.describe(package);
     draft.details.links = package.text("links", &mut draft.problems);
     draft.details.rust_version = package.text("rust-version", &mut draft.problems);
-    draft.read_features(&root);
-    dependencies(&mut draft, &root, None);
+    draft.read_features(root);
+    dependencies(draft, root, None);
     if let Some(targets) = root.section("target", &mut draft.problems) {
         for name in targets.keys() {
             if let Some(target) = targets.section(name, &mut draft.problems) {
-                dependencies(&mut draft, &target, Some(name));
+                dependencies(draft, &target, Some(name));
             }
         }
     }
-    draft
 }
 
 fn dependencies(draft: &mut Draft, parent: &Section<'_>, target: Option<&str>) {

@@ -36,24 +36,18 @@ const KINDS: [(DepKind, &str); 3] = [
     (DepKind::Dev, "dev-dependencies"),
 ];
 
-pub(super) fn draft(text: &str) -> Draft {
-    let parsed = text.parse();
-    let (root, package) = match Draft::open(&parsed, text) {
-        Ok(sections) => sections,
-        Err(draft) => return draft,
-    };
-    let mut draft = Draft::default();
-    draft.identify(&package, true);
-    draft.describe(&package);
+pub(super) fn read(draft: &mut Draft, root: &Section<'_>, package: &Section<'_>) {
+    draft.identify(package, true);
+    draft.describe(package);
     draft.details.include = package.texts("include", &mut draft.problems);
     draft.details.exclude = package.texts("exclude", &mut draft.problems);
-    draft.read_features(&root);
+    draft.read_features(root);
     for (kind, name) in KINDS {
         if let Some(section) = root.section(name, &mut draft.problems) {
-            dependencies(&mut draft, &section, kind);
+            dependencies(draft, &section, kind);
         }
     }
-    warn_of_unknown(&mut draft, &package, &PACKAGE_KEYS, &[]);
+    warn_of_unknown(draft, package, &PACKAGE_KEYS, &[]);
     for key in root.keys() {
         // A language may have tables of its own; only what looks like a slip is worth a word.
         if !TABLES.contains(&key)
@@ -62,8 +56,7 @@ pub(super) fn draft(text: &str) -> Draft {
             draft.warn(format!("`{key}` is not looked at; did you mean `{near}`?"));
         }
     }
-    warn_of_loose_features(&mut draft);
-    draft
+    warn_of_loose_features(draft);
 }
 
 fn dependencies(draft: &mut Draft, section: &Section<'_>, kind: DepKind) {

@@ -4,4 +4,5 @@ mod build;
 mod cache;
 mod hostile;
 mod inspection;
+mod layers;
 mod properties;

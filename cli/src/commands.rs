@@ -1,0 +1,50 @@
+//! The verbs: one module for each family, one function for each verb.
+//!
+//! Owns the dispatch. A command reads its arguments, calls the library, and hands results to the printer.
+
+mod alias;
+mod edit;
+mod explain;
+mod import;
+mod info;
+mod init;
+mod install;
+mod owner;
+mod publish;
+mod search;
+mod session;
+mod tree;
+mod verify;
+mod yank;
+
+use crate::{admin, args::Command, context::Context, failure::Failure, maintain, serve};
+
+/// Runs a verb.
+pub async fn run(command: Command, cx: &Context) -> Result<(), Failure> {
+    match command {
+        Command::Init(args) => init::init(&args, cx).await,
+        Command::Login(args) => session::login(&args, cx).await,
+        Command::Logout => session::logout(cx),
+        Command::Publish(args) => publish::publish(&args, cx).await,
+        Command::Import(args) => import::import(&args, cx).await,
+        Command::Info(args) => info::info(&args, cx).await,
+        Command::Search(args) => search::search(&args, cx).await,
+        Command::Add(args) => edit::add(&args, cx).await,
+        Command::Remove(args) => edit::remove(&args, cx).await,
+        Command::Install(args) => install::install(&args, cx).await,
+        Command::Lock(args) => install::lock(&args, cx).await,
+        Command::Update(args) => install::update(&args, cx).await,
+        Command::Tree(args) => tree::tree(&args, cx).await,
+        Command::Yank(args) => yank::yank(&args, cx).await,
+        Command::Unyank(args) => yank::unyank(&args, cx).await,
+        Command::Deprecate(args) => yank::deprecate(&args, cx).await,
+        Command::Undeprecate(args) => yank::undeprecate(&args, cx).await,
+        Command::Owner(args) => owner::owner(&args, cx).await,
+        Command::Alias(args) => alias::alias(&args, cx).await,
+        Command::Verify(args) => verify::verify(&args, cx).await,
+        Command::Explain(args) => explain::explain(&args, cx),
+        Command::Serve(args) => serve::run(args, cx).await,
+        Command::Admin(args) => admin::run(args, cx).await,
+        Command::Maintain(args) => maintain::run(args, cx).await,
+    }
+}

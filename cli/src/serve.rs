@@ -1,0 +1,234 @@
+//! `drystone serve`: publisher and static files in one process, on a directory or a bucket.
+//!
+//! Composes, and decides nothing. The first start makes the log's key, the configuration and the first token.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use drystone_log::NoteSigner;
+use drystone_publisher::{Refusal, Service, api_router, file_router};
+use drystone_schemas::{Code, Problem, Settings};
+use drystone_storage::{Store, new_ulid, probe};
+use tokio::net::TcpListener;
+
+use crate::{
+    context::Context,
+    demo,
+    failure::Failure,
+    operate::{Opened, StoreArgs, make_key, read_key, service_with, store_failure, write_secret},
+};
+
+/// Options of `serve`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Base URL that clients use; `http://` and the address if absent
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// File for the first token, which is printed if absent
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Publish a few sample packages; without `--data`, in a directory that goes with the process
+    #[arg(long)]
+    demo: bool,
+    #[command(flatten)]
+    new: NewArgs,
+}
+
+/// What a new registry starts with.
+#[derive(Debug, Clone, clap::Args)]
+pub struct NewArgs {
+    /// Name of a new registry
+    #[arg(long, default_value = "drystone", value_name = "NAME")]
+    pub name: String,
+    /// Origin of a new registry's log; for ever
+    #[arg(long, value_name = "ORIGIN")]
+    pub origin: Option<String>,
+    /// A dependency of a crate without a registry means this registry: for mirrors of crates.io
+    #[arg(long)]
+    pub mirror_crates_io: bool,
+    /// Longest archive, in bytes
+    #[arg(long, value_name = "BYTES")]
+    pub tarball_bytes_max: Option<u64>,
+    /// Most packages that an account may create
+    #[arg(long, value_name = "N")]
+    pub packages_per_account_max: Option<u64>,
+}
+
+impl NewArgs {
+    /// The settings of a new registry at this URL.
+    pub fn settings(&self, public_url: String) -> Settings {
+        let mut settings = Settings::new(&self.name, public_url);
+        settings.mirrors_crates_io = self.mirror_crates_io;
+        if let Some(bytes) = self.tarball_bytes_max {
+            settings.limits.tarball_bytes_max = bytes;
+        }
+        if let Some(packages) = self.packages_per_account_max {
+            settings.limits.packages_per_account_max = packages;
+        }
+        settings
+    }
+}
+
+/// Runs a registry until it is told to stop.
+pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
+    start_logging(cx);
+    let temporary = if args.demo && args.store.data.is_none() && args.store.store.is_none() {
+        Some(tempfile::tempdir()?)
+    } else {
+        None
+    };
+    let store_args = match &temporary {
+        Some(dir) => StoreArgs { data: Some(dir.path().to_owned()), ..args.store.clone() },
+        None => args.store.clone(),
+    };
+    let opened = store_args.open(cx).await?;
+    check_store(cx, &opened.store).await?;
+
+    // The address comes first: it may be part of the settings.
+    let listener = TcpListener::bind(args.listen).await.map_err(|e| {
+        let problem = Problem::new(Code::BadConfiguration, format!("`{}` cannot be listened on: {e}", args.listen));
+        Failure::from(problem.with_hint("choose another address with `--listen`"))
+    })?;
+    let url = args.public_url.clone().unwrap_or(format!("http://{}", listener.local_addr()?));
+    let url = url.trim_end_matches('/').to_owned();
+    let (service, first_token) = open_or_initialise(cx, &opened, &args, &url).await?;
+    follow_url(&service, &url).await?;
+
+    let files = file_router(service.store().public.clone());
+    let router = api_router(service.clone(), Some(files));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(async move {
+        axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) }).await
+    });
+    greet(cx, &opened, &url, first_token.as_deref(), args.token_file.as_deref())?;
+    if args.demo {
+        let token = match first_token {
+            Some(token) => token,
+            None => service.make_operator_token("demo").await?.token.reveal().to_owned(),
+        };
+        demo::publish(cx, &url, &token).await?;
+    }
+    wait_for_stop().await?;
+    cx.printer.notice("stopping: what was acknowledged is stored");
+    drop(stop);
+    server.await.map_err(|e| Failure::new(Code::Internal, e.to_string()))??;
+    Ok(())
+}
+
+fn start_logging(cx: &Context) {
+    let filter = cx.env.get("DRYSTONE_LOG").unwrap_or("warn").to_owned();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if cx.env.is_on("DRYSTONE_LOG_JSON") { builder.json().init() } else { builder.init() }
+}
+
+/// Refuses a store that ignores conditions: two publishers would overwrite each other there.
+pub async fn check_store(cx: &Context, store: &Store) -> Result<(), Failure> {
+    let nonce = new_ulid(&*cx.effects.clock, &*cx.effects.entropy);
+    for area in [&store.public, &store.vault] {
+        probe(&**area, &nonce).await.map_err(store_failure)?;
+    }
+    Ok(())
+}
+
+async fn open_or_initialise(
+    cx: &Context,
+    opened: &Opened,
+    args: &Args,
+    url: &str,
+) -> Result<(Arc<Service>, Option<String>), Failure> {
+    if let Some(signer) = read_key(cx, &opened.key_file)? {
+        match service_with(cx, opened, signer.clone()).await {
+            Err(refusal) if refusal.problems[0].code == Code::NotInitialised => {}
+            other => return Ok((other?, None)),
+        }
+        let token = initialise(cx, opened, signer.clone(), args.new.settings(url.to_owned())).await?;
+        return Ok((service_with(cx, opened, signer).await?, Some(token)));
+    }
+    let signer = new_key(cx, opened, args.new.origin.as_deref()).await?;
+    let token = initialise(cx, opened, signer.clone(), args.new.settings(url.to_owned())).await?;
+    Ok((service_with(cx, opened, signer).await?, Some(token)))
+}
+
+/// Makes the key of a new log; refuses where a log is, because its key is what must be found then.
+pub async fn new_key(cx: &Context, opened: &Opened, origin: Option<&str>) -> Result<NoteSigner, Failure> {
+    let there = opened.store.public.list("log/", None).await.map_err(store_failure)?;
+    if !there.keys.is_empty() {
+        let detail = format!("`{}` has a log, but its key is not in `{}`", opened.label, opened.key_file.display());
+        let problem = Problem::new(Code::WrongKey, detail);
+        return Err(problem.with_hint("give the key with `--key-file` or `DRYSTONE_LOG_KEY`").into());
+    }
+    let unique = || format!("localhost/drystone/{}", new_ulid(&*cx.effects.clock, &*cx.effects.entropy).to_lowercase());
+    let origin = origin.map_or_else(unique, str::to_owned);
+    make_key(&origin, &*cx.effects.entropy, &opened.key_file)
+}
+
+/// Makes the registry; answers with its first token.
+pub async fn initialise(
+    cx: &Context,
+    opened: &Opened,
+    signer: NoteSigner,
+    settings: Settings,
+) -> Result<String, Failure> {
+    let origin = signer.verifier().name().to_owned();
+    let (clock, entropy) = (cx.effects.clock.clone(), cx.effects.entropy.clone());
+    let made = Service::initialise(&opened.store, signer, &origin, &settings, clock, entropy).await?;
+    Ok(made.token.token.reveal().to_owned())
+}
+
+/// Puts a new public URL in force; everything else is changed by `drystone admin configure`.
+async fn follow_url(service: &Service, url: &str) -> Result<(), Refusal> {
+    let settings = service.settings();
+    if settings.public_url != url {
+        service.configure(Settings { public_url: url.to_owned(), ..(*settings).clone() }).await?;
+    }
+    Ok(())
+}
+
+fn greet(
+    cx: &Context,
+    opened: &Opened,
+    url: &str,
+    token: Option<&str>,
+    token_file: Option<&Path>,
+) -> Result<(), Failure> {
+    cx.printer.step("Serving", &format!("{} at {url}", opened.label));
+    let Some(token) = token else { return Ok(()) };
+    match token_file {
+        Some(file) => {
+            write_secret(&cx.path(file), token)?;
+            cx.printer.step("Token", &format!("written to {}", file.display()));
+        }
+        None => {
+            cx.printer.step("Token", &format!("{token}   (shown once)"));
+        }
+    }
+    cx.printer.more("publish a package with:");
+    cx.printer.more(&format!("  export DRYSTONE_REGISTRY={url} DRYSTONE_TOKEN=..."));
+    cx.printer.more("  drystone init hello && cd hello && drystone publish");
+    cx.printer.more("let cargo use it with, in .cargo/config.toml:");
+    cx.printer.more(&format!("  [registries.drystone]\n{:14}  index = \"sparse+{url}/index/\"", ""));
+    Ok(())
+}
+
+/// Ends at Ctrl-C or SIGTERM.
+async fn wait_for_stop() -> Result<(), Failure> {
+    #[cfg(unix)]
+    {
+        let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            result = tokio::signal::ctrl_c() => result?,
+            _ = term.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! The publisher as a plain HTTP server, for containers; a CDN or web server serves the files.
+
+use drystone_mains::Environment;
+use drystone_publisher::api_router;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let environment = Environment::of_process()?;
+    environment.start_logging();
+    let service = environment.open().await?;
+    let listener = tokio::net::TcpListener::bind(&environment.listen).await?;
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    let stop = async { drop(tokio::signal::ctrl_c().await) };
+    Ok(axum::serve(listener, api_router(service, None)).with_graceful_shutdown(stop).await?)
+}

@@ -1,0 +1,71 @@
+//! What the two mains of the publisher share: the environment, read once, and the service that it describes.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `DRYSTONE_STORE` | `s3://bucket/prefix` or `file:///dir`; credentials and endpoint by the standard `AWS_*` variables |
+//! | `DRYSTONE_LOG_KEY` | the log's private key, as `drystone admin init` wrote it |
+//! | `DRYSTONE_LOG_KEY_FILE` | a file that holds it instead |
+//! | `DRYSTONE_SPOOL` | directory for uploads on their way; default `/tmp` |
+//! | `DRYSTONE_LOG` | log filter, such as `info` or `drystone_publisher=debug` |
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Context, bail};
+use drystone_log::NoteSigner;
+use drystone_publisher::{Options, Service};
+use drystone_storage::{Store, SystemClock, SystemEntropy};
+use drystone_storage_s3::{S3Area, S3Settings};
+
+/// The environment of a publisher.
+pub struct Environment {
+    store: String,
+    key: String,
+    spool: PathBuf,
+    log: String,
+    /// Address to listen on, where the main listens.
+    pub listen: String,
+}
+
+impl Environment {
+    /// Reads the process's environment.
+    #[expect(clippy::disallowed_methods, reason = "this is the door to the environment")]
+    pub fn of_process() -> anyhow::Result<Self> {
+        let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let key = match (get("DRYSTONE_LOG_KEY"), get("DRYSTONE_LOG_KEY_FILE")) {
+            (Some(key), _) => key,
+            (None, Some(path)) => {
+                std::fs::read_to_string(&path).with_context(|| format!("`{path}` (DRYSTONE_LOG_KEY_FILE)"))?
+            }
+            (None, None) => bail!("set DRYSTONE_LOG_KEY or DRYSTONE_LOG_KEY_FILE to the log's private key"),
+        };
+        Ok(Self {
+            store: get("DRYSTONE_STORE").context("set DRYSTONE_STORE to `s3://bucket/prefix` or `file:///dir`")?,
+            key,
+            spool: get("DRYSTONE_SPOOL").unwrap_or_else(|| "/tmp".into()).into(),
+            log: get("DRYSTONE_LOG").unwrap_or_else(|| "info".into()),
+            listen: get("DRYSTONE_LISTEN").unwrap_or_else(|| "127.0.0.1:8080".into()),
+        })
+    }
+
+    /// Writes one line of JSON to standard output for each request.
+    pub fn start_logging(&self) {
+        tracing_subscriber::fmt().json().with_env_filter(self.log.as_str()).init();
+    }
+
+    /// Opens the registry that the environment describes.
+    pub async fn open(&self) -> anyhow::Result<Arc<Service>> {
+        let signer = NoteSigner::parse(self.key.trim()).context("the log's private key")?;
+        let origin = signer.verifier().name().to_owned();
+        let options = Options { spool: self.spool.clone(), inspections_max: 2 };
+        let store = open_store(&self.store).await?;
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
+        Ok(Service::open(store, signer, origin, clock, entropy, options).await?)
+    }
+}
+
+async fn open_store(url: &str) -> anyhow::Result<Store> {
+    match url.strip_prefix("file://") {
+        Some(path) => Ok(Store::open_dir(path.as_ref())?),
+        None => Ok(S3Area::connect_store(S3Settings::from_url(url)?).await),
+    }
+}
