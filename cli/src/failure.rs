@@ -17,6 +17,8 @@ pub enum Failure {
         /// What is and is not done, for the line with the count.
         note: Option<String>,
     },
+    /// It was told already, as part of the result; this is the exit code.
+    Told(u8),
     /// Nobody reads the output any more; that is no failure.
     BrokenPipe,
     /// The user pressed Ctrl-C.
@@ -42,6 +44,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Problems { problems, .. } => problems.first().map_or(70, |problem| problem.code.exit_code()),
+            Self::Told(code) => *code,
             Self::BrokenPipe => 0,
             Self::Interrupted => 130,
         }
@@ -51,7 +54,7 @@ impl Failure {
     pub fn code(&self) -> Option<Code> {
         match self {
             Self::Problems { problems, .. } => problems.first().map(|problem| problem.code),
-            Self::BrokenPipe | Self::Interrupted => None,
+            Self::Told(_) | Self::BrokenPipe | Self::Interrupted => None,
         }
     }
 }

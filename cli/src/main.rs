@@ -2,6 +2,8 @@
 //!
 //! Opens the doors (environment, clock, randomness, streams) once and hands them to one command. Does not decide.
 
+#![expect(unreachable_pub, reason = "a program exports nothing: `pub` is for its other modules")]
+
 mod admin;
 mod args;
 mod commands;

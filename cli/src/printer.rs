@@ -80,6 +80,11 @@ impl Printer {
         self.json
     }
 
+    /// Whether progress bars are shown.
+    pub fn is_animated(&self) -> bool {
+        self.animated
+    }
+
     /// Writes the result of a command: the value as one line of JSON with `--json`, else the text.
     pub fn result<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.json {
@@ -163,7 +168,7 @@ impl Printer {
     /// Shows why a command failed.
     pub fn failure(&self, failure: &Failure) {
         match failure {
-            Failure::BrokenPipe => {}
+            Failure::BrokenPipe | Failure::Told(_) => {}
             Failure::Interrupted => self.write_err("interrupted\n"),
             Failure::Problems { problems, note } => {
                 if self.json {

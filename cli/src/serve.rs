@@ -97,7 +97,8 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
         let problem = Problem::new(Code::BadConfiguration, format!("`{}` cannot be listened on: {e}", args.listen));
         Failure::from(problem.with_hint("choose another address with `--listen`"))
     })?;
-    let url = args.public_url.clone().unwrap_or(format!("http://{}", listener.local_addr()?));
+    let address = listener.local_addr()?;
+    let url = args.public_url.clone().unwrap_or(format!("http://{address}"));
     let url = url.trim_end_matches('/').to_owned();
     let (service, first_token) = open_or_initialise(cx, &opened, &args, &url).await?;
     follow_url(&service, &url).await?;
@@ -108,7 +109,12 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     let server = tokio::spawn(async move {
         axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) }).await
     });
-    greet(cx, &opened, &url, first_token.as_deref(), args.token_file.as_deref())?;
+    let elsewhere = if args.public_url.is_some() { format!(", listening on {address}") } else { String::new() };
+    if let (Some(token), Some(file)) = (&first_token, &args.token_file) {
+        write_secret(&cx.path(file), token)?;
+    }
+    cx.printer.step("Serving", &format!("{} at {url}{elsewhere}", opened.label));
+    greet(cx, &url, first_token.as_deref(), args.token_file.as_deref());
     if args.demo {
         let token = match first_token {
             Some(token) => token,
@@ -194,28 +200,21 @@ async fn follow_url(service: &Service, url: &str) -> Result<(), Refusal> {
 
 fn greet(
     cx: &Context,
-    opened: &Opened,
     url: &str,
     token: Option<&str>,
     token_file: Option<&Path>,
-) -> Result<(), Failure> {
-    cx.printer.step("Serving", &format!("{} at {url}", opened.label));
-    let Some(token) = token else { return Ok(()) };
+) {
+    let Some(token) = token else { return };
     match token_file {
-        Some(file) => {
-            write_secret(&cx.path(file), token)?;
-            cx.printer.step("Token", &format!("written to {}", file.display()));
-        }
-        None => {
-            cx.printer.step("Token", &format!("{token}   (shown once)"));
-        }
+        Some(file) => cx.printer.step("Token", &format!("written to {}", file.display())),
+        None => cx.printer.step("Token", &format!("{token}   (shown once)")),
     }
     cx.printer.more("publish a package with:");
     cx.printer.more(&format!("  export DRYSTONE_REGISTRY={url} DRYSTONE_TOKEN=..."));
     cx.printer.more("  drystone init hello && cd hello && drystone publish");
     cx.printer.more("let cargo use it with, in .cargo/config.toml:");
-    cx.printer.more(&format!("  [registries.drystone]\n{:14}  index = \"sparse+{url}/index/\"", ""));
-    Ok(())
+    cx.printer.more("  [registries.drystone]");
+    cx.printer.more(&format!("  index = \"sparse+{url}/index/\""));
 }
 
 /// Ends at Ctrl-C or SIGTERM.

@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use drystone_schemas::{
-    Alias, AliasRequest, Code, ErrorBody, EventId, OwnersRequest, OwnersResponse, PackageName, Problem, ReasonRequest,
-    ResolveResponse, Role, SearchResponse, Version, WriteResponse,
+    Alias, AliasRequest, Code, ErrorBody, EventId, OwnersRequest, OwnersResponse, PackageName, Problem,
+    ReasonRequest, ResolveResponse, Role, SearchResponse, Version, WriteResponse,
 };
 use reqwest::{
     Method,
@@ -84,7 +84,11 @@ impl Registry {
     }
 
     /// Deprecates a package.
-    pub async fn deprecate(&self, name: &PackageName, reason: Option<String>) -> Result<WriteResponse, ClientError> {
+    pub async fn deprecate(
+        &self,
+        name: &PackageName,
+        reason: Option<String>,
+    ) -> Result<WriteResponse, ClientError> {
         let path = format!("{}/deprecate", package_path(name));
         self.change(Method::POST, &path, Body::json(&ReasonRequest { reason })?).await
     }
@@ -111,13 +115,21 @@ impl Registry {
     }
 
     /// Removes owners.
-    pub async fn remove_owners(&self, name: &PackageName, users: Vec<String>) -> Result<WriteResponse, ClientError> {
+    pub async fn remove_owners(
+        &self,
+        name: &PackageName,
+        users: Vec<String>,
+    ) -> Result<WriteResponse, ClientError> {
         let body = Body::json(&OwnersRequest { users, role: None })?;
         self.change(Method::DELETE, &format!("{}/owners", package_path(name)), body).await
     }
 
     /// Makes a short name mean a package.
-    pub async fn set_alias(&self, alias: &Alias, package: &PackageName) -> Result<WriteResponse, ClientError> {
+    pub async fn set_alias(
+        &self,
+        alias: &Alias,
+        package: &PackageName,
+    ) -> Result<WriteResponse, ClientError> {
         let body = Body::json(&AliasRequest { package: package.to_string() })?;
         self.change(Method::PUT, &format!("aliases/{alias}"), body).await
     }
@@ -128,13 +140,23 @@ impl Registry {
     }
 
     /// A change: needs a token, and is repeated under one key until its outcome is known.
-    async fn change<T: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<T, ClientError> {
+    async fn change<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<T, ClientError> {
         self.token()?;
         let id = self.http().effects().new_id();
         self.send(method, path, body, Some(&id)).await
     }
 
-    async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<T, ClientError> {
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<T, ClientError> {
         self.send(method, path, body, None).await
     }
 

@@ -79,7 +79,8 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs_err::create_dir_all(dir)?;
     let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir)?;
     file.write_all(bytes)?;
-    file.persist(path).map_err(|e| io::Error::new(e.error.kind(), format!("`{}`: {}", path.display(), e.error)))?;
+    file.persist(path)
+        .map_err(|e| io::Error::new(e.error.kind(), format!("`{}`: {}", path.display(), e.error)))?;
     Ok(())
 }
 

@@ -48,7 +48,10 @@ pub(crate) async fn download(
             }
             Ok(None) => return Err(VerificationError::Missing { what: what() }.into()),
             Err(ClientError::TooBig { .. }) => {
-                return Err(ClientError::proof(what(), format!("it is longer than the {size} bytes that the log names")));
+                return Err(ClientError::proof(
+                    what(),
+                    format!("it is longer than the {size} bytes that the log names"),
+                ));
             }
             Err(error) if error.is_transient() && !attempts.are_used_up() => {
                 attempts.wait(&url, &error.to_string(), None).await?;
@@ -71,7 +74,8 @@ async fn attempt(
     let mut came: i64 = 0;
     let mut sink = |chunk: &[u8]| {
         hasher.update(chunk);
-        file.write_all(chunk).map_err(|e| io::Error::new(e.kind(), format!("`{}`: {e}", file.path().display())))?;
+        file.write_all(chunk)
+            .map_err(|e| io::Error::new(e.kind(), format!("`{}`: {e}", file.path().display())))?;
         came += chunk.len() as i64;
         on_bytes(chunk.len() as i64);
         Ok(())

@@ -232,7 +232,9 @@ impl ClientError {
     pub fn problems(&self) -> Vec<Problem> {
         let one = |code: Code| vec![Problem::new(code, self.to_string())];
         match self {
-            Self::Problems(problems) | Self::Refused { problems, .. } if problems.is_empty() => one(Code::Internal),
+            Self::Problems(problems) | Self::Refused { problems, .. } if problems.is_empty() => {
+                one(Code::Internal)
+            }
             Self::Problems(problems) => problems.clone(),
             Self::Refused { problems, request_id, .. } => {
                 let mut problems = problems.clone();
@@ -255,14 +257,17 @@ impl ClientError {
             Self::Verification(error) => vec![error.problem()],
             Self::OfflineMiss { .. } => one(Code::OfflineMiss),
             Self::NotSignedIn { .. } => one(Code::NotSignedIn),
-            Self::ApiMoved { .. } => vec![
-                Problem::new(Code::NotSignedIn, self.to_string())
-                    .with_hint("if that is right, sign in again with `drystone login` to send your token there"),
-            ],
-            Self::PackageNotFound { name } => vec![
-                Problem::new(Code::PackageNotFound, self.to_string())
-                    .with_hint(format!("check the spelling, or search with `drystone search {}`", name.short())),
-            ],
+            Self::ApiMoved { .. } => {
+                vec![Problem::new(Code::NotSignedIn, self.to_string()).with_hint(
+                    "if that is right, sign in again with `drystone login` to send your token there",
+                )]
+            }
+            Self::PackageNotFound { name } => {
+                vec![Problem::new(Code::PackageNotFound, self.to_string()).with_hint(format!(
+                    "check the spelling, or search with `drystone search {}`",
+                    name.short()
+                ))]
+            }
             Self::VersionNotFound { name, .. } => vec![
                 Problem::new(Code::VersionNotFound, self.to_string())
                     .with_hint(format!("list the versions with `drystone info {name}`")),

@@ -199,7 +199,8 @@ impl Http {
             return Err(ClientError::TooBig { url: url.into(), bytes_max });
         }
         let clock = &self.effects.clock;
-        let mut floor = SpeedFloor::new(self.options.speed_min, self.options.speed_window, clock.now_unix_ms());
+        let mut floor =
+            SpeedFloor::new(self.options.speed_min, self.options.speed_window, clock.now_unix_ms());
         let mut len = 0;
         let mut chunks = response.bytes_stream();
         while let Some(chunk) = chunks.next().await {
@@ -246,9 +247,11 @@ impl Http {
     async fn ask_once(&self, ask: &Ask<'_>) -> Result<(Answer, Option<Duration>), ClientError> {
         let response = self.send(ask).await?;
         let status = response.status();
-        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let text =
+            |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let etag = text(header::ETAG);
-        let retry_after = text(header::RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let retry_after =
+            text(header::RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs);
         let too_big = || ClientError::TooBig { url: ask.url.into(), bytes_max: ask.bytes_max };
         if response.content_length().is_some_and(|len| len > ask.bytes_max) {
             return Err(too_big());
@@ -284,7 +287,10 @@ impl Http {
                 AskBody::Form(form) => request.multipart(*form),
             };
             let response = request.send().await.map_err(|e| transport_error(ask.url, &e))?;
-            if !followable || !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
+            if !followable
+                || !response.status().is_redirection()
+                || response.status() == StatusCode::NOT_MODIFIED
+            {
                 return Ok(response);
             }
             let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());

@@ -16,10 +16,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClientError, Lock, LockedPackage, Registry, Store, StoreEntry,
-    cache::write_atomically,
-    download::download,
-    store::remove_dir_if_there,
+    ClientError, Lock, LockedPackage, Registry, Store, StoreEntry, cache::write_atomically,
+    download::download, store::remove_dir_if_there,
 };
 
 /// Name of the directory in a project.
@@ -126,14 +124,15 @@ async fn fetch(
     limits: &Limits,
     on_install: &OnInstall,
 ) -> Result<(StoreEntry, bool), ClientError> {
+    let root = drystone_archive::root_directory(&package.name, &package.version);
     if let Some(entry) = store.get(&package.digest) {
+        entry.check_root(&root)?;
         return Ok((entry, false));
     }
     on_install(InstallEvent::Started { name: package.name.clone(), size: package.size });
     let on_bytes = |more| on_install(InstallEvent::Bytes { name: package.name.clone(), more });
     let file = download(registry, &store.temp_dir()?, &package.digest, package.size, &on_bytes).await?;
     let (store, digest, limits) = (store.clone(), package.digest, limits.clone());
-    let root = drystone_archive::root_directory(&package.name, &package.version);
     let entry = blocking(move || store.unpack(&digest, &root, file.as_file(), &limits)).await?;
     on_install(InstallEvent::Stored { name: package.name.clone(), version: package.version.clone() });
     Ok((entry, true))
@@ -163,7 +162,8 @@ fn link_all(
         .filter(|(key, _)| !lock.packages.contains_key(*key))
         .map(|(key, old)| (key.clone(), old.clone()))
         .collect();
-    let mut report = InstallReport { unchanged: lock.packages.len() - wanted.len(), ..InstallReport::default() };
+    let mut report =
+        InstallReport { unchanged: lock.packages.len() - wanted.len(), ..InstallReport::default() };
     if wanted.is_empty() && gone.is_empty() {
         return Ok(report);
     }
@@ -177,7 +177,8 @@ fn link_all(
         report.removed.push(key);
     }
     for (key, package) in wanted {
-        let entry = entries.get(key).ok_or_else(|| ClientError::Internal(format!("`{key}` was not fetched")))?;
+        let entry =
+            entries.get(key).ok_or_else(|| ClientError::Internal(format!("`{key}` was not fetched")))?;
         link(entry, dir, &package.name)?;
         let recorded =
             Recorded { name: package.name.clone(), version: package.version.clone(), digest: package.digest };
@@ -236,7 +237,10 @@ fn remove_package(dir: &Path, name: &PackageName) -> Result<(), ClientError> {
 
 /// A record that cannot be read counts as none: then all is linked anew.
 fn read_record(dir: &Path) -> Record {
-    fs_err::read(dir.join(RECORD)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    fs_err::read(dir.join(RECORD))
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
 }
 
 fn write_record(dir: &Path, record: &Record) -> Result<(), ClientError> {

@@ -5,7 +5,7 @@
 //! choices do.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
 };
@@ -14,7 +14,11 @@ use drystone_log::Hash;
 use drystone_schemas::{PackageName, Sha256Digest, Version};
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientError, cache::write_atomically, resolve::Solution};
+use crate::{
+    ClientError,
+    cache::write_atomically,
+    resolve::{Requirement, Solution},
+};
 
 /// Name of the lock file beside the manifest.
 pub const LOCK_FILE: &str = "drystone.lock";
@@ -94,7 +98,8 @@ impl Lock {
     /// The lock of a solution.
     pub fn new(registry: &str, origin: &str, checkpoint: LockedCheckpoint, solution: &Solution) -> Self {
         let package = |(key, release): (&String, &crate::resolve::Release)| {
-            let mut dependencies: Vec<String> = release.needs.iter().map(|need| need.name.canonical()).collect();
+            let mut dependencies: Vec<String> =
+                release.needs.iter().map(|need| need.name.canonical()).collect();
             dependencies.sort_unstable();
             dependencies.dedup();
             let locked = LockedPackage {
@@ -140,7 +145,8 @@ impl Lock {
         if file.version != FORMAT {
             return Err(format!("it has format {}, which this program does not know", file.version));
         }
-        let root = Hash::from_base64(&file.checkpoint.root).map_err(|e| format!("root of the checkpoint: {e}"))?;
+        let root =
+            Hash::from_base64(&file.checkpoint.root).map_err(|e| format!("root of the checkpoint: {e}"))?;
         let mut packages = BTreeMap::new();
         for package in file.packages {
             let key = package.name.canonical();
@@ -190,9 +196,30 @@ impl Lock {
         self.packages.iter().map(|(key, package)| (key.clone(), package.version.clone())).collect()
     }
 
-    /// Whether two locks choose the same, whatever checkpoint they were made at.
+    /// Whether this lock answers these requirements: each is met, and nothing is locked that they do not lead to.
+    ///
+    /// What locked packages need of each other was checked when they were chosen.
+    pub fn satisfies(&self, roots: &[Requirement]) -> bool {
+        let mut open: Vec<String> = Vec::new();
+        for root in roots {
+            let key = root.name.canonical();
+            if !self.packages.get(&key).is_some_and(|package| root.req.matches(&package.version)) {
+                return false;
+            }
+            open.push(key);
+        }
+        let mut reached = BTreeSet::new();
+        while let Some(key) = open.pop() {
+            if let (Some(package), true) = (self.packages.get(&key), reached.insert(key)) {
+                open.extend(package.dependencies.iter().cloned());
+            }
+        }
+        reached.len() == self.packages.len()
+    }
+
+    /// Whether two locks choose the same, whatever checkpoint they were made at and wherever the log is served.
     pub fn same_choice(&self, other: &Self) -> bool {
-        self.registry == other.registry && self.origin == other.origin && self.packages == other.packages
+        self.origin == other.origin && self.packages == other.packages
     }
 
     /// What changes from `old` to this lock, one line per package: `+`, `-` or `~`.
@@ -200,8 +227,8 @@ impl Lock {
         let nothing = BTreeMap::new();
         let before = old.map_or(&nothing, |old| &old.packages);
         let mut lines = Vec::new();
-        if let Some(old) = old.filter(|old| old.registry != self.registry || old.origin != self.origin) {
-            lines.push(format!("~ registry {} -> {}", old.registry, self.registry));
+        if let Some(old) = old.filter(|old| old.origin != self.origin) {
+            lines.push(format!("~ log {} -> {}", old.origin, self.origin));
         }
         for (key, package) in &self.packages {
             match before.get(key) {
@@ -210,7 +237,10 @@ impl Lock {
                     lines.push(format!("~ {} {} -> {}", package.name, old.version, package.version));
                 }
                 Some(old) if old.digest != package.digest => {
-                    lines.push(format!("~ {} {} {} -> {}", package.name, package.version, old.digest, package.digest));
+                    lines.push(format!(
+                        "~ {} {} {} -> {}",
+                        package.name, package.version, old.digest, package.digest
+                    ));
                 }
                 Some(old) if old != package => {
                     lines.push(format!("~ {} {} (dependencies)", package.name, package.version));
@@ -226,6 +256,8 @@ impl Lock {
 
 #[cfg(test)]
 mod tests {
+    use drystone_schemas::VersionReq;
+
     use super::*;
 
     fn package(name: &str, version: &str, dependencies: &[&str]) -> (String, LockedPackage) {
@@ -301,9 +333,27 @@ root = "{}"
     }
 
     #[test]
+    fn a_lock_satisfies_what_it_was_made_for_and_nothing_else() {
+        let lock = lock(vec![package("a", "1.2.0", &["b"]), package("b", "1.0.0", &["a"])]);
+        let satisfies = |roots: &[(&str, &str)]| {
+            let root = |&(name, req): &(&str, &str)| Requirement {
+                name: PackageName::new(name).unwrap(),
+                req: VersionReq::new(req).unwrap(),
+            };
+            lock.satisfies(&roots.iter().map(root).collect::<Vec<_>>())
+        };
+        assert!(satisfies(&[("A", "^1.1")]) && satisfies(&[("b", "*")]));
+        assert!(!satisfies(&[("a", "^2")]), "the requirement is not met");
+        assert!(!satisfies(&[("a", "^1"), ("c", "*")]), "`c` is not locked");
+        assert!(!satisfies(&[]), "nothing asks for `a` and `b` any more");
+    }
+
+    #[test]
     fn differences_are_told_package_by_package() {
-        let old = lock(vec![package("a", "1.0.0", &[]), package("b", "1.0.0", &[]), package("c", "1.0.0", &[])]);
-        let new = lock(vec![package("a", "1.1.0", &[]), package("b", "1.0.0", &[]), package("d", "1.0.0", &[])]);
+        let old =
+            lock(vec![package("a", "1.0.0", &[]), package("b", "1.0.0", &[]), package("c", "1.0.0", &[])]);
+        let new =
+            lock(vec![package("a", "1.1.0", &[]), package("b", "1.0.0", &[]), package("d", "1.0.0", &[])]);
         assert_eq!(new.diff(Some(&old)), ["~ a 1.0.0 -> 1.1.0", "+ d 1.0.0", "- c 1.0.0"]);
         assert_eq!(old.diff(Some(&old)), Vec::<String>::new());
         assert_eq!(old.diff(None).len(), 3);

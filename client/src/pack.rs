@@ -113,7 +113,11 @@ fn read_manifest(dir: &Path, manifest_name: &str, limits: &Limits) -> Result<Man
         Err(e) => return Err(e.into()),
     };
     if metadata.len() > limits.manifest_bytes_max {
-        let detail = format!("`{manifest_name}` has {} bytes, at most {} are allowed", metadata.len(), limits.manifest_bytes_max);
+        let detail = format!(
+            "`{manifest_name}` has {} bytes, at most {} are allowed",
+            metadata.len(),
+            limits.manifest_bytes_max
+        );
         return Err(ClientError::Problems(vec![Problem::new(Code::ManifestTooBig, detail)]));
     }
     parse_generic(&fs_err::read_to_string(&path)?).map_err(ClientError::Problems)
@@ -182,7 +186,10 @@ fn overrides(
     // In overrides the later pattern wins, and `!` leaves out.
     let patterns = include.iter().cloned().chain(exclude.iter().map(|pattern| format!("!{pattern}")));
     let bad = |e: ignore::Error| {
-        ClientError::Problems(vec![Problem::new(Code::ManifestInvalid, format!("`include` or `exclude`: {e}"))])
+        ClientError::Problems(vec![Problem::new(
+            Code::ManifestInvalid,
+            format!("`include` or `exclude`: {e}"),
+        )])
     };
     for pattern in patterns {
         builder.add(&pattern).map_err(bad)?;
@@ -196,7 +203,9 @@ fn is_never_packed(root: &Path, path: &Path) -> bool {
         return false;
     }
     let Some(name) = path.file_name().and_then(OsStr::to_str) else { return false };
-    name.starts_with('.') || NEVER.contains(&name) || (NEVER_AT_ROOT.contains(&name) && path.parent() == Some(root))
+    name.starts_with('.')
+        || NEVER.contains(&name)
+        || (NEVER_AT_ROOT.contains(&name) && path.parent() == Some(root))
 }
 
 fn packed_file(path: &Path, relative: &Path) -> Result<Result<PackedFile, Problem>, ClientError> {
@@ -230,7 +239,9 @@ fn is_executable(_: &std::fs::Metadata) -> bool {
 
 fn pack_error(error: PackError) -> ClientError {
     match error {
-        PackError::Refused(refusals) => ClientError::Problems(refusals.iter().map(|refusal| refusal.problem()).collect()),
+        PackError::Refused(refusals) => {
+            ClientError::Problems(refusals.iter().map(|refusal| refusal.problem()).collect())
+        }
         PackError::File { path, source } => {
             ClientError::Io(io::Error::new(source.kind(), format!("`{path}` cannot be read: {source}")))
         }

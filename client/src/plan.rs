@@ -33,7 +33,12 @@ pub async fn resolve(
             Outcome::Solved(solution) => {
                 let checkpoint = snapshot.checkpoint();
                 let checkpoint = LockedCheckpoint { size: checkpoint.size(), root: checkpoint.root() };
-                return Ok(Lock::new(snapshot.registry().base(), &snapshot.log().origin, checkpoint, &solution));
+                return Ok(Lock::new(
+                    snapshot.registry().base(),
+                    &snapshot.log().origin,
+                    checkpoint,
+                    &solution,
+                ));
             }
             Outcome::Impossible { because } => {
                 return Err(ClientError::NoVersionsFit { because, suggestion: suggestion(roots, &universe) });
@@ -69,7 +74,10 @@ fn suggestion(roots: &[Requirement], universe: &Universe) -> Option<String> {
         looser[at].req = any.clone();
         if let Outcome::Solved(solution) = solve(&looser, universe, &BTreeMap::new()) {
             let chosen = solution.releases.get(&root.name.canonical())?;
-            return Some(format!("`{}` {} would solve it, in place of {}", root.name, chosen.version, root.req));
+            return Some(format!(
+                "`{}` {} would solve it, in place of {}",
+                root.name, chosen.version, root.req
+            ));
         }
     }
     None
@@ -95,20 +103,31 @@ pub async fn check_lock(
 ) -> Result<Vec<Notice>, ClientError> {
     if snapshot.log().origin != lock.origin {
         let (log, lock) = (&snapshot.log().origin, &lock.origin);
-        return Err(VerificationError::Contradiction(format!("the lock file is for the log `{lock}`, not `{log}`")).into());
+        return Err(VerificationError::Contradiction(format!(
+            "the lock file is for the log `{lock}`, not `{log}`"
+        ))
+        .into());
     }
     snapshot.check_continues(lock.checkpoint.size, &lock.checkpoint.root).await?;
     snapshot.load(&packages.iter().map(|package| package.name.canonical()).collect::<Vec<_>>()).await?;
-    let notices: Vec<Option<Notice>> =
-        stream::iter(packages).map(|package| check_package(snapshot, package)).buffered(PARALLEL).try_collect().await?;
+    let notices: Vec<Option<Notice>> = stream::iter(packages)
+        .map(|package| check_package(snapshot, package))
+        .buffered(PARALLEL)
+        .try_collect()
+        .await?;
     Ok(notices.into_iter().flatten().collect())
 }
 
-async fn check_package(snapshot: &Snapshot<'_>, package: &LockedPackage) -> Result<Option<Notice>, ClientError> {
+async fn check_package(
+    snapshot: &Snapshot<'_>,
+    package: &LockedPackage,
+) -> Result<Option<Notice>, ClientError> {
     let (name, version) = (&package.name, &package.version);
-    let index = snapshot.index(name).await?.ok_or_else(|| ClientError::PackageNotFound { name: name.clone() })?;
+    let index =
+        snapshot.index(name).await?.ok_or_else(|| ClientError::PackageNotFound { name: name.clone() })?;
     let line = index.file.find(version);
-    let line = line.ok_or_else(|| ClientError::VersionNotFound { name: name.clone(), wanted: version.to_string() })?;
+    let line =
+        line.ok_or_else(|| ClientError::VersionNotFound { name: name.clone(), wanted: version.to_string() })?;
     if let Some(code) = line.deleted {
         return Err(deleted(name, version, code));
     }

@@ -75,9 +75,8 @@ impl Project {
 
     /// Takes the text of a manifest that is, or will be, at `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ClientError> {
-        let document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| ClientError::BadManifest {
-            path: path.into(),
-            detail: e.to_string().trim_end().to_owned(),
+        let document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| {
+            ClientError::BadManifest { path: path.into(), detail: e.to_string().trim_end().to_owned() }
         })?;
         Ok(Self { path: path.into(), document })
     }
@@ -140,8 +139,9 @@ impl Project {
         let mut requirements = Vec::new();
         for table in DependencyTable::ALL {
             let Some(item) = self.document.get(table.as_str()) else { continue };
-            let table_like =
-                item.as_table_like().ok_or_else(|| self.bad(format!("`{}` is not a table", table.as_str())))?;
+            let table_like = item
+                .as_table_like()
+                .ok_or_else(|| self.bad(format!("`{}` is not a table", table.as_str())))?;
             for (key, item) in table_like.iter() {
                 requirements.extend(self.requirement(table, key, item)?);
             }
@@ -150,7 +150,12 @@ impl Project {
     }
 
     /// Sets a requirement, in a new line at the end of the table or in the line that is there, in any spelling.
-    pub fn add(&mut self, table: DependencyTable, name: &PackageName, req: &str) -> Result<Edit, ClientError> {
+    pub fn add(
+        &mut self,
+        table: DependencyTable,
+        name: &PackageName,
+        req: &str,
+    ) -> Result<Edit, ClientError> {
         let path = self.path.clone();
         let item = self.document.entry(table.as_str()).or_insert_with(|| Item::Table(Table::new()));
         let table_like = item.as_table_like_mut().ok_or_else(|| ClientError::BadManifest {
@@ -213,7 +218,8 @@ impl Project {
         }
         let req = item.as_str().or_else(|| text("version"));
         let req = req.ok_or_else(|| self.bad(format!("{place} has no version requirement")))?;
-        let name = PackageName::new(text("package").unwrap_or(key)).map_err(|e| self.bad(format!("{place}: {e}")))?;
+        let name = PackageName::new(text("package").unwrap_or(key))
+            .map_err(|e| self.bad(format!("{place}: {e}")))?;
         let req = VersionReq::new(req).map_err(|e| self.bad(format!("{place}: {e}")))?;
         Ok(Some(Requirement { name, req }))
     }
@@ -323,11 +329,11 @@ url = "https://registry.example"
         fs_err::create_dir_all(&deep).unwrap();
         let project = Project::find(&deep, "raven.toml").unwrap();
         assert_eq!(project.path(), path);
-        assert_eq!((project.name(), project.registry_url()), (Some("acme/app"), Some("https://registry.example")));
+        assert_eq!(
+            (project.name(), project.registry_url()),
+            (Some("acme/app"), Some("https://registry.example"))
+        );
         assert_eq!(project.requirements().unwrap(), []);
-        assert!(matches!(
-            Project::find(&deep, "drystone.toml"),
-            Err(ClientError::ProjectNotFound { .. })
-        ));
+        assert!(matches!(Project::find(&deep, "drystone.toml"), Err(ClientError::ProjectNotFound { .. })));
     }
 }

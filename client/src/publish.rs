@@ -48,12 +48,16 @@ pub enum Intent {
 pub fn check_archive(archive: &LocalArchive, settings: &Settings) -> Result<Inspected, ClientError> {
     let limits = &settings.limits;
     if archive.size > limits.tarball_bytes_max {
-        let detail = format!("the archive has {} bytes, at most {} are allowed", archive.size, limits.tarball_bytes_max);
+        let detail = format!(
+            "the archive has {} bytes, at most {} are allowed",
+            archive.size, limits.tarball_bytes_max
+        );
         return Err(ClientError::Problems(vec![Problem::new(Code::TarballTooBig, detail)]));
     }
     let file = std::io::BufReader::new(fs_err::File::open(&archive.path)?);
     let expected = expected(archive);
-    inspect(file, limits, &settings.generic_manifest, &settings.formats, &expected).map_err(ClientError::Problems)
+    inspect(file, limits, &settings.generic_manifest, &settings.formats, &expected)
+        .map_err(ClientError::Problems)
 }
 
 fn expected(archive: &LocalArchive) -> PublishMetadata {
@@ -185,7 +189,11 @@ fn json<T: serde::Serialize>(value: &T) -> Result<Bytes, ClientError> {
     serde_json::to_vec(value).map(Bytes::from).map_err(|e| ClientError::Internal(e.to_string()))
 }
 
-fn form(archive: &LocalArchive, metadata: &PublishMetadata, on_sent: &OnSent) -> Result<AskBody, ClientError> {
+fn form(
+    archive: &LocalArchive,
+    metadata: &PublishMetadata,
+    on_sent: &OnSent,
+) -> Result<AskBody, ClientError> {
     let internal = |e: reqwest::Error| ClientError::Internal(e.to_string());
     let text = serde_json::to_string(metadata).map_err(|e| ClientError::Internal(e.to_string()))?;
     let metadata = Part::text(text).mime_str("application/json").map_err(internal)?;

@@ -66,7 +66,15 @@ impl Registry {
     ) -> Result<Self, ClientError> {
         let base = normalise_base(base)?;
         let cache = Cache::new(cache_dir, &base);
-        Ok(Self { base, http, cache, network, token, reads_need_token: AtomicBool::new(false), config: OnceCell::new() })
+        Ok(Self {
+            base,
+            http,
+            cache,
+            network,
+            token,
+            reads_need_token: AtomicBool::new(false),
+            config: OnceCell::new(),
+        })
     }
 
     /// The base URL, without a slash at the end.
@@ -86,7 +94,8 @@ impl Registry {
 
     /// The token, or [`ClientError::NotSignedIn`].
     pub fn token(&self) -> Result<&Secret, ClientError> {
-        let token = self.token.as_ref().ok_or_else(|| ClientError::NotSignedIn { registry: self.base.clone() })?;
+        let token =
+            self.token.as_ref().ok_or_else(|| ClientError::NotSignedIn { registry: self.base.clone() })?;
         Ok(&token.secret)
     }
 
@@ -94,9 +103,11 @@ impl Registry {
     pub(crate) fn token_for(&self, api: &str) -> Result<&Secret, ClientError> {
         let secret = self.token()?;
         match self.token.as_ref().and_then(|token| token.api.as_deref()) {
-            Some(known) if known != api => {
-                Err(ClientError::ApiMoved { registry: self.base.clone(), known: known.into(), found: api.into() })
-            }
+            Some(known) if known != api => Err(ClientError::ApiMoved {
+                registry: self.base.clone(),
+                known: known.into(),
+                found: api.into(),
+            }),
             _ => Ok(secret),
         }
     }
@@ -211,7 +222,12 @@ impl Registry {
     }
 
     /// Fetches a static file; with the token only where the registry does not serve it without.
-    pub(crate) async fn read(&self, url: &str, etag: Option<&str>, bytes_max: u64) -> Result<Answer, ClientError> {
+    pub(crate) async fn read(
+        &self,
+        url: &str,
+        etag: Option<&str>,
+        bytes_max: u64,
+    ) -> Result<Answer, ClientError> {
         let answer = self.http.get(url, etag, bytes_max, self.read_token()).await?;
         let refused = matches!(answer.status.as_u16(), 401 | 403);
         if !refused || self.token.is_none() || self.read_token().is_some() {
@@ -273,7 +289,8 @@ mod tests {
 
     #[test]
     fn base_urls_have_one_form() {
-        for text in ["https://Registry.example", "https://registry.example/", "https://registry.example:443"] {
+        for text in ["https://Registry.example", "https://registry.example/", "https://registry.example:443"]
+        {
             assert_eq!(normalise_base(text).unwrap(), "https://registry.example");
         }
         assert_eq!(normalise_base("http://127.0.0.1:8080/r/").unwrap(), "http://127.0.0.1:8080/r");

@@ -113,7 +113,9 @@ impl<'a> Snapshot<'a> {
             for (node, bytes) in nodes {
                 // Two callers may have fetched the same node; the first one's is in place already.
                 if state.missing(keys.iter().map(String::as_str)).contains(&node) {
-                    state.load(node, &bytes).map_err(|e| ClientError::proof(format!("`{}`", node.key()), e))?;
+                    state
+                        .load(node, &bytes)
+                        .map_err(|e| ClientError::proof(format!("`{}`", node.key()), e))?;
                 }
             }
         }
@@ -136,7 +138,9 @@ impl<'a> Snapshot<'a> {
         let Some((bytes, digest)) = found else { return Ok(None) };
         let file = IndexFile::parse(&bytes).map_err(|e| self.registry.unexpected(&by_name, &e))?;
         if let Some(line) = file.lines.iter().find(|line| line.name.canonical() != key) {
-            return Err(VerificationError::Contradiction(format!("{what} has a release of `{}`", line.name)).into());
+            return Err(
+                VerificationError::Contradiction(format!("{what} has a release of `{}`", line.name)).into()
+            );
         }
         Ok(Some(ProvedIndex { file, digest }))
     }
@@ -145,12 +149,15 @@ impl<'a> Snapshot<'a> {
     pub async fn document(&self, name: &PackageName) -> Result<Option<PackageDocument>, ClientError> {
         let what = format!("the document of `{name}`");
         let by_name = layout::document(name);
-        let found = self.file(&name.canonical(), FileClass::Document, &by_name, &what, DOCUMENT_BYTES_MAX).await?;
+        let found =
+            self.file(&name.canonical(), FileClass::Document, &by_name, &what, DOCUMENT_BYTES_MAX).await?;
         let Some((bytes, _)) = found else { return Ok(None) };
         let document: PackageDocument =
             serde_json::from_slice(&bytes).map_err(|e| self.registry.unexpected(&by_name, &e))?;
         if document.name.canonical() != name.canonical() {
-            return Err(VerificationError::Contradiction(format!("{what} is that of `{}`", document.name)).into());
+            return Err(
+                VerificationError::Contradiction(format!("{what} is that of `{}`", document.name)).into()
+            );
         }
         Ok(Some(document))
     }
@@ -162,7 +169,8 @@ impl<'a> Snapshot<'a> {
         let what = format!("the aliases of `{}`", alias.shard());
         let found = self.file(&key, FileClass::Alias, &by_name, &what, ALIASES_BYTES_MAX).await?;
         let Some((bytes, _)) = found else { return Ok(None) };
-        let map: AliasMap = serde_json::from_slice(&bytes).map_err(|e| self.registry.unexpected(&by_name, &e))?;
+        let map: AliasMap =
+            serde_json::from_slice(&bytes).map_err(|e| self.registry.unexpected(&by_name, &e))?;
         Ok(map.aliases.get(alias).map(|target| target.package.clone()))
     }
 
@@ -232,7 +240,9 @@ async fn state_node(
 ) -> Result<Bytes, ClientError> {
     match registry.by_hash(key, bytes_max as u64, passes).await? {
         Some(Ok(bytes)) => Ok(bytes),
-        Some(Err(_)) => Err(ClientError::proof(format!("`{key}`"), "its bytes do not have the hash in its name")),
+        Some(Err(_)) => {
+            Err(ClientError::proof(format!("`{key}`"), "its bytes do not have the hash in its name"))
+        }
         None => Err(VerificationError::Missing { what: format!("`{key}`") }.into()),
     }
 }
@@ -263,11 +273,16 @@ async fn newest(
         }
         tries += 1;
         let effects = registry.http().effects();
-        effects.wait(effects.jittered(Duration::from_secs(1)), "the registry shows an older log than before").await;
+        effects
+            .wait(effects.jittered(Duration::from_secs(1)), "the registry shows an older log than before")
+            .await;
     }
 }
 
-async fn newest_once(registry: &Registry, log: &PinnedLog) -> Result<(SignedCheckpoint, Vec<u8>), ClientError> {
+async fn newest_once(
+    registry: &Registry,
+    log: &PinnedLog,
+) -> Result<(SignedCheckpoint, Vec<u8>), ClientError> {
     let refused = |what: &'static str| move |e: &dyn std::fmt::Display| ClientError::proof(what, e);
     if let Some(bytes) = registry.by_name(layout::LATEST_PROOF, PROOF_BYTES_MAX as u64).await? {
         let refused = refused("the newest event's proof");
@@ -297,7 +312,12 @@ fn state_root(checkpoint: &Checkpoint, last_entry: &[u8]) -> Result<Hash, Client
     Ok(Hash::new(*head.state.as_bytes()))
 }
 
-async fn check_continues(registry: &Registry, size: u64, root: &Hash, new: &Checkpoint) -> Result<(), ClientError> {
+async fn check_continues(
+    registry: &Registry,
+    size: u64,
+    root: &Hash,
+    new: &Checkpoint,
+) -> Result<(), ClientError> {
     match tiles::check_consistency(registry, size, root, new).await {
         Ok(()) => Ok(()),
         Err(NotConsistent::Client(error)) => Err(error),

@@ -69,9 +69,11 @@ impl Store {
         let marker: Marker = serde_json::from_slice(&fs_err::read(dir.join(MARKER)).ok()?).ok()?;
         let files_dir = dir.join(FILES);
         let whole = |file: &StoredFile| {
-            fs_err::symlink_metadata(files_dir.join(&file.path)).is_ok_and(|m| m.is_file() && m.len() == file.len)
+            fs_err::symlink_metadata(files_dir.join(&file.path))
+                .is_ok_and(|m| m.is_file() && m.len() == file.len)
         };
-        (marker.digest == *digest && marker.files.iter().all(whole)).then_some(StoreEntry { files_dir, marker })
+        (marker.digest == *digest && marker.files.iter().all(whole))
+            .then_some(StoreEntry { files_dir, marker })
     }
 
     /// Unpacks an archive whose SHA-256 has been checked. Blocks; safe against other processes doing the same.
@@ -90,6 +92,7 @@ impl Store {
         let lock = fs_err::File::create(locks.join(digest.hex()))?;
         lock.lock()?;
         if let Some(entry) = self.get(digest) {
+            entry.check_root(root)?;
             return Ok(entry);
         }
         let place = self.dir.join(digest.hex());
@@ -103,14 +106,16 @@ impl Store {
             return Err(error);
         }
         fs_err::rename(&temp, &place)?;
-        self.get(digest).ok_or_else(|| ClientError::Internal(format!("{digest} was unpacked, but is not whole")))
+        self.get(digest)
+            .ok_or_else(|| ClientError::Internal(format!("{digest} was unpacked, but is not whole")))
     }
 }
 
 impl StoreEntry {
-    /// The root directory that the archive had: name and version.
-    pub fn root(&self) -> &str {
-        &self.marker.root
+    /// Fails with [`VerificationError::Contradiction`] if the archive had another root directory: then it is that of
+    /// another release.
+    pub(crate) fn check_root(&self, root: &str) -> Result<(), ClientError> {
+        check_root(&self.marker.digest, &self.marker.root, root)
     }
 
     pub(crate) fn files(&self) -> impl Iterator<Item = (&StoredFile, PathBuf)> {
@@ -140,24 +145,26 @@ fn unpack_into(
         Ok::<(), io::Error>(())
     });
     let facts = facts.map_err(archive_error)?;
-    if facts.root != root {
-        return Err(VerificationError::Contradiction(format!(
-            "the archive {digest} holds `{}`, not `{root}`",
-            facts.root
-        ))
-        .into());
-    }
+    check_root(digest, &facts.root, root)?;
     let marker = Marker { v: 1, digest: *digest, root: facts.root, files };
     let bytes = serde_json::to_vec(&marker).map_err(|e| ClientError::Internal(e.to_string()))?;
     Ok(fs_err::write(temp.join(MARKER), bytes)?)
 }
 
+fn check_root(digest: &Sha256Digest, found: &str, wanted: &str) -> Result<(), ClientError> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(VerificationError::Contradiction(format!("the archive {digest} holds `{found}`, not `{wanted}`"))
+        .into())
+}
+
 /// What reading an archive failed with, as this library tells it.
 pub(crate) fn archive_error(error: ReadError<io::Error>) -> ClientError {
     match error {
-        ReadError::Refused(refusals) => {
-            ClientError::Problems(refusals.iter().map(drystone_archive::ArchiveError::problem).collect::<Vec<Problem>>())
-        }
+        ReadError::Refused(refusals) => ClientError::Problems(
+            refusals.iter().map(drystone_archive::ArchiveError::problem).collect::<Vec<Problem>>(),
+        ),
         ReadError::Io(error) | ReadError::Visit(error) => ClientError::Io(error),
     }
 }

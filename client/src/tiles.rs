@@ -10,8 +10,8 @@ use bytes::Bytes;
 use drystone_log::{
     Checkpoint, EntryBundle, Hash, TileId, prove_consistency,
     tile::{
-        AuthenticatedTiles, BundleId, TILE_WIDTH, authenticate_tiles, parse_tile, tiles_needed_for_consistency,
-        tiles_to_authenticate,
+        AuthenticatedTiles, BundleId, TILE_WIDTH, authenticate_tiles, parse_tile,
+        tiles_needed_for_consistency, tiles_to_authenticate,
     },
     verify_consistency,
 };
@@ -51,7 +51,11 @@ pub(crate) async fn check_consistency(
 }
 
 /// Reads the entry at `index` of the log that `checkpoint` signs for.
-pub(crate) async fn entry(registry: &Registry, checkpoint: &Checkpoint, index: u64) -> Result<Vec<u8>, ClientError> {
+pub(crate) async fn entry(
+    registry: &Registry,
+    checkpoint: &Checkpoint,
+    index: u64,
+) -> Result<Vec<u8>, ClientError> {
     let size = checkpoint.size();
     if index >= size {
         return Err(ClientError::proof(format!("event {index}"), format!("the log has only {size} events")));

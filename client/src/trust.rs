@@ -51,7 +51,8 @@ impl TrustStore {
     /// This is trust on first use: whoever controls the first contact is believed until the pin is removed by hand.
     pub fn pin(&self, base: &str, config: &RegistryConfig) -> Result<PinnedLog, ClientError> {
         let path = self.home.keys().join(format!("{}.json", dir_name(base)));
-        let offered = Pin { registry: base.into(), origin: config.origin.clone(), log_key: config.log_key.clone() };
+        let offered =
+            Pin { registry: base.into(), origin: config.origin.clone(), log_key: config.log_key.clone() };
         match read_if_there(&path)? {
             None => {
                 let bytes = serde_json::to_vec(&offered).map_err(|e| ClientError::Internal(e.to_string()))?;

@@ -6,16 +6,14 @@
 use std::path::Path;
 
 use drystone_schemas::{
-    AccountId, Event, EventBody, IndexLine, Limits, PackageName, PublishMetadata, Sha256Digest, Version, rfc3339,
+    AccountId, Event, EventBody, IndexLine, Limits, PackageName, PublishMetadata, Sha256Digest, Version,
+    rfc3339,
 };
 use serde::Serialize;
 
 use crate::{
-    ClientError, LocalArchive, Snapshot, VerificationError,
-    download::download,
-    install::blocking,
-    plan::deleted,
-    tiles,
+    ClientError, LocalArchive, Snapshot, VerificationError, download::download, install::blocking,
+    plan::deleted, tiles,
 };
 
 /// A release whose every link holds.
@@ -57,7 +55,11 @@ pub struct Link {
 }
 
 /// Verifies a release, downloading its archive.
-pub async fn verify_release(snapshot: &Snapshot<'_>, name: &PackageName, version: &Version) -> Result<Chain, ClientError> {
+pub async fn verify_release(
+    snapshot: &Snapshot<'_>,
+    name: &PackageName,
+    version: &Version,
+) -> Result<Chain, ClientError> {
     let (line, index_digest) = find(snapshot, name, version).await?;
     if let Some(code) = line.deleted {
         return Err(deleted(&line.name, &line.vers, code));
@@ -70,7 +72,11 @@ pub async fn verify_release(snapshot: &Snapshot<'_>, name: &PackageName, version
 }
 
 /// Verifies an archive on disk: whichever release it says it is.
-pub async fn verify_file(snapshot: &Snapshot<'_>, path: &Path, limits: &Limits) -> Result<Chain, ClientError> {
+pub async fn verify_file(
+    snapshot: &Snapshot<'_>,
+    path: &Path,
+    limits: &Limits,
+) -> Result<Chain, ClientError> {
     let settings = snapshot.registry().config().await?.settings.clone();
     let (owned, limits) = (path.to_owned(), limits.clone());
     let (archive, record) = blocking(move || {
@@ -84,8 +90,9 @@ pub async fn verify_file(snapshot: &Snapshot<'_>, path: &Path, limits: &Limits) 
     .await?;
     let (line, index_digest) = find(snapshot, &record.name, &record.vers).await?;
     if line.cksum != archive.digest.hex() {
-        let expected = Sha256Digest::from_hex(&line.cksum)
-            .map_err(|e| ClientError::proof(format!("the index line of `{}` {}", record.name, record.vers), e))?;
+        let expected = Sha256Digest::from_hex(&line.cksum).map_err(|e| {
+            ClientError::proof(format!("the index line of `{}` {}", record.name, record.vers), e)
+        })?;
         let what = format!("`{}`, which says that it is `{}` {},", path.display(), record.name, record.vers);
         return Err(VerificationError::Digest { what, expected, actual: archive.digest }.into());
     }
@@ -97,9 +104,11 @@ async fn find(
     name: &PackageName,
     version: &Version,
 ) -> Result<(IndexLine, Sha256Digest), ClientError> {
-    let index = snapshot.index(name).await?.ok_or_else(|| ClientError::PackageNotFound { name: name.clone() })?;
+    let index =
+        snapshot.index(name).await?.ok_or_else(|| ClientError::PackageNotFound { name: name.clone() })?;
     let line = index.file.find(version).cloned();
-    let line = line.ok_or_else(|| ClientError::VersionNotFound { name: name.clone(), wanted: version.to_string() })?;
+    let line =
+        line.ok_or_else(|| ClientError::VersionNotFound { name: name.clone(), wanted: version.to_string() })?;
     Ok((line, index.digest))
 }
 
@@ -113,7 +122,8 @@ async fn chain(
 ) -> Result<Chain, ClientError> {
     let checkpoint = snapshot.checkpoint();
     let entry = tiles::entry(snapshot.registry(), checkpoint, line.published).await?;
-    let event = Event::from_line(&entry).map_err(|e| ClientError::proof(format!("event {}", line.published), e))?;
+    let event =
+        Event::from_line(&entry).map_err(|e| ClientError::proof(format!("event {}", line.published), e))?;
     check_event(&event, line, &digest)?;
     let log = snapshot.log();
     let key = log.key.to_string();
@@ -122,7 +132,10 @@ async fn chain(
         Link { what: "archive", finding: format!("{size} bytes hash to {digest}") },
         Link { what: "index line", finding: format!("`{}` {} names that digest", line.name, line.vers) },
         Link { what: "index file", finding: format!("hashes to {index_digest}") },
-        Link { what: "state map", finding: format!("names that digest as the newest, under the root {state}") },
+        Link {
+            what: "state map",
+            finding: format!("names that digest as the newest, under the root {state}"),
+        },
         Link { what: "newest event", finding: format!("event {} names that root", checkpoint.size() - 1) },
         Link {
             what: "release event",
@@ -130,7 +143,11 @@ async fn chain(
         },
         Link {
             what: "checkpoint",
-            finding: format!("size {}, root {}, includes both events", checkpoint.size(), checkpoint.root().to_base64()),
+            finding: format!(
+                "size {}, root {}, includes both events",
+                checkpoint.size(),
+                checkpoint.root().to_base64()
+            ),
         },
         Link { what: "signature", finding: format!("by the pinned key {key}") },
     ];
@@ -154,7 +171,10 @@ async fn chain(
 fn check_event(event: &Event, line: &IndexLine, digest: &Sha256Digest) -> Result<(), ClientError> {
     let matches = match &event.body {
         EventBody::Publish { pkg, vers, tarball, record } => {
-            pkg.canonical() == line.name.canonical() && *vers == line.vers && tarball == digest && *record == line.record
+            pkg.canonical() == line.name.canonical()
+                && *vers == line.vers
+                && tarball == digest
+                && *record == line.record
         }
         _ => false,
     };

@@ -12,6 +12,7 @@
 
 mod effects;
 mod package;
+pub mod process;
 mod registry;
 
 pub use effects::{TestClock, TestEntropy};

@@ -42,11 +42,10 @@ fn what_belongs_to_a_package() {
         ["README.md", "drystone.toml", "src/main.x", "src/target/kept.x"]
     );
     assert_eq!(listed(dir.path(), &["src/*.x"], &[]), ["drystone.toml", "src/main.x", "src/private.x"]);
-    assert_eq!(listed(dir.path(), &["src/**", ".env", "target/**"], &["*.log", "private.x"]), [
-        "drystone.toml",
-        "src/main.x",
-        "src/target/kept.x"
-    ]);
+    assert_eq!(
+        listed(dir.path(), &["src/**", ".env", "target/**"], &["*.log", "private.x"]),
+        ["drystone.toml", "src/main.x", "src/target/kept.x"]
+    );
 }
 
 #[cfg(unix)]
@@ -58,10 +57,10 @@ fn links_are_problems_by_name_unless_they_are_left_out() {
     let problems = package_files(dir.path(), "drystone.toml", &[], &[]).unwrap_err().problems();
     let mut found: Vec<_> = problems.iter().map(|p| (p.code, p.detail.as_str())).collect();
     found.sort_unstable();
-    assert_eq!(found, [
-        (Code::EntryType, "`etc` is a symbolic link"),
-        (Code::EntryType, "`latest` is a symbolic link")
-    ]);
+    assert_eq!(
+        found,
+        [(Code::EntryType, "`etc` is a symbolic link"), (Code::EntryType, "`latest` is a symbolic link")]
+    );
     assert_eq!(listed(dir.path(), &[], &["latest", "etc"]), ["a", "drystone.toml"]);
 }
 
@@ -78,7 +77,8 @@ fn packing_twice_gives_equal_bytes_that_pass_inspection() {
     let opened = LocalArchive::open(&packed.archive.path, None).unwrap();
     assert_eq!((opened.digest, opened.size), (packed.archive.digest, packed.archive.size));
     let inspected =
-        drystone_archive::inspect(&bytes[..], &limits, "drystone.toml", &Format::ALL, &Default::default()).unwrap();
+        drystone_archive::inspect(&bytes[..], &limits, "drystone.toml", &Format::ALL, &Default::default())
+            .unwrap();
     assert_eq!(inspected.warnings, Vec::<String>::new());
     assert_eq!(inspected.record.files.len(), packed.files.len());
 }
@@ -86,7 +86,8 @@ fn packing_twice_gives_equal_bytes_that_pass_inspection() {
 #[test]
 fn a_directory_without_manifest_and_a_bad_manifest_are_told() {
     let dir = tree(&[("a", "")]);
-    let code = |dir: &Path| pack_directory(dir, "drystone.toml", &Limits::default()).unwrap_err().problems()[0].code;
+    let code =
+        |dir: &Path| pack_directory(dir, "drystone.toml", &Limits::default()).unwrap_err().problems()[0].code;
     assert_eq!(code(dir.path()), Code::ProjectNotFound);
     let dir = tree(&[("drystone.toml", "[package]\nname = \"a b\"\nversion = \"1.0.0\"\n")]);
     assert_eq!(code(dir.path()), Code::InvalidName);

@@ -22,8 +22,10 @@ impl Explanation {
         demands: &[Demand<'_>],
         stack: &[Decision<'_>],
     ) -> Self {
-        let mut sentences: Vec<String> =
-            demands.iter().map(|demand| format!("{} needs `{name}` {}", who(demand.asker, stack), demand.req)).collect();
+        let mut sentences: Vec<String> = demands
+            .iter()
+            .map(|demand| format!("{} needs `{name}` {}", who(demand.asker, stack), demand.req))
+            .collect();
         let usable: Vec<&Release> = releases.iter().filter(|release| !release.yanked).collect();
         let fits = |release: &Release| demands.iter().all(|demand| demand.req.matches(&release.version));
         sentences.push(if releases.is_empty() {
@@ -47,8 +49,10 @@ impl Explanation {
         stack: &[Decision<'_>],
     ) -> Self {
         let name = &need.name;
-        let mut sentences: Vec<String> =
-            demands.iter().map(|demand| format!("{} needs `{name}` {}", who(demand.asker, stack), demand.req)).collect();
+        let mut sentences: Vec<String> = demands
+            .iter()
+            .map(|demand| format!("{} needs `{name}` {}", who(demand.asker, stack), demand.req))
+            .collect();
         sentences.push(format!("`{}` {} needs `{name}` {}", candidate.name, candidate.version, need.req));
         sentences.push(format!("`{name}` {decided} cannot satisfy both, and no other choice can"));
         Self(sentences)

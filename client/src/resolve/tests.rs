@@ -21,7 +21,8 @@ fn universe(releases: &[&str]) -> Universe {
         };
         let need = |need: &str| {
             let (dep, req) = need.split_once(' ').unwrap();
-            let (req, registry) = req.split_once(" @").map_or((req, None), |(req, at)| (req, Some(at.to_owned())));
+            let (req, registry) =
+                req.split_once(" @").map_or((req, None), |(req, at)| (req, Some(at.to_owned())));
             Need { name: name(dep), req: VersionReq::new(req).unwrap(), registry }
         };
         let release = Release {
@@ -98,7 +99,13 @@ fn choices() {
         (
             &["a *", "m *", "b *"],
             &[
-                "a 2.0.0: x ^1", "a 1.0.0", "x 1.0.0: c ^2", "m 1.0.0", "m 0.9.0", "b 1.0.0: c ^1", "c 1.0.0",
+                "a 2.0.0: x ^1",
+                "a 1.0.0",
+                "x 1.0.0: c ^2",
+                "m 1.0.0",
+                "m 0.9.0",
+                "b 1.0.0: c ^1",
+                "c 1.0.0",
                 "c 2.0.0",
             ],
             &[],

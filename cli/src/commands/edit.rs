@@ -1,0 +1,103 @@
+//! `add` and `remove`: the manifest changes only if versions can be found for what it would say.
+
+use drystone_client::{
+    ClientError, Lock, Snapshot,
+    project::{DependencyTable, Edit},
+};
+use drystone_schemas::{Code, PackageName, Problem, VersionReq};
+use serde::Serialize;
+
+use super::install::{Changes, Keep, Workspace, finish};
+use crate::{
+    args,
+    context::{Context, named_package, package_name, split_spec},
+    failure::Failure,
+};
+
+#[derive(Serialize)]
+struct Edited {
+    /// `NAME REQUIREMENT` for each line of the manifest that is new or changed, or the names that are gone.
+    manifest: Vec<String>,
+    #[serde(flatten)]
+    changes: Changes,
+}
+
+pub(super) async fn add(args: &args::Add, cx: &Context) -> Result<(), Failure> {
+    let mut workspace = Workspace::open(cx, &args.project, false).await?;
+    let mut manifest = Vec::new();
+    {
+        let snapshot = workspace.snapshot(cx).await?;
+        let mut edits = Vec::new();
+        for spec in &args.packages {
+            edits.push(requirement(cx, &snapshot, spec).await?);
+        }
+        drop(snapshot);
+        let wanted = if args.dev { DependencyTable::Dev } else { DependencyTable::Normal };
+        for (name, req) in edits {
+            if workspace.project.add(wanted, &name, &req)? != Edit::Unchanged {
+                manifest.push(format!("{name} {req}"));
+            }
+        }
+    }
+    apply(cx, workspace, manifest, "Added", args.no_install).await
+}
+
+pub(super) async fn remove(args: &args::Remove, cx: &Context) -> Result<(), Failure> {
+    let mut workspace = Workspace::open(cx, &args.project, false).await?;
+    let mut manifest = Vec::new();
+    for text in &args.packages {
+        let name = package_name(text)?;
+        let Some(table) = workspace.project.find_dependency(&name) else {
+            let detail = format!("`{name}` is not in `{}`", workspace.project.path().display());
+            return Err(Problem::new(Code::PackageNotFound, detail).with_hint("list them with `drystone tree`").into());
+        };
+        workspace.project.remove(table, &name);
+        manifest.push(name.to_string());
+    }
+    apply(cx, workspace, manifest, "Removed", args.no_install).await
+}
+
+/// Resolves what the edited manifest says, and only then writes manifest, lock and packages.
+async fn apply(
+    cx: &Context,
+    workspace: Workspace,
+    manifest: Vec<String>,
+    verb: &str,
+    no_install: bool,
+) -> Result<(), Failure> {
+    let new: Lock = workspace
+        .resolve(cx, &workspace.project.requirements()?, &Keep::All)
+        .await
+        .map_err(|failure| failure.noting("nothing was changed"))?;
+    workspace.project.save()?;
+    manifest.iter().for_each(|line| cx.printer.step(verb, line));
+    let diff = new.diff(workspace.lock.as_ref());
+    let lock = workspace.write(cx, new, &diff)?;
+    let install = match no_install {
+        true => None,
+        false => Some(workspace.install(cx, &lock).await?),
+    };
+    finish(cx, &Edited { manifest, changes: Changes { lock: diff, install } })
+}
+
+/// The package that a specification means, and the requirement to write: the one given, else the newest version.
+async fn requirement(cx: &Context, snapshot: &Snapshot<'_>, spec: &str) -> Result<(PackageName, String), Failure> {
+    let (text, req) = split_spec(spec);
+    let name = named_package(cx, snapshot, text).await?;
+    let index = snapshot.index(&name).await?.ok_or_else(|| ClientError::PackageNotFound { name: name.clone() })?;
+    // The author's own spelling goes into the manifest.
+    let name = index.file.lines.first().map_or(name, |line| line.name.clone());
+    let Some(req) = req else {
+        let latest = index.file.latest().ok_or_else(|| ClientError::VersionNotFound {
+            name: name.clone(),
+            wanted: "that is not yanked".into(),
+        })?;
+        return Ok((name, latest.vers.precedence_key()));
+    };
+    let parsed = VersionReq::new(req).map_err(|e| Failure::new(Code::BadUsage, e.to_string()))?;
+    let fits = index.file.lines.iter().any(|line| !line.yanked && parsed.matches(&line.vers));
+    if !fits {
+        return Err(ClientError::VersionNotFound { name, wanted: format!("for {parsed}") }.into());
+    }
+    Ok((name, req.to_owned()))
+}

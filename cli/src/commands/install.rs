@@ -1,0 +1,207 @@
+//! `install`, `lock`, `update`: from the manifest to a lock, from the lock to directories.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use drystone_client::{
+    ClientError, Lock, Network, Project, Registry, Snapshot, Store,
+    install::{InstallEvent, InstallReport, OnInstall, PACKAGES_DIR, install as install_lock, missing_from_store},
+    plan::{Notice, check_lock, resolve},
+    resolve::Requirement,
+};
+use drystone_schemas::{PackageName, Version};
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use crate::{
+    args::{self, LockArgs},
+    context::{Context, package_name, read_limits},
+    failure::Failure,
+    printer::count,
+};
+
+/// What changed, for programs.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Changes {
+    /// Lines of the lock file's difference.
+    pub(super) lock: Vec<String>,
+    /// What was installed, unless nothing was to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) install: Option<InstallReport>,
+}
+
+/// Which locked versions are kept.
+pub(super) enum Keep {
+    All,
+    AllBut(BTreeSet<String>),
+    None,
+}
+
+/// A project with its registry.
+pub(super) struct Workspace {
+    pub(super) project: Project,
+    pub(super) registry: Registry,
+    pub(super) lock: Option<Lock>,
+}
+
+pub(super) async fn install(args: &args::Install, cx: &Context) -> Result<(), Failure> {
+    let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
+    let (lock, diff) = workspace.settle(cx, &Keep::All, &args.lock).await?;
+    let report = workspace.install(cx, &lock).await?;
+    finish(cx, &Changes { lock: diff, install: Some(report) })
+}
+
+pub(super) async fn lock(args: &args::Lock, cx: &Context) -> Result<(), Failure> {
+    let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
+    let keep = if args.update { Keep::None } else { Keep::All };
+    let (_, diff) = workspace.settle(cx, &keep, &args.lock).await?;
+    finish(cx, &Changes { lock: diff, install: None })
+}
+
+pub(super) async fn update(args: &args::Update, cx: &Context) -> Result<(), Failure> {
+    let names: Vec<PackageName> = args.packages.iter().map(|text| package_name(text)).collect::<Result<_, _>>()?;
+    let keep = match names.is_empty() {
+        true => Keep::None,
+        false => Keep::AllBut(names.iter().map(PackageName::canonical).collect()),
+    };
+    let workspace = Workspace::open(cx, &args.project, false).await?;
+    let free = LockArgs { locked: false, frozen: false };
+    let (lock, diff) = workspace.settle(cx, &keep, &free).await?;
+    let report = workspace.install(cx, &lock).await?;
+    finish(cx, &Changes { lock: diff, install: Some(report) })
+}
+
+/// Shows a result that people have read already, step by step.
+pub(super) fn finish<T: Serialize>(cx: &Context, changes: &T) -> Result<(), Failure> {
+    if cx.printer.is_json() { cx.printer.result(changes, String::new) } else { Ok(()) }
+}
+
+impl Workspace {
+    pub(super) async fn open(cx: &Context, args: &args::ProjectArgs, frozen: bool) -> Result<Self, Failure> {
+        let project = cx.project(args).await?;
+        let network = if frozen { Network::Offline } else { cx.asked_network() };
+        let registry = cx.open(&cx.registry_url(Some(&project))?, network)?;
+        let lock = Lock::read(project.dir())?;
+        Ok(Self { project, registry, lock })
+    }
+
+    /// The lock for the manifest as it is, written if it changed; with the lines of the difference.
+    async fn settle(&self, cx: &Context, keep: &Keep, rules: &LockArgs) -> Result<(Lock, Vec<String>), Failure> {
+        let roots = self.project.requirements()?;
+        if let (Keep::All, Some(lock)) = (keep, self.lock.as_ref().filter(|lock| lock.satisfies(&roots))) {
+            return Ok((lock.clone(), vec![]));
+        }
+        let fixed = rules.locked || rules.frozen;
+        let new = match self.resolve(cx, &roots, keep).await {
+            Err(failure) if fixed && failure.code() == Some(drystone_schemas::Code::OfflineMiss) => {
+                return Err(ClientError::LockWouldChange { diff: self.unmet(&roots) }.into());
+            }
+            other => other?,
+        };
+        let diff = new.diff(self.lock.as_ref());
+        if fixed && !diff.is_empty() {
+            return Err(ClientError::LockWouldChange { diff }.into());
+        }
+        let new = self.write(cx, new, &diff)?;
+        Ok((new, diff))
+    }
+
+    /// Chooses versions for these requirements.
+    pub(super) async fn resolve(&self, cx: &Context, roots: &[Requirement], keep: &Keep) -> Result<Lock, Failure> {
+        let snapshot = self.snapshot(cx).await?;
+        let mut locked: BTreeMap<String, Version> = match &self.lock {
+            Some(lock) if lock.origin == snapshot.log().origin => lock.versions(),
+            _ => BTreeMap::new(),
+        };
+        match keep {
+            Keep::All => {}
+            Keep::None => locked.clear(),
+            Keep::AllBut(names) => locked.retain(|key, _| !names.contains(key)),
+        }
+        Ok(resolve(&snapshot, roots, &locked).await?)
+    }
+
+    /// The registry of now, as a continuation of the one that the lock was made at.
+    pub(super) async fn snapshot(&self, cx: &Context) -> Result<Snapshot<'_>, Failure> {
+        let snapshot = Snapshot::open(&self.registry, &cx.trust()?).await?;
+        if let Some(lock) = self.lock.as_ref().filter(|lock| lock.origin == snapshot.log().origin) {
+            snapshot.check_continues(lock.checkpoint.size, &lock.checkpoint.root).await?;
+        }
+        cx.printer.detail(&format!("verifying against `{}` at size {}", snapshot.log().origin, snapshot.checkpoint().size()));
+        Ok(snapshot)
+    }
+
+    /// Writes a lock, unless only its checkpoint is new: that is not worth a commit.
+    pub(super) fn write(&self, cx: &Context, new: Lock, diff: &[String]) -> Result<Lock, Failure> {
+        if let Some(old) = self.lock.as_ref().filter(|old| old.same_choice(&new)) {
+            return Ok(old.clone());
+        }
+        new.write(self.project.dir())?;
+        cx.printer.step("Locked", &count(new.packages.len(), "package"));
+        diff.iter().for_each(|line| cx.printer.more(line));
+        Ok(new)
+    }
+
+    /// Brings the project's packages to what a lock says, proving first what is not in the store yet.
+    pub(super) async fn install(&self, cx: &Context, lock: &Lock) -> Result<InstallReport, Failure> {
+        let store = Store::new(cx.home()?.store());
+        let missing = missing_from_store(lock, &store);
+        if !missing.is_empty() {
+            if self.registry.network() == Network::Offline {
+                let names: Vec<String> = missing.iter().map(|p| format!("{} {}", p.name, p.version)).collect();
+                return Err(ClientError::OfflineMiss { what: names.join("`, `") }.into());
+            }
+            let snapshot = self.snapshot(cx).await?;
+            for Notice::Yanked(package) in check_lock(&snapshot, lock, &missing).await? {
+                cx.printer.warning(&format!("`{}` {} is yanked; the lock file keeps it", package.name, package.version));
+            }
+        }
+        let limits = read_limits(&self.registry).await;
+        let on_install = on_install(cx);
+        let report = install_lock(lock, self.project.dir(), &store, &self.registry, &limits, &on_install).await?;
+        let (all, dir) = (count(lock.packages.len(), "package"), PACKAGES_DIR);
+        match report.linked.len() + report.removed.len() {
+            0 => cx.printer.step("Installed", &format!("{all} already in {dir}/")),
+            _ => cx.printer.step("Installed", &format!("{all} in {dir}/, {} downloaded", report.downloaded)),
+        }
+        Ok(report)
+    }
+
+    /// What of the manifest the lock does not answer, where nothing more can be known.
+    fn unmet(&self, roots: &[Requirement]) -> Vec<String> {
+        let locked = |root: &Requirement| {
+            let package = self.lock.as_ref()?.packages.get(&root.name.canonical())?;
+            root.req.matches(&package.version).then_some(())
+        };
+        roots.iter().filter(|root| locked(root).is_none()).map(|root| format!("+ {} {}", root.name, root.req)).collect()
+    }
+}
+
+/// One bar for each download; one line for each package where nobody watches.
+fn on_install(cx: &Context) -> OnInstall {
+    let printer = cx.printer.clone();
+    let bars: Mutex<BTreeMap<String, ProgressBar>> = Mutex::new(BTreeMap::new());
+    Arc::new(move |event| {
+        let mut bars = bars.lock().expect("no holder of this lock panics");
+        match event {
+            InstallEvent::Started { name, size } => {
+                let bar = printer.bytes_bar("Downloading", size);
+                bar.set_message(name.to_string());
+                bars.insert(name.canonical(), bar);
+            }
+            InstallEvent::Bytes { name, more } => {
+                if let Some(bar) = bars.get(&name.canonical()) {
+                    bar.set_position(bar.position().saturating_add_signed(more));
+                }
+            }
+            InstallEvent::Stored { name, version } => {
+                if let Some(bar) = bars.remove(&name.canonical()) {
+                    bar.finish_and_clear();
+                }
+                printer.step("Downloaded", &format!("{name} {version}"));
+            }
+        }
+    })
+}

@@ -1,0 +1,262 @@
+//! The programs as users start them: one registry, its users, a web server in front, two publishers behind.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use drystone_tests::{
+    Pkg,
+    process::{Server, User, program, s3_environment, unique},
+};
+use serde_json::{Value, json};
+
+/// A registry in a directory, with its first token.
+fn serve(folder: &Path, more: &[&str]) -> (Server, String) {
+    let (data, token_file) = (folder.join("data"), folder.join("token"));
+    let (data, token_path) = (data.display().to_string(), token_file.display().to_string());
+    let mut arguments = vec!["--data", &data, "--listen", "127.0.0.1:0", "--token-file", &token_path];
+    arguments.extend(more);
+    let server = Server::start(&arguments, &[]);
+    let token = fs_err::read_to_string(&token_file).unwrap().trim().to_owned();
+    (server, token)
+}
+
+fn write_package(folder: &Path, name: &str, vers: &str, more: &str) {
+    fs_err::create_dir_all(folder.join("src")).unwrap();
+    let manifest = format!("[package]\nname = \"{name}\"\nversion = \"{vers}\"\ndescription = \"a test\"\nlicense = \"MIT\"\n{more}");
+    fs_err::write(folder.join("drystone.toml"), manifest).unwrap();
+    fs_err::write(folder.join("src/code.txt"), format!("{name} {vers}\n")).unwrap();
+}
+
+#[test]
+fn from_an_empty_directory_to_an_installed_and_verified_package() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, token) = serve(folder.path(), &[]);
+    let author = User::new(&server.url, Some(&token));
+    let (base, top) = (folder.path().join("base"), folder.path().join("top"));
+    write_package(&base, "acme/base", "1.2.0", "");
+    write_package(&top, "acme/top", "0.1.0", "[dependencies]\n\"acme/base\" = \"^1\"\n");
+    author.ok(&base, &["publish"]);
+    let published: Value = serde_json::from_str(&author.ok(&top, &["publish", "--json"])).unwrap();
+    assert_eq!(published["outcome"], "published", "{published}");
+
+    let user = User::new(&server.url, None);
+    let project = folder.path().join("project");
+    fs_err::create_dir(&project).unwrap();
+    user.ok(&project, &["init"]);
+    user.ok(&project, &["add", "acme/top"]);
+    let installed = fs_err::read_to_string(project.join("drystone_packages/@acme/base/src/code.txt")).unwrap();
+    assert_eq!(installed, "acme/base 1.2.0\n");
+    assert!(fs_err::read_to_string(project.join("drystone.lock")).unwrap().contains("acme/base"));
+    user.ok(&project, &["verify", "acme/base@1.2.0"]);
+    assert!(user.ok(&project, &["info", "acme/top"]).contains("0.1.0"));
+    assert!(user.ok(&project, &["search", "acme/base"]).contains("acme/base"));
+    user.ok(&project, &["install", "--frozen"]);
+
+    author.ok(&base, &["yank", "acme/base@1.2.0", "--reason", "a test"]);
+    let refused = user.run(&project, &["yank", "acme/base@1.2.0"]);
+    assert_eq!(refused.status.code(), Some(4), "without a token");
+    let missing = user.run(&project, &["info", "no/such", "--json"]);
+    assert_eq!(missing.status.code(), Some(1));
+    let problem: Value = serde_json::from_slice(&missing.stdout).unwrap();
+    assert_eq!(problem["errors"][0]["code"], "package-not-found");
+
+    let data = folder.path().join("data").display().to_string();
+    assert_eq!(user.ok(&project, &["fsck", &server.url]), "clean\n");
+    assert_eq!(user.ok(&project, &["fsck", &data, "--deep"]), "clean\n");
+
+    // A second start finds everything, and makes nothing anew.
+    server.kill();
+    let again = Server::start(&["--data", &data, "--listen", "127.0.0.1:0"], &[]);
+    let author = User::new(&again.url, Some(&token));
+    write_package(&base, "acme/base", "1.3.0", "");
+    author.ok(&base, &["publish"]);
+    assert_eq!(author.ok(&base, &["fsck", &data, "--deep"]), "clean\n");
+}
+
+/// Publishes `count` versions of one package and `count` packages through one server, from several threads.
+fn publish_many(url: &str, token: &str, writer: usize, count: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = drystone_tests::process::http_client();
+        for i in 0..count {
+            for package in [Pkg::new("shared", &format!("{writer}.0.{i}")), Pkg::new(&format!("own-{writer}-{i}"), "1.0.0")] {
+                let (content_type, body) = drystone_tests::multipart_body(None, &package.archive());
+                let answer = client
+                    .post(format!("{url}/api/v1/packages"))
+                    .header("authorization", format!("Bearer {token}"))
+                    .header("content-type", content_type)
+                    .body(body)
+                    .send()
+                    .await
+                    .unwrap();
+                let status = answer.status().as_u16();
+                assert_eq!(status, 201, "{} {}: {}", package.name, package.vers, answer.text().await.unwrap());
+            }
+        }
+    });
+}
+
+fn two_servers_lose_nothing(store: &[&str], target: &str, environment: &[(&str, &str)], count: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let token_file = folder.path().join("token").display().to_string();
+    let url = "http://registry.test";
+    let arguments = |more: &[&str]| -> Vec<String> {
+        let fixed = ["--listen", "127.0.0.1:0", "--public-url", url];
+        store.iter().chain(&fixed).chain(more).map(|text| (*text).to_owned()).collect()
+    };
+    let start = |more: &[&str]| {
+        let arguments = arguments(more);
+        Server::start(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), environment)
+    };
+    // Both announce the public URL; what they listen on is found in their start-up line only without one.
+    let first = start(&["--token-file", &token_file]);
+    let token = fs_err::read_to_string(&token_file).unwrap().trim().to_owned();
+    let second = start(&[]);
+    let writers: Vec<_> = [(1, &first), (2, &first), (3, &second), (4, &second)]
+        .into_iter()
+        .map(|(writer, server)| {
+            let (url, token) = (server.local.clone(), token.clone());
+            thread::spawn(move || publish_many(&url, &token, writer, count))
+        })
+        .collect();
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let index = runtime.block_on(async {
+        let client = drystone_tests::process::http_client();
+        client.get(format!("{}/index/sh/ar/shared", second.local)).send().await.unwrap().bytes().await.unwrap()
+    });
+    let index = drystone_schemas::IndexFile::parse(&index).unwrap();
+    assert_eq!(index.lines.len(), 4 * count);
+    let fsck = Command::new(program("drystone"))
+        .args(["fsck", target, "--deep", "--json"])
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&fsck.stdout).unwrap();
+    assert_eq!((&report["clean"], &report["size"]), (&json!(true), &json!(1 + 8 * count)), "{report}");
+}
+
+#[test]
+fn two_servers_on_one_directory_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    two_servers_lose_nothing(&["--data", &data], &data, &[], 15);
+}
+
+#[test]
+fn two_servers_on_one_bucket_lose_nothing() {
+    let Some(environment) = s3_environment() else { return };
+    let pairs: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("log.key").display().to_string();
+    let store = format!("s3://drystone/{}", unique("two"));
+    // The S3 server makes losers of one key wait for about a second, so a few rounds are enough.
+    two_servers_lose_nothing(&["--store", &store, "--key-file", &key], &store, &pairs, 3);
+}
+
+/// nginx on the public directory, with the configuration that operators get.
+struct Nginx {
+    child: Child,
+    url: String,
+}
+
+impl Nginx {
+    fn start(folder: &Path, public: &Path, port: u16, api: &str) -> Self {
+        let template = fs_err::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/nginx/drystone.conf.template"));
+        let server = template
+            .unwrap()
+            .replace("${DRYSTONE_LISTEN}", &format!("127.0.0.1:{port}"))
+            .replace("${DRYSTONE_PUBLIC}", &public.display().to_string())
+            .replace("${DRYSTONE_API}", api);
+        let work = folder.join("nginx");
+        fs_err::create_dir_all(work.join("logs")).unwrap();
+        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .iter()
+            .map(|kind| format!("{kind}_temp_path {}/{kind};\n", work.display()))
+            .collect();
+        let log = work.join("logs/error.log").display().to_string();
+        let config = format!(
+            "daemon off;\nmaster_process off;\npid {0}/pid;\nerror_log {log};\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{server}\n}}\n",
+            work.display()
+        );
+        fs_err::write(work.join("nginx.conf"), config).unwrap();
+        let child = Command::new("nginx")
+            .args(["-p".as_ref(), work.as_os_str(), "-e".as_ref(), log.as_ref(), "-c".as_ref(), work.join("nginx.conf").as_os_str()])
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("nginx is installed");
+        Self { child, url: format!("http://127.0.0.1:{port}") }
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn nginx_serves_the_directory_to_cargo_and_to_our_client() {
+    if Command::new("nginx").arg("-v").output().is_err() {
+        assert!(std::env::var("DRYSTONE_TEST_S3").is_err(), "nginx is required");
+        println!("skipped: nginx is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    let (server, token) = serve(folder.path(), &["--public-url", &url]);
+    let api = server.local.trim_start_matches("http://").to_owned();
+    let nginx = Nginx::start(folder.path(), &folder.path().join("data/public"), port, &api);
+    drystone_tests::process::wait_until_answers(&format!("{}/config.json", nginx.url));
+
+    // Publishing goes through nginx to the function; the rest is files.
+    let author = User::new(&nginx.url, Some(&token));
+    for (vers, payload) in [("1.0.0", "pub fn one() -> u32 { 1 }\n"), ("1.1.0", "pub fn two() -> u32 { 2 }\n")] {
+        let path = folder.path().join(format!("lib-{vers}.crate"));
+        fs_err::write(&path, Pkg::cargo("dry-lib", vers).with_payload(payload).archive()).unwrap();
+        author.ok(folder.path(), &["publish", "--archive", &path.display().to_string(), "--format", "cargo"]);
+    }
+    server.kill();
+
+    let user = User::new(&nginx.url, None);
+    let project = folder.path().join("project");
+    fs_err::create_dir(&project).unwrap();
+    user.ok(&project, &["init"]);
+    user.ok(&project, &["add", "dry-lib"]);
+    user.ok(&project, &["verify", "dry-lib@1.1.0"]);
+    assert_eq!(user.ok(&project, &["fsck", &nginx.url]), "clean\n");
+
+    let app = folder.path().join("app");
+    fs_err::create_dir_all(app.join("src")).unwrap();
+    fs_err::create_dir_all(app.join(".cargo")).unwrap();
+    fs_err::write(app.join("Cargo.toml"), "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\ndry-lib = { version = \"1\", registry = \"dry\" }\n[workspace]\n").unwrap();
+    fs_err::write(app.join("src/main.rs"), "fn main() { assert_eq!(dry_lib::two(), 2); }\n").unwrap();
+    fs_err::write(app.join(".cargo/config.toml"), format!("[registries.dry]\nindex = \"sparse+{}/index/\"\n", nginx.url)).unwrap();
+    let cargo = Command::new("cargo")
+        .args(["run", "--quiet"])
+        .current_dir(&app)
+        .env("CARGO_HOME", folder.path().join("cargo"))
+        .env_remove("CARGO_TARGET_DIR")
+        .output()
+        .unwrap();
+    assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
+    let lock = fs_err::read_to_string(app.join("Cargo.lock")).unwrap();
+    assert!(lock.contains("name = \"dry-lib\"\nversion = \"1.1.0\""), "{lock}");
+}
+
+#[test]
+fn the_demo_publishes_its_samples() {
+    let server = Server::start(&["--demo", "--listen", "127.0.0.1:0"], &[]);
+    let folder = tempfile::tempdir().unwrap();
+    drystone_tests::process::wait_until_answers(&format!("{}/packages/demo/card.json", server.url));
+    let user = User::new(&server.url, None);
+    user.ok(folder.path(), &["init", "--name", "try"]);
+    user.ok(folder.path(), &["add", "demo/card"]);
+    assert!(folder.path().join("drystone_packages/@demo/greeting/source.txt").is_file());
+}
