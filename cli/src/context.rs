@@ -9,9 +9,8 @@ use std::{
 };
 
 use drystone_client::{
-    ClientError, Effects, Home, Http, HttpOptions, Network, Project, Registry, Secret, Snapshot, Token, TrustStore, Wait,
-    normalise_base,
-    project::DEFAULT_MANIFEST,
+    ClientError, Effects, Home, Http, HttpOptions, Network, Project, Registry, Secret, Snapshot, Token,
+    TrustStore, Wait, normalise_base, project::DEFAULT_MANIFEST,
 };
 use drystone_schemas::{Alias, Code, Limits, PackageName, Problem};
 
@@ -42,7 +41,13 @@ pub struct Context {
 
 impl Context {
     /// Puts the doors together; waits that a user may notice are told.
-    pub fn new(printer: Arc<Printer>, env: Env, effects: Effects, cwd: PathBuf, network: NetworkArgs) -> Self {
+    pub fn new(
+        printer: Arc<Printer>,
+        env: Env,
+        effects: Effects,
+        cwd: PathBuf,
+        network: NetworkArgs,
+    ) -> Self {
         let teller = printer.clone();
         let on_wait = Arc::new(move |wait: &Wait| {
             let text = format!("waiting {} s: {}", wait.duration.as_secs_f64().ceil(), wait.reason);
@@ -54,7 +59,8 @@ impl Context {
     /// The per-user directory.
     pub fn home(&self) -> Result<Home, Failure> {
         let dir = self.env.home().ok_or_else(|| {
-            Problem::new(Code::BadConfiguration, "there is no home directory").with_hint("set `DRYSTONE_HOME`")
+            Problem::new(Code::BadConfiguration, "there is no home directory")
+                .with_hint("set `DRYSTONE_HOME`")
         })?;
         Ok(Home::new(self.cwd.join(dir)))
     }
@@ -183,7 +189,11 @@ pub fn split_spec(text: &str) -> (&str, Option<&str>) {
 }
 
 /// The package that a name on the command line means: a package of that name, else the alias of that name.
-pub async fn named_package(cx: &Context, snapshot: &Snapshot<'_>, text: &str) -> Result<PackageName, Failure> {
+pub async fn named_package(
+    cx: &Context,
+    snapshot: &Snapshot<'_>,
+    text: &str,
+) -> Result<PackageName, Failure> {
     let name = package_name(text)?;
     let key = name.canonical();
     if snapshot.entry(&key).await?.is_some() {

@@ -110,7 +110,9 @@ mod tests {
             use std::os::unix::fs::PermissionsExt as _;
             assert_eq!(fs_err::metadata(home.credentials()).unwrap().permissions().mode() & 0o777, 0o600);
         }
-        assert!(credentials.remove("https://registry.example") && !credentials.remove("https://registry.example"));
+        assert!(
+            credentials.remove("https://registry.example") && !credentials.remove("https://registry.example")
+        );
     }
 
     #[test]

@@ -50,7 +50,12 @@ mod tests {
     #[test]
     fn the_home_is_where_the_environment_says() {
         let home = |pairs: &[(&str, &str)]| {
-            pairs.iter().copied().collect::<Env>().home().map_or_else(String::new, |dir| dir.display().to_string())
+            pairs
+                .iter()
+                .copied()
+                .collect::<Env>()
+                .home()
+                .map_or_else(String::new, |dir| dir.display().to_string())
         };
         let user = ("HOME", "/home/ann");
         let below_user = "/home/ann/.local/share/drystone";
@@ -64,7 +69,9 @@ mod tests {
 
     #[test]
     fn switches() {
-        for (value, on) in [("1", true), ("yes", true), ("0", false), ("false", false), ("FALSE", false), ("", false)] {
+        for (value, on) in
+            [("1", true), ("yes", true), ("0", false), ("false", false), ("FALSE", false), ("", false)]
+        {
             assert_eq!(Env::from_iter([("CI", value)]).is_on("CI"), on, "{value}");
         }
     }

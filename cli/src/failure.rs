@@ -43,7 +43,9 @@ impl Failure {
     /// The exit code of the process.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Problems { problems, .. } => problems.first().map_or(70, |problem| problem.code.exit_code()),
+            Self::Problems { problems, .. } => {
+                problems.first().map_or(70, |problem| problem.code.exit_code())
+            }
             Self::Told(code) => *code,
             Self::BrokenPipe => 0,
             Self::Interrupted => 130,

@@ -187,7 +187,9 @@ impl Printer {
         for (at, problem) in problems.iter().enumerate() {
             let word = self.painted(Paint::Error, &format!("error[{}]", problem.number));
             let _ = writeln!(text, "{word}: {}", problem.detail);
-            for (name, value) in problem.facts.iter().filter(|(_, value)| !problem.detail.contains(value.as_str())) {
+            for (name, value) in
+                problem.facts.iter().filter(|(_, value)| !problem.detail.contains(value.as_str()))
+            {
                 if value.contains('\n') {
                     let _ = writeln!(text, "  {name}:");
                     value.lines().for_each(|line| {

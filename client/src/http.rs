@@ -193,10 +193,10 @@ impl Http {
             return Ok(None);
         }
         if !response.status().is_success() {
-            return Err(status_error(url, response.status()));
+            return Err(status_error(&shown(url), response.status()));
         }
         if response.content_length().is_some_and(|len| len > bytes_max) {
-            return Err(ClientError::TooBig { url: url.into(), bytes_max });
+            return Err(ClientError::TooBig { url: shown(url), bytes_max });
         }
         let clock = &self.effects.clock;
         let mut floor =
@@ -207,12 +207,12 @@ impl Http {
             let chunk = chunk.map_err(|e| transport_error(url, &e))?;
             len += chunk.len() as u64;
             if len > bytes_max {
-                return Err(ClientError::TooBig { url: url.into(), bytes_max });
+                return Err(ClientError::TooBig { url: shown(url), bytes_max });
             }
             sink(&chunk)?;
             if !floor.keeps_up(chunk.len() as u64, clock.now_unix_ms()) {
                 let detail = format!("slower than {} bytes per second", self.options.speed_min);
-                return Err(ClientError::Unreachable { url: url.into(), detail });
+                return Err(ClientError::Unreachable { url: shown(url), detail });
             }
         }
         Ok(Some(len))
@@ -252,7 +252,7 @@ impl Http {
         let etag = text(header::ETAG);
         let retry_after =
             text(header::RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs);
-        let too_big = || ClientError::TooBig { url: ask.url.into(), bytes_max: ask.bytes_max };
+        let too_big = || ClientError::TooBig { url: shown(ask.url), bytes_max: ask.bytes_max };
         if response.content_length().is_some_and(|len| len > ask.bytes_max) {
             return Err(too_big());
         }
@@ -265,7 +265,7 @@ impl Http {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok((Answer { url: ask.url.into(), status, etag, body: body.freeze() }, retry_after))
+        Ok((Answer { url: shown(ask.url), status, etag, body: body.freeze() }, retry_after))
     }
 
     /// Sends one request, following redirects of plain reads.
@@ -296,11 +296,11 @@ impl Http {
             let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
             let next = location.and_then(|location| url.join(location).ok());
             url = next.ok_or_else(|| ClientError::Unexpected {
-                url: ask.url.into(),
+                url: shown(ask.url),
                 detail: "a redirect without a target".into(),
             })?;
         }
-        Err(ClientError::Unexpected { url: ask.url.into(), detail: "too many redirects".into() })
+        Err(ClientError::Unexpected { url: shown(ask.url), detail: "too many redirects".into() })
     }
 
     /// The client for a URL; the one with TLS is made on first use, because it reads the system's certificates.
@@ -308,7 +308,7 @@ impl Http {
         let encrypted = match url.scheme() {
             "https" => true,
             "http" if self.options.allow_plain_http || is_loopback(url) => false,
-            _ => return Err(ClientError::Insecure { url: url.to_string() }),
+            _ => return Err(ClientError::Insecure { url: shown(url.as_str()) }),
         };
         let cell = if encrypted { &self.tls } else { &self.plain };
         if let Some(client) = cell.get() {
@@ -327,6 +327,11 @@ impl Http {
         let client = builder.build().map_err(|e| ClientError::Internal(format!("no HTTP client: {e}")))?;
         Ok(cell.get_or_init(|| client))
     }
+}
+
+/// A URL for messages: without its query, which may hold a signature.
+fn shown(url: &str) -> String {
+    url.split_once('?').map_or(url, |(path, _)| path).to_owned()
 }
 
 pub(crate) fn parse(url: &str) -> Result<Url, ClientError> {
@@ -363,5 +368,5 @@ fn transport_error(url: &str, error: &reqwest::Error) -> ClientError {
         cause = inner;
     }
     let detail = if error.is_timeout() { "no answer in time".to_owned() } else { cause.to_string() };
-    ClientError::Unreachable { url: url.into(), detail }
+    ClientError::Unreachable { url: shown(url), detail }
 }

@@ -149,6 +149,7 @@ pub fn package_files(
         .overrides(overrides(dir, include, exclude)?)
         .add_custom_ignore_filename(IGNORE_FILE)
         .filter_entry(move |entry| !is_never_packed(&root, entry.path()));
+    builder.sort_by_file_name(OsStr::cmp);
     let mut files = Vec::new();
     let mut problems = Vec::new();
     for entry in builder.build() {

@@ -26,8 +26,9 @@ pub(super) async fn alias(args: &args::Alias, cx: &Context) -> Result<(), Failur
             let alias = context::alias(&args.alias)?;
             let snapshot = Snapshot::open(&registry, &cx.trust()?).await?;
             let package = snapshot.alias(&alias).await?;
-            let full_name = package
-                .ok_or_else(|| Failure::new(Code::AliasNotFound, format!("`{alias}` is no alias of any package")))?;
+            let full_name = package.ok_or_else(|| {
+                Failure::new(Code::AliasNotFound, format!("`{alias}` is no alias of any package"))
+            })?;
             let answer = ResolveResponse { full_name, resolved: true };
             cx.printer.result(&answer, || format!("{}\n", answer.full_name))
         }

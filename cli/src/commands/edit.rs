@@ -49,7 +49,9 @@ pub(super) async fn remove(args: &args::Remove, cx: &Context) -> Result<(), Fail
         let name = package_name(text)?;
         let Some(table) = workspace.project.find_dependency(&name) else {
             let detail = format!("`{name}` is not in `{}`", workspace.project.path().display());
-            return Err(Problem::new(Code::PackageNotFound, detail).with_hint("list them with `drystone tree`").into());
+            return Err(Problem::new(Code::PackageNotFound, detail)
+                .with_hint("list them with `drystone tree`")
+                .into());
         };
         workspace.project.remove(table, &name);
         manifest.push(name.to_string());
@@ -81,10 +83,15 @@ async fn apply(
 }
 
 /// The package that a specification means, and the requirement to write: the one given, else the newest version.
-async fn requirement(cx: &Context, snapshot: &Snapshot<'_>, spec: &str) -> Result<(PackageName, String), Failure> {
+async fn requirement(
+    cx: &Context,
+    snapshot: &Snapshot<'_>,
+    spec: &str,
+) -> Result<(PackageName, String), Failure> {
     let (text, req) = split_spec(spec);
     let name = named_package(cx, snapshot, text).await?;
-    let index = snapshot.index(&name).await?.ok_or_else(|| ClientError::PackageNotFound { name: name.clone() })?;
+    let index =
+        snapshot.index(&name).await?.ok_or_else(|| ClientError::PackageNotFound { name: name.clone() })?;
     // The author's own spelling goes into the manifest.
     let name = index.file.lines.first().map_or(name, |line| line.name.clone());
     let Some(req) = req else {

@@ -35,7 +35,8 @@ pub(super) fn explain(args: &args::Explain, cx: &Context) -> Result<(), Failure>
         let all: Vec<Explained> = Code::ALL.iter().copied().map(Explained::from).collect();
         return cx.printer.result(&all, || table(&all));
     };
-    let same = |code: &Code| code.number().eq_ignore_ascii_case(text) || code.slug().eq_ignore_ascii_case(text);
+    let same =
+        |code: &Code| code.number().eq_ignore_ascii_case(text) || code.slug().eq_ignore_ascii_case(text);
     let Some(code) = Code::ALL.iter().copied().find(same) else {
         let problem = Problem::new(Code::BadUsage, format!("`{text}` is not an error code"));
         return Err(problem.with_hint("list them with `drystone explain`").into());

@@ -84,7 +84,10 @@ fn crate_files(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
         }
     }
     if files.is_empty() {
-        return Err(Failure::new(Code::LocalIo, format!("there is no `.crate` file below `{}`", dir.display())));
+        return Err(Failure::new(
+            Code::LocalIo,
+            format!("there is no `.crate` file below `{}`", dir.display()),
+        ));
     }
     files.sort();
     Ok(files)
@@ -123,7 +126,13 @@ async fn inspect(file: PathBuf, settings: Arc<Settings>) -> Result<Item, Failure
     .await
 }
 
-async fn publish_all(cx: &Context, args: &ImportCrates, registry: &Registry, items: Vec<Item>, summary: &mut Summary) {
+async fn publish_all(
+    cx: &Context,
+    args: &ImportCrates,
+    registry: &Registry,
+    items: Vec<Item>,
+    summary: &mut Summary,
+) {
     let bar = cx.printer.count_bar("Publishing", items.len() as u64);
     let stopped = AtomicBool::new(false);
     for level in levels(items) {
@@ -142,7 +151,13 @@ async fn publish_all(cx: &Context, args: &ImportCrates, registry: &Registry, ite
     bar.finish_and_clear();
 }
 
-async fn publish(cx: &Context, registry: &Registry, item: Item, stopped: &AtomicBool, bar: &ProgressBar) -> Outcome {
+async fn publish(
+    cx: &Context,
+    registry: &Registry,
+    item: Item,
+    stopped: &AtomicBool,
+    bar: &ProgressBar,
+) -> Outcome {
     if stopped.load(Ordering::Relaxed) {
         return Outcome::NotTried;
     }
@@ -193,9 +208,10 @@ async fn is_there(
 fn failed(cx: &Context, file: &Path, failure: Failure) -> Failed {
     let file = file.strip_prefix(&cx.cwd).unwrap_or(file).display().to_string();
     match failure {
-        Failure::Problems { problems, .. } => {
-            Failed { problems: problems.into_iter().map(|problem| problem.fact("file", &file)).collect(), file }
-        }
+        Failure::Problems { problems, .. } => Failed {
+            problems: problems.into_iter().map(|problem| problem.fact("file", &file)).collect(),
+            file,
+        },
         other => Failed { file, problems: vec![Problem::new(Code::Internal, format!("{other:?}"))] },
     }
 }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use drystone_client::{ClientError, Registry, Snapshot};
 use drystone_schemas::{
-    Code, DepKind, IndexLine, PackageDocument, PackageResponse, Problem, Role, Sha256Digest, Version, VersionResponse,
-    layout,
+    Code, DepKind, IndexLine, PackageDocument, PackageResponse, Problem, Role, Sha256Digest, Version,
+    VersionResponse, layout,
 };
 
 use crate::{
@@ -30,7 +30,8 @@ pub(super) async fn info(args: &args::Info, cx: &Context) -> Result<(), Failure>
     let (document, lines) = (document.ok_or_else(not_found)?, index.ok_or_else(not_found)?.file);
     match version {
         Some(version) => {
-            let wanted = Version::new(version).map_err(|e| Failure::new(Code::InvalidVersion, e.to_string()))?;
+            let wanted =
+                Version::new(version).map_err(|e| Failure::new(Code::InvalidVersion, e.to_string()))?;
             let line = lines.find(&wanted).cloned();
             let line = line.ok_or_else(|| ClientError::VersionNotFound { name, wanted: version.into() })?;
             let response = VersionResponse {
@@ -57,11 +58,11 @@ fn download_url(registry: &Registry, line: &IndexLine) -> Result<String, Failure
     Ok(registry.url(&layout::object(&digest)))
 }
 
-/// A reason is an object that may have been deleted.
+/// A reason is an object of its own, one JSON string, which may have been deleted.
 async fn reason(registry: &Registry, digest: Option<&Sha256Digest>) -> Result<Option<String>, Failure> {
     let Some(digest) = digest else { return Ok(None) };
     match registry.object(digest, REASON_BYTES_MAX).await {
-        Ok(bytes) => Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned())),
+        Ok(bytes) => Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok())),
         Err(ClientError::OfflineMiss { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -108,7 +109,9 @@ fn package_text(response: &PackageResponse, deprecation: Option<&str>, proof: &s
     sheet.line("aliases", document.aliases.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
     sheet.line("created", &document.created);
     sheet.line("updated", format!("{} (event {})", document.updated, document.seq));
-    if let Some(line) = document.latest.as_ref().and_then(|latest| response.versions.iter().find(|l| l.vers == *latest)) {
+    if let Some(line) =
+        document.latest.as_ref().and_then(|latest| response.versions.iter().find(|l| l.vers == *latest))
+    {
         release(&mut sheet, line);
     }
     sheet.line("proved by", proof);
@@ -134,8 +137,9 @@ fn version_text(document: &PackageDocument, response: &VersionResponse) -> Strin
 }
 
 fn describe(sheet: &mut Sheet, document: &PackageDocument) {
-    if let Some(description) = &document.description {
-        let _ = writeln!(sheet.0, "  {}", clean(description.lines().next().unwrap_or("")));
+    let description = clean(document.description.as_deref().and_then(|text| text.lines().next()).unwrap_or(""));
+    if !description.is_empty() {
+        let _ = writeln!(sheet.0, "  {description}");
     }
     sheet.line("keywords", document.keywords.join(", "));
     sheet.maybe("license", document.license.as_ref());

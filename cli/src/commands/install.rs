@@ -7,11 +7,13 @@ use std::{
 
 use drystone_client::{
     ClientError, Lock, Network, Project, Registry, Snapshot, Store,
-    install::{InstallEvent, InstallReport, OnInstall, PACKAGES_DIR, install as install_lock, missing_from_store},
+    install::{
+        InstallEvent, InstallReport, OnInstall, PACKAGES_DIR, install as install_lock, missing_from_store,
+    },
     plan::{Notice, check_lock, resolve},
     resolve::Requirement,
 };
-use drystone_schemas::{PackageName, Version};
+use drystone_schemas::{Limits, PackageName, Version};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -61,7 +63,8 @@ pub(super) async fn lock(args: &args::Lock, cx: &Context) -> Result<(), Failure>
 }
 
 pub(super) async fn update(args: &args::Update, cx: &Context) -> Result<(), Failure> {
-    let names: Vec<PackageName> = args.packages.iter().map(|text| package_name(text)).collect::<Result<_, _>>()?;
+    let names: Vec<PackageName> =
+        args.packages.iter().map(|text| package_name(text)).collect::<Result<_, _>>()?;
     let keep = match names.is_empty() {
         true => Keep::None,
         false => Keep::AllBut(names.iter().map(PackageName::canonical).collect()),
@@ -88,7 +91,12 @@ impl Workspace {
     }
 
     /// The lock for the manifest as it is, written if it changed; with the lines of the difference.
-    async fn settle(&self, cx: &Context, keep: &Keep, rules: &LockArgs) -> Result<(Lock, Vec<String>), Failure> {
+    async fn settle(
+        &self,
+        cx: &Context,
+        keep: &Keep,
+        rules: &LockArgs,
+    ) -> Result<(Lock, Vec<String>), Failure> {
         let roots = self.project.requirements()?;
         if let (Keep::All, Some(lock)) = (keep, self.lock.as_ref().filter(|lock| lock.satisfies(&roots))) {
             return Ok((lock.clone(), vec![]));
@@ -109,7 +117,12 @@ impl Workspace {
     }
 
     /// Chooses versions for these requirements.
-    pub(super) async fn resolve(&self, cx: &Context, roots: &[Requirement], keep: &Keep) -> Result<Lock, Failure> {
+    pub(super) async fn resolve(
+        &self,
+        cx: &Context,
+        roots: &[Requirement],
+        keep: &Keep,
+    ) -> Result<Lock, Failure> {
         let snapshot = self.snapshot(cx).await?;
         let mut locked: BTreeMap<String, Version> = match &self.lock {
             Some(lock) if lock.origin == snapshot.log().origin => lock.versions(),
@@ -129,7 +142,11 @@ impl Workspace {
         if let Some(lock) = self.lock.as_ref().filter(|lock| lock.origin == snapshot.log().origin) {
             snapshot.check_continues(lock.checkpoint.size, &lock.checkpoint.root).await?;
         }
-        cx.printer.detail(&format!("verifying against `{}` at size {}", snapshot.log().origin, snapshot.checkpoint().size()));
+        cx.printer.detail(&format!(
+            "verifying against `{}` at size {}",
+            snapshot.log().origin,
+            snapshot.checkpoint().size()
+        ));
         Ok(snapshot)
     }
 
@@ -150,17 +167,23 @@ impl Workspace {
         let missing = missing_from_store(lock, &store);
         if !missing.is_empty() {
             if self.registry.network() == Network::Offline {
-                let names: Vec<String> = missing.iter().map(|p| format!("{} {}", p.name, p.version)).collect();
+                let names: Vec<String> =
+                    missing.iter().map(|p| format!("{} {}", p.name, p.version)).collect();
                 return Err(ClientError::OfflineMiss { what: names.join("`, `") }.into());
             }
             let snapshot = self.snapshot(cx).await?;
             for Notice::Yanked(package) in check_lock(&snapshot, lock, &missing).await? {
-                cx.printer.warning(&format!("`{}` {} is yanked; the lock file keeps it", package.name, package.version));
+                cx.printer.warning(&format!(
+                    "`{}` {} is yanked; the lock file keeps it",
+                    package.name, package.version
+                ));
             }
         }
-        let limits = read_limits(&self.registry).await;
+        // With everything in the store, nothing is asked of the registry at all.
+        let limits = if missing.is_empty() { Limits::default() } else { read_limits(&self.registry).await };
         let on_install = on_install(cx);
-        let report = install_lock(lock, self.project.dir(), &store, &self.registry, &limits, &on_install).await?;
+        let report =
+            install_lock(lock, self.project.dir(), &store, &self.registry, &limits, &on_install).await?;
         let (all, dir) = (count(lock.packages.len(), "package"), PACKAGES_DIR);
         match report.linked.len() + report.removed.len() {
             0 => cx.printer.step("Installed", &format!("{all} already in {dir}/")),
@@ -175,7 +198,11 @@ impl Workspace {
             let package = self.lock.as_ref()?.packages.get(&root.name.canonical())?;
             root.req.matches(&package.version).then_some(())
         };
-        roots.iter().filter(|root| locked(root).is_none()).map(|root| format!("+ {} {}", root.name, root.req)).collect()
+        roots
+            .iter()
+            .filter(|root| locked(root).is_none())
+            .map(|root| format!("+ {} {}", root.name, root.req))
+            .collect()
     }
 }
 

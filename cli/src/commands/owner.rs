@@ -45,7 +45,8 @@ struct Listed {
 /// Who the owners are is proved by the document; what they are called only the API knows.
 async fn list(cx: &Context, registry: &Registry, name: &PackageName) -> Result<(), Failure> {
     let snapshot = Snapshot::open(registry, &cx.trust()?).await?;
-    let document = snapshot.document(name).await?.ok_or_else(|| ClientError::PackageNotFound { name: name.clone() })?;
+    let document =
+        snapshot.document(name).await?.ok_or_else(|| ClientError::PackageNotFound { name: name.clone() })?;
     let named = registry.owners(&document.name).await;
     if let Err(error) = &named {
         cx.printer.detail(&format!("logins are not known: {error}"));

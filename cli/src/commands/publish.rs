@@ -50,7 +50,8 @@ async fn pack(cx: &Context, dir: &Path, settings: &Settings) -> Result<Prepared,
     .await
     .map_err(|failure| hint_at_cargo(failure, dir))?;
     let sizes = format!("{} ({} packed)", human_bytes(record.unpacked), human_bytes(packed.archive.size));
-    cx.printer.step("Packed", &format!("{}   {}, {sizes}", release(&record), count(packed.files.len(), "file")));
+    cx.printer
+        .step("Packed", &format!("{}   {}, {sizes}", release(&record), count(packed.files.len(), "file")));
     for file in &packed.files {
         cx.printer.detail(&format!("{:>12} {:>10} {}", "", human_bytes(file.size), file.path));
     }
@@ -106,7 +107,8 @@ async fn report(cx: &Context, registry: &Registry, response: &PublishResponse) -
     if registry.shows_release(&response.name, &response.vers, &response.tarball).await? {
         cx.printer.more("visible to installers now");
     } else {
-        cx.printer.warning("the index does not show the release yet; an edge may hold an older copy for a while");
+        cx.printer
+            .warning("the index does not show the release yet; an edge may hold an older copy for a while");
     }
     Ok(())
 }
@@ -122,7 +124,8 @@ fn hint_at_cargo(failure: Failure, dir: &Path) -> Failure {
             if problems.first().is_some_and(|problem| problem.code == Code::ProjectNotFound)
                 && dir.join("Cargo.toml").is_file() =>
         {
-            let hint = "run `cargo package`, then `drystone publish --archive target/package/NAME-VERSION.crate`";
+            let hint =
+                "run `cargo package`, then `drystone publish --archive target/package/NAME-VERSION.crate`";
             let problems = problems.into_iter().map(|problem| problem.with_hint(hint)).collect();
             Failure::Problems { problems, note }
         }

@@ -18,7 +18,8 @@ pub(super) async fn search(args: &args::Search, cx: &Context) -> Result<(), Fail
     let mut hits = match found {
         Ok(response) => response,
         Err(error) if is_absent(&error) => {
-            cx.printer.notice("only exact names are searched: the registry has no search, or it cannot be reached");
+            cx.printer
+                .notice("only exact names are searched: the registry has no search, or it cannot be reached");
             SearchResponse { crates: vec![], meta: SearchMeta { total: 0 } }
         }
         Err(error) => return Err(error.into()),
@@ -57,7 +58,9 @@ async fn exact(cx: &Context, registry: &Registry, query: &str) -> Result<Option<
 /// Plain file servers have no search; that leaves the exact name.
 fn is_absent(error: &ClientError) -> bool {
     match error {
-        ClientError::OfflineMiss { .. } | ClientError::Unexpected { .. } | ClientError::Unreachable { .. } => true,
+        ClientError::OfflineMiss { .. }
+        | ClientError::Unexpected { .. }
+        | ClientError::Unreachable { .. } => true,
         ClientError::Refused { problems, .. } => {
             problems.iter().any(|problem| matches!(problem.code, Code::NoSuchRoute | Code::MethodNotAllowed))
         }
@@ -66,7 +69,8 @@ fn is_absent(error: &ClientError) -> bool {
 }
 
 fn text(hits: &SearchResponse) -> String {
-    let width = hits.crates.iter().map(|hit| hit.name.as_str().len() + hit.max_version.len() + 1).max().unwrap_or(0);
+    let width =
+        hits.crates.iter().map(|hit| hit.name.as_str().len() + hit.max_version.len() + 1).max().unwrap_or(0);
     let mut text = String::new();
     for hit in &hits.crates {
         let release = format!("{} {}", hit.name, hit.max_version);
@@ -96,7 +100,10 @@ mod tests {
             aliases: vec![],
         };
         let hits = SearchResponse {
-            crates: vec![hit("acme/http", "1.2.0", Some("Talks HTTP.\nAnd more.")), hit("url", "0.1.0", None)],
+            crates: vec![
+                hit("acme/http", "1.2.0", Some("Talks HTTP.\nAnd more.")),
+                hit("url", "0.1.0", None),
+            ],
             meta: SearchMeta { total: 7 },
         };
         assert_eq!(text(&hits), "acme/http 1.2.0  Talks HTTP.\nurl 0.1.0\nand 5 more\n");

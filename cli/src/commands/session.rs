@@ -29,7 +29,9 @@ pub(super) async fn login(args: &args::Login, cx: &Context) -> Result<(), Failur
         return Err(problem.with_hint("run `drystone login --with-token < FILE`").into());
     }
     let base = cx.registry_here()?.base().to_owned();
-    let secret = read_token()?;
+    // Reading waits for the user, who may press Ctrl-C instead.
+    let read = tokio::task::spawn_blocking(read_token).await;
+    let secret = read.map_err(|e| Failure::new(Code::Internal, e.to_string()))??;
     let home = cx.home()?;
     let token = Token { secret: secret.clone(), api: None };
     let registry = Registry::new(&base, cx.http(), &home.cache(), Network::Online, Some(token))?;

@@ -27,7 +27,8 @@ pub(super) async fn verify(args: &args::Verify, cx: &Context) -> Result<(), Fail
         let name = named_package(cx, &snapshot, name.as_str()).await?;
         verify_release(&snapshot, &name, &version).await?
     } else {
-        let problem = Problem::new(Code::BadUsage, format!("`{}` is neither a file nor `NAME@VERSION`", args.target));
+        let problem =
+            Problem::new(Code::BadUsage, format!("`{}` is neither a file nor `NAME@VERSION`", args.target));
         return Err(problem.with_hint("name a version, or give the path of an archive").into());
     };
     if chain.yanked {
@@ -37,7 +38,8 @@ pub(super) async fn verify(args: &args::Verify, cx: &Context) -> Result<(), Fail
 }
 
 fn text(chain: &Chain) -> String {
-    let mut text = format!("{} {}, published {} as event {}\n", chain.name, chain.vers, chain.published, chain.event);
+    let mut text =
+        format!("{} {}, published {} as event {}\n", chain.name, chain.vers, chain.published, chain.event);
     for link in &chain.links {
         let _ = writeln!(text, "  {:<14} {}", link.what, link.finding);
     }

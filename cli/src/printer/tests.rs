@@ -49,7 +49,9 @@ fn printed(output: &Output, print: impl FnOnce(&Printer)) -> (String, String) {
 
 fn two_problems() -> Failure {
     let link = |path: &str| {
-        Problem::new(Code::EntryType, format!("`{path}` is a symbolic link")).fact("path", path).with_hint("remove it")
+        Problem::new(Code::EntryType, format!("`{path}` is a symbolic link"))
+            .fact("path", path)
+            .with_hint("remove it")
     };
     let conflict = Problem::new(Code::NoVersionsFit, "no versions fit")
         .fact("because", "`a` 1.0.0 needs `c` ^1\n`b` 1.0.0 needs `c` ^2")
@@ -107,7 +109,10 @@ fn verbosity() {
     assert_eq!(err(&Output { quiet: 1, ..output() }), "warning: w\n");
     assert_eq!(err(&Output { quiet: 2, ..output() }), "");
     let colored = Output { color: ColorChoice::Always, ..output() };
-    assert_eq!(err(&colored), "\u{1b}[1;32m     Packing\u{1b}[0m a\n\u{1b}[1;33mwarning\u{1b}[0m: w\n\u{1b}[1;36mhint\u{1b}[0m: h\n");
+    assert_eq!(
+        err(&colored),
+        "\u{1b}[1;32m     Packing\u{1b}[0m a\n\u{1b}[1;33mwarning\u{1b}[0m: w\n\u{1b}[1;36mhint\u{1b}[0m: h\n"
+    );
 }
 
 #[test]
@@ -117,9 +122,12 @@ fn a_reader_that_has_gone_ends_the_command_quietly() {
     printer.step("Packing", "a");
 }
 
+/// Flag, whether there is a terminal, environment, whether there is colour.
+type Case<'a> = (ColorChoice, bool, &'a [(&'a str, &'a str)], bool);
+
 #[test]
 fn colour_follows_flag_environment_and_terminal() {
-    let table: &[(ColorChoice, bool, &[(&str, &str)], bool)] = &[
+    let table: &[Case<'_>] = &[
         (ColorChoice::Auto, true, &[], true),
         (ColorChoice::Auto, false, &[], false),
         (ColorChoice::Auto, true, &[("NO_COLOR", "1")], false),
@@ -139,7 +147,9 @@ fn colour_follows_flag_environment_and_terminal() {
 
 #[test]
 fn numbers_for_people() {
-    for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (39_117, "38.2 KiB"), (52_428_800, "50.0 MiB")] {
+    for (bytes, text) in
+        [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (39_117, "38.2 KiB"), (52_428_800, "50.0 MiB")]
+    {
         assert_eq!(human_bytes(bytes), text);
     }
     assert_eq!((count(1, "file"), count(0, "file")), ("1 file".to_owned(), "0 files".to_owned()));

@@ -32,7 +32,7 @@ impl<'a> Attempts<'a> {
         let base = match retry_after {
             Some(asked) if asked > self.options.retry_after_max => {
                 let detail = format!("{reason}, and asks to wait {} s", asked.as_secs());
-                return Err(ClientError::Unreachable { url: url.into(), detail });
+                return Err(ClientError::Unreachable { url: super::shown(url), detail });
             }
             Some(asked) => asked.max(self.options.backoff),
             None => self.options.backoff * 2_u32.pow((self.made - 1).min(6)),

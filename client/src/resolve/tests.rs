@@ -65,9 +65,12 @@ fn solved(asked: &[&str], known: &[&str], lock: &[&str]) -> String {
     }
 }
 
+/// Asked for, known, locked, chosen.
+type Choice<'a> = (&'a [&'a str], &'a [&'a str], &'a [&'a str], &'a str);
+
 #[test]
 fn choices() {
-    let table: &[(&[&str], &[&str], &[&str], &str)] = &[
+    let table: &[Choice<'_>] = &[
         (&[], &[], &[], ""),
         (&["a ^1"], &["a 1.0.0", "a 1.10.0", "a 1.9.0", "a 2.0.0"], &[], "a 1.10.0"),
         // A locked version stays, as long as it fits.

@@ -66,7 +66,8 @@ pub(super) fn levels(mut items: Vec<Item>) -> Vec<Vec<Item>> {
 fn assign(waiters: &[Vec<usize>], mut open: Vec<usize>) -> Vec<usize> {
     let mut level_of: Vec<Option<usize>> = vec![None; open.len()];
     for level in 0.. {
-        let mut ready: Vec<usize> = (0..open.len()).filter(|at| level_of[*at].is_none() && open[*at] == 0).collect();
+        let mut ready: Vec<usize> =
+            (0..open.len()).filter(|at| level_of[*at].is_none() && open[*at] == 0).collect();
         if ready.is_empty() {
             match level_of.iter().position(Option::is_none) {
                 Some(first) => ready.push(first),

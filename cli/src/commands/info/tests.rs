@@ -66,7 +66,11 @@ fn document() -> PackageDocument {
 
 #[test]
 fn a_package_looks_like_this() {
-    let versions = vec![line("1.0.0", true, None), line("1.1.0", false, None), line("0.9.0", true, Some(DeleteCode::Spam))];
+    let versions = vec![
+        line("1.0.0", true, None),
+        line("1.1.0", false, None),
+        line("0.9.0", true, Some(DeleteCode::Spam)),
+    ];
     let response = PackageResponse { document: document(), versions };
     let expected = format!(
         "acme/http 1.1.0
@@ -102,7 +106,11 @@ fn a_yanked_release_says_why_and_what_is_newer() {
     };
     let text = version_text(&document(), &response);
     assert!(text.starts_with("acme/http 1.0.0\n"), "{text}");
-    for expected in ["  yanked         leaks\n", "  newest         1.1.0\n", "  download       https://registry.example/o/00\n"] {
+    for expected in [
+        "  yanked         leaks\n",
+        "  newest         1.1.0\n",
+        "  download       https://registry.example/o/00\n",
+    ] {
         assert!(text.contains(expected), "{text}");
     }
 }

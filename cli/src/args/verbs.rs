@@ -1,0 +1,295 @@
+//! The options of each verb.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use drystone_schemas::Format;
+
+/// Which project.
+#[derive(Debug, Clone, Args)]
+pub struct ProjectArgs {
+    /// The manifest, if it is not found in this directory or above it
+    #[arg(long, value_name = "FILE")]
+    pub manifest_path: Option<PathBuf>,
+}
+
+/// Whether the lock file may change.
+#[derive(Debug, Clone, Args)]
+pub struct LockArgs {
+    /// Fail with exit code 3 if the lock file would change
+    #[arg(long)]
+    pub locked: bool,
+    /// The same as `--locked --offline`
+    #[arg(long)]
+    pub frozen: bool,
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Where; the current directory if absent
+    pub dir: Option<PathBuf>,
+    /// Package name; the directory's name if absent
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// `login`
+#[derive(Debug, Args)]
+pub struct Login {
+    /// Read the token from stdin
+    #[arg(long)]
+    pub with_token: bool,
+}
+
+/// `publish`
+#[derive(Debug, Args)]
+pub struct Publish {
+    /// Directory of the package; the current one if absent
+    #[arg(conflicts_with = "archive")]
+    pub dir: Option<PathBuf>,
+    /// Publish this archive as it is
+    #[arg(long, value_name = "FILE")]
+    pub archive: Option<PathBuf>,
+    /// Format of the archive; its manifest decides if absent
+    #[arg(long, requires = "archive", value_parser = parse_format, value_name = "generic|cargo")]
+    pub format: Option<Format>,
+    /// Check everything, publish nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `import`
+#[derive(Debug, Subcommand)]
+pub enum Import {
+    /// Every `.crate` file below a directory, dependencies first
+    Crates(ImportCrates),
+}
+
+/// `import crates`
+#[derive(Debug, Args)]
+pub struct ImportCrates {
+    /// Where the files are
+    pub dir: PathBuf,
+    /// How many to upload at once
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+}
+
+/// `info`
+#[derive(Debug, Args)]
+pub struct Info {
+    /// `NAME`, `NAME@VERSION` or an alias
+    pub package: String,
+}
+
+/// `search`
+#[derive(Debug, Args)]
+pub struct Search {
+    /// What to look for
+    #[arg(required = true)]
+    pub words: Vec<String>,
+}
+
+/// `add`
+#[derive(Debug, Args)]
+pub struct Add {
+    /// `NAME`, `NAME@REQUIREMENT` or an alias
+    #[arg(required = true)]
+    pub packages: Vec<String>,
+    /// For tests only
+    #[arg(long)]
+    pub dev: bool,
+    /// Change manifest and lock file, install nothing
+    #[arg(long)]
+    pub no_install: bool,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `remove`
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// Names
+    #[arg(required = true)]
+    pub packages: Vec<String>,
+    /// Change manifest and lock file, install nothing
+    #[arg(long)]
+    pub no_install: bool,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `install`
+#[derive(Debug, Args)]
+pub struct Install {
+    /// Whether the lock file may change.
+    #[command(flatten)]
+    pub lock: LockArgs,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `lock`
+#[derive(Debug, Args)]
+pub struct Lock {
+    /// Choose the newest versions, whatever is locked
+    #[arg(long)]
+    pub update: bool,
+    /// Whether the lock file may change.
+    #[command(flatten)]
+    pub lock: LockArgs,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `update`
+#[derive(Debug, Args)]
+pub struct Update {
+    /// Only these packages; all if absent
+    pub packages: Vec<String>,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `tree`
+#[derive(Debug, Args)]
+pub struct Tree {
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `yank`
+#[derive(Debug, Args)]
+pub struct Yank {
+    /// `NAME@VERSION`
+    pub release: String,
+    /// Why, for those who meet the yanked release
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// `unyank`
+#[derive(Debug, Args)]
+pub struct Unyank {
+    /// `NAME@VERSION`
+    pub release: String,
+}
+
+/// `deprecate`
+#[derive(Debug, Args)]
+pub struct Deprecate {
+    /// Package
+    pub package: String,
+    /// Why, and what to use instead
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// `undeprecate`
+#[derive(Debug, Args)]
+pub struct Undeprecate {
+    /// Package
+    pub package: String,
+}
+
+/// `owner`
+#[derive(Debug, Subcommand)]
+pub enum Owner {
+    /// Show who may act for a package
+    List(OwnerList),
+    /// Add owners, or change their role
+    Add(OwnerAdd),
+    /// Remove owners
+    Remove(OwnerRemove),
+}
+
+/// `owner list`
+#[derive(Debug, Args)]
+pub struct OwnerList {
+    /// Package
+    pub package: String,
+}
+
+/// `owner add`
+#[derive(Debug, Args)]
+pub struct OwnerAdd {
+    /// Package
+    pub package: String,
+    /// Logins or account ids
+    #[arg(required = true)]
+    pub logins: Vec<String>,
+    /// What they may do
+    #[arg(long, value_enum, default_value_t = RoleArg::Owner)]
+    pub role: RoleArg,
+}
+
+/// A role, as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleArg {
+    /// Publish and yank.
+    Collaborator,
+    /// That, and change owners, aliases and deprecation.
+    Owner,
+}
+
+/// `owner remove`
+#[derive(Debug, Args)]
+pub struct OwnerRemove {
+    /// Package
+    pub package: String,
+    /// Logins or account ids
+    #[arg(required = true)]
+    pub logins: Vec<String>,
+}
+
+/// `alias`
+#[derive(Debug, Subcommand)]
+pub enum Alias {
+    /// Make a short name mean a package
+    Set(AliasSet),
+    /// Make a short name mean nothing
+    Remove(AliasName),
+    /// Show what a short name means
+    Resolve(AliasName),
+}
+
+/// `alias set`
+#[derive(Debug, Args)]
+pub struct AliasSet {
+    /// Short name
+    pub alias: String,
+    /// Package
+    pub package: String,
+}
+
+/// `alias remove`, `alias resolve`
+#[derive(Debug, Args)]
+pub struct AliasName {
+    /// Short name
+    pub alias: String,
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// `NAME@VERSION`, or an archive on disk
+    pub target: String,
+}
+
+/// `explain`
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// `DRY0104` or `version-exists`; all codes if absent
+    pub code: Option<String>,
+}
+
+fn parse_format(text: &str) -> Result<Format, String> {
+    text.parse().map_err(|e: drystone_schemas::UnknownFormat| e.to_string())
+}

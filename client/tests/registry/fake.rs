@@ -1,0 +1,452 @@
+//! A registry in memory: a real log, a real state map, static files, and an HTTP server that misbehaves on request.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+};
+use drystone_archive::{PackFile, pack, root_directory};
+use drystone_client::{
+    Effects, Home, Http, HttpOptions, Network, Registry, Secret, Store, Token, TrustStore,
+};
+use drystone_log::{
+    BundleId, Checkpoint, EntryBundle, FileRef, Hash, HashReader as _, MemoryTree, NoteSigner, ShardEntry,
+    StateMap, TlogProof, leaf_hash, prove_inclusion,
+    tile::{entry_bundles, new_tiles, tile_bytes},
+};
+use drystone_schemas::{
+    AccountId, DepKind, Event, EventBody, EventId, FileChange, FileClass, Format, IndexDep, IndexFile,
+    IndexLine, Limits, OwnerEntry, PackageDocument, PackageName, RegistryConfig, Role, Settings,
+    Sha256Digest, Version, layout, rfc3339,
+};
+use drystone_storage::{Clock, Entropy};
+
+pub(crate) const ORIGIN: &str = "fake.example/log/1";
+const ID: &str = "01JD3K6Q0Z0000000000000000";
+
+/// A clock that never waits, and remembers for how long it should have.
+#[derive(Default)]
+pub(crate) struct TestClock {
+    pub(crate) slept: Mutex<Vec<Duration>>,
+}
+
+#[async_trait]
+impl Clock for TestClock {
+    fn now_unix_ms(&self) -> u64 {
+        1_760_000_000_000
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.slept.lock().unwrap().push(duration);
+    }
+}
+
+/// Not random at all, but different each time.
+#[derive(Default)]
+struct Counter(Mutex<u8>);
+
+impl Entropy for Counter {
+    fn fill(&self, out: &mut [u8]) {
+        let mut count = self.0.lock().unwrap();
+        *count = count.wrapping_add(1);
+        out.fill(*count);
+    }
+}
+
+/// What the server does with a request in place of serving a file.
+pub(crate) enum Act {
+    Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
+    /// Sends these bytes, then breaks the connection.
+    BreakAfter(Vec<u8>),
+    /// Sends these bytes in chunks, without saying how many there are.
+    Unannounced(Vec<u8>),
+}
+
+/// A request as the server saw it.
+#[derive(Clone)]
+pub(crate) struct Seen {
+    pub(crate) line: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Seen {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+#[derive(Default)]
+struct Served {
+    files: BTreeMap<String, Vec<u8>>,
+    /// Acts for `METHOD /path`, the next one last; when they are used up, files are served.
+    script: BTreeMap<String, Vec<Act>>,
+    seen: Vec<Seen>,
+    token: Option<String>,
+}
+
+/// The log and the files that follow from it.
+pub(crate) struct World {
+    signer: NoteSigner,
+    base: String,
+    entries: Vec<Vec<u8>>,
+    tree: MemoryTree,
+    state: StateMap,
+    indexes: BTreeMap<String, IndexFile>,
+    served: Arc<Mutex<Served>>,
+    pub(crate) direct_upload_bytes_max: u64,
+}
+
+/// A world with a server and a client's home.
+pub(crate) struct Fake {
+    pub(crate) world: World,
+    pub(crate) clock: Arc<TestClock>,
+    home: tempfile::TempDir,
+}
+
+impl Fake {
+    /// A registry with a log that holds nothing but its first event.
+    pub(crate) async fn start() -> Self {
+        let served = Arc::new(Mutex::new(Served::default()));
+        let app = Router::new().fallback(serve).with_state(served.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let world = World::new(base, served, 7);
+        Self { world, clock: Arc::default(), home: tempfile::tempdir().unwrap() }
+    }
+
+    /// Another log at the same address, with the same key or with another one.
+    pub(crate) fn replace_world(&mut self, seed: u8) {
+        let served = self.world.served.clone();
+        served.lock().unwrap().files.clear();
+        self.world = World::new(self.world.base.clone(), served, seed);
+    }
+
+    pub(crate) fn home(&self) -> Home {
+        Home::new(self.home.path())
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        Store::new(self.home().store())
+    }
+
+    pub(crate) fn trust(&self) -> TrustStore {
+        TrustStore::new(self.home())
+    }
+
+    pub(crate) fn http(&self) -> Arc<Http> {
+        let effects = Effects::new(self.clock.clone(), Arc::new(Counter::default()));
+        Http::new(HttpOptions::new("test"), effects)
+    }
+
+    pub(crate) fn registry(&self) -> Registry {
+        self.registry_with(Network::Online, None)
+    }
+
+    pub(crate) fn registry_with(&self, network: Network, token: Option<&str>) -> Registry {
+        let token = token.map(|token| Token { secret: Secret::new(token), api: None });
+        Registry::new(&self.world.base, self.http(), &self.home().cache(), network, token).unwrap()
+    }
+}
+
+impl World {
+    fn new(base: String, served: Arc<Mutex<Served>>, seed: u8) -> Self {
+        let mut world = Self {
+            signer: NoteSigner::from_seed(ORIGIN, &[seed; 32]).unwrap(),
+            base,
+            entries: Vec::new(),
+            tree: MemoryTree::new(),
+            state: StateMap::new(),
+            indexes: BTreeMap::new(),
+            served,
+            direct_upload_bytes_max: 1 << 20,
+        };
+        let genesis = EventBody::Genesis {
+            origin: ORIGIN.into(),
+            log_key: world.signer.verifier().to_string(),
+            config: Sha256Digest::of(b"config"),
+            projection: 1,
+        };
+        world.append(genesis, vec![]);
+        world
+    }
+
+    fn served(&self) -> MutexGuard<'_, Served> {
+        self.served.lock().unwrap()
+    }
+
+    pub(crate) fn put(&self, key: &str, bytes: impl Into<Vec<u8>>) {
+        self.served().files.insert(key.into(), bytes.into());
+    }
+
+    pub(crate) fn file(&self, key: &str) -> Vec<u8> {
+        self.served().files[key].clone()
+    }
+
+    pub(crate) fn forget(&self, key: &str) {
+        assert!(self.served().files.remove(key).is_some(), "{key} is there");
+    }
+
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.served().files.keys().cloned().collect()
+    }
+
+    /// What the server does with the next requests of this kind, in this order.
+    pub(crate) fn script(&self, line: &str, mut acts: Vec<Act>) {
+        acts.reverse();
+        self.served().script.insert(line.into(), acts);
+    }
+
+    pub(crate) fn require_token(&self, token: &str) {
+        self.served().token = Some(token.into());
+    }
+
+    /// The requests since the last look.
+    pub(crate) fn take_seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.served().seen)
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    pub(crate) fn root_at(&self, size: u64) -> Hash {
+        self.tree.root_at(size).unwrap()
+    }
+
+    pub(crate) fn heartbeat(&mut self) {
+        self.append(EventBody::Heartbeat {}, vec![]);
+    }
+
+    /// Publishes a package with one file, and returns its archive.
+    pub(crate) fn publish(&mut self, name: &str, version: &str, deps: &[(&str, &str)]) -> Vec<u8> {
+        let archive = archive(name, version);
+        self.publish_archive(name, version, deps, &archive);
+        archive
+    }
+
+    pub(crate) fn publish_archive(
+        &mut self,
+        name: &str,
+        version: &str,
+        deps: &[(&str, &str)],
+        archive: &[u8],
+    ) {
+        let (name, vers) = (PackageName::new(name).unwrap(), Version::new(version).unwrap());
+        let (tarball, record) = (Sha256Digest::of(archive), Sha256Digest::of(b"record"));
+        self.put(&layout::object(&tarball), archive);
+        let seq = self.size();
+        let dep = |&(name, req): &(&str, &str)| IndexDep {
+            name: name.into(),
+            req: req.into(),
+            features: vec![],
+            optional: false,
+            default_features: true,
+            target: None,
+            kind: DepKind::Normal,
+            registry: None,
+            package: None,
+        };
+        let line = IndexLine {
+            name: name.clone(),
+            vers: vers.clone(),
+            deps: deps.iter().map(dep).collect(),
+            cksum: tarball.hex(),
+            features: BTreeMap::new(),
+            yanked: false,
+            links: None,
+            v: 1,
+            features2: BTreeMap::new(),
+            rust_version: None,
+            pubtime: rfc3339(1_760_000_000),
+            seq,
+            published: seq,
+            size: archive.len() as u64,
+            format: Format::Generic,
+            record,
+            yank_reason: None,
+            deleted: None,
+        };
+        self.indexes.entry(name.canonical()).or_default().lines.push(line);
+        let body = EventBody::Publish { pkg: name.clone(), vers, tarball, record };
+        self.change(&name, body);
+    }
+
+    /// Changes the lines of a package by an event that is not about one release.
+    pub(crate) fn edit(&mut self, name: &str, edit: impl Fn(&mut IndexLine)) {
+        let (name, seq) = (PackageName::new(name).unwrap(), self.size());
+        let index = self.indexes.get_mut(&name.canonical()).unwrap();
+        for line in &mut index.lines {
+            edit(line);
+            line.seq = seq;
+        }
+        self.change(&name.clone(), EventBody::Undeprecate { pkg: name });
+    }
+
+    /// Writes the files of a package and appends the event.
+    fn change(&mut self, name: &PackageName, body: EventBody) {
+        let index = self.indexes[&name.canonical()].clone();
+        let document = PackageDocument {
+            seq: self.size(),
+            name: name.clone(),
+            owners: vec![OwnerEntry { account: account(), role: Role::Owner }],
+            created: rfc3339(0),
+            updated: rfc3339(0),
+            releases: index.lines.len() as u64,
+            latest: index.latest().map(|line| line.vers.clone()),
+            aliases: vec![],
+            deprecated: None,
+            description: None,
+            license: None,
+            keywords: vec![],
+            categories: vec![],
+            homepage: None,
+            repository: None,
+            documentation: None,
+        };
+        let files = [
+            (FileClass::Index, layout::index_file(name), index.to_bytes()),
+            (FileClass::Document, layout::document(name), document.to_bytes()),
+        ];
+        let mut changes = Vec::new();
+        let mut entry = ShardEntry { seq: self.size(), files: BTreeMap::new() };
+        for (class, key, bytes) in files {
+            let digest = Sha256Digest::of(&bytes);
+            let file = FileRef { digest: Hash::new(*digest.as_bytes()), len: bytes.len() as u64 };
+            entry.files.insert(class.letter(), file);
+            changes.push(FileChange(class, name.canonical(), digest, bytes.len() as u64));
+            self.put(&layout::object(&digest), bytes.clone());
+            self.put(&key, bytes);
+        }
+        self.state.set(&name.canonical(), entry).unwrap();
+        self.append(body, changes);
+    }
+
+    fn append(&mut self, body: EventBody, files: Vec<FileChange>) {
+        let event = Event {
+            v: 1,
+            seq: self.size(),
+            id: EventId::new(ID).unwrap(),
+            time: 1_760_000_000,
+            actor: account(),
+            state: Sha256Digest::from_bytes(self.state.root().into()),
+            files,
+            body,
+        };
+        let line = event.to_line().unwrap();
+        self.tree.append(leaf_hash(&line));
+        self.entries.push(line);
+        self.write_log();
+    }
+
+    /// Writes everything that follows from the log, except the files of packages.
+    fn write_log(&self) {
+        let size = self.size();
+        for id in new_tiles(0, size) {
+            let first = id.index() * 256;
+            let hash = |at: u64| self.tree.subtree(8 * id.level(), first + at).unwrap();
+            let hashes: Vec<Hash> = (0..u64::from(id.width())).map(hash).collect();
+            self.put(&format!("log/{}", id.path()), tile_bytes(&hashes));
+        }
+        for id in entry_bundles(0, size) {
+            let id: BundleId = id;
+            let first = id.first_entry() as usize;
+            let entries = self.entries[first..first + usize::from(id.width())].to_vec();
+            self.put(&format!("log/{}", id.path()), EntryBundle::new(entries).unwrap().encode());
+        }
+        for (key, bytes) in self.state.changed_nodes() {
+            self.put(&key, bytes);
+        }
+        let root = self.tree.root_at(size).unwrap();
+        let checkpoint = Checkpoint::new(ORIGIN, size, root).unwrap().sign(&self.signer).to_bytes();
+        let proof = TlogProof {
+            extra: self.entries.last().cloned(),
+            index: size - 1,
+            hashes: prove_inclusion(size - 1, size, &self.tree).unwrap(),
+            checkpoint: checkpoint.clone(),
+        };
+        self.put(layout::CHECKPOINT, checkpoint);
+        self.put(layout::LATEST_PROOF, proof.encode());
+        let mut settings = Settings::new("fake", self.base.clone());
+        settings.limits =
+            Limits { direct_upload_bytes_max: self.direct_upload_bytes_max, ..Limits::default() };
+        let config = RegistryConfig::new(0, ORIGIN.into(), self.signer.verifier().to_string(), settings);
+        self.put(layout::CONFIG, config.to_bytes());
+    }
+
+    /// Writes the configuration again after a setting has changed.
+    pub(crate) fn rewrite(&self) {
+        self.write_log();
+    }
+}
+
+fn account() -> AccountId {
+    AccountId::new(format!("acct:{ID}")).unwrap()
+}
+
+/// A canonical archive with a manifest and a source file.
+pub(crate) fn archive(name: &str, version: &str) -> Vec<u8> {
+    let manifest = format!("[package]\nname = \"{name}\"\nversion = \"{version}\"\n");
+    let source = format!("{name} {version}\n");
+    let files = [
+        PackFile::bytes("drystone.toml", false, manifest.as_bytes()),
+        PackFile::bytes("src/lib.x", false, source.as_bytes()),
+        PackFile::bytes("bin/run", true, b"#!/bin/sh\n"),
+    ];
+    let root = root_directory(&PackageName::new(name).unwrap(), &Version::new(version).unwrap());
+    pack(Vec::new(), &root, files, &Limits::default()).unwrap()
+}
+
+async fn serve(State(served): State<Arc<Mutex<Served>>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let line = format!("{} {}", parts.method, parts.uri.path());
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default().to_vec();
+    let mut served = served.lock().unwrap();
+    served.seen.push(Seen { line: line.clone(), headers: parts.headers.clone(), body });
+    if let Some(act) = served.script.get_mut(&line).and_then(Vec::pop) {
+        return perform(act);
+    }
+    let given = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
+    if served.token.as_ref().is_some_and(|token| given != Some(&*format!("Bearer {token}"))) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let Some(bytes) = served.files.get(parts.uri.path().trim_start_matches('/')) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let etag = format!("\"{}\"", Sha256Digest::of(bytes).hex());
+    if parts.headers.get("if-none-match").is_some_and(|value| value.as_bytes() == etag.as_bytes()) {
+        return StatusCode::NOT_MODIFIED.into_response();
+    }
+    ([("etag", etag)], bytes.clone()).into_response()
+}
+
+fn perform(act: Act) -> Response {
+    let chunk = |bytes: Vec<u8>| Ok::<_, std::io::Error>(Bytes::from(bytes));
+    match act {
+        Act::Answer(status, headers, body) => {
+            let mut response = Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(name, value);
+            }
+            response.body(Body::from(body)).unwrap()
+        }
+        Act::BreakAfter(bytes) => {
+            let broken = Err(std::io::Error::other("cut"));
+            Body::from_stream(futures_util::stream::iter([chunk(bytes), broken])).into_response()
+        }
+        Act::Unannounced(bytes) => {
+            let chunks: Vec<_> = bytes.chunks(1000).map(|part| chunk(part.to_vec())).collect();
+            Body::from_stream(futures_util::stream::iter(chunks)).into_response()
+        }
+    }
+}
