@@ -11,7 +11,7 @@ cleanup() { for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done; r
 trap cleanup EXIT
 
 program=${CARGO_TARGET_DIR:-target}/debug/drystone
-[ -x "$program" ] || cargo build -p drystone --features s3
+cargo build --quiet --workspace --features drystone/s3
 program=$(realpath "$program")
 cache=${CARGO_HOME:-$HOME/.cargo}/registry/cache
 # Dependencies for other systems are in the lock file too.

@@ -111,8 +111,9 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
             cx.printer.result(&response, || format!("{}\n", response.token))
         }
         Verb::Revoke { store } => {
-            let token = Token::parse(read_stdin()?.trim())
-                .map_err(|e| Failure::new(Code::TokenInvalid, format!("what came from stdin is no token: {e}")))?;
+            let token = Token::parse(read_stdin()?.trim()).map_err(|e| {
+                Failure::new(Code::TokenInvalid, format!("what came from stdin is no token: {e}"))
+            })?;
             open_service(cx, &store.open(cx).await?).await?.revoke_token(&token).await?;
             cx.printer.step("Revoked", "the token; nothing can be committed with it any more");
             cx.printer.result(&json!({"revoked": true}), String::new)
@@ -120,15 +121,17 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
         Verb::Configure { store, stdin } => {
             let service = open_service(cx, &store.open(cx).await?).await?;
             if stdin {
-                let settings: Settings = serde_json::from_str(&read_stdin()?)
-                    .map_err(|e| Failure::new(Code::BadConfiguration, format!("the settings cannot be read: {e}")))?;
+                let settings: Settings = serde_json::from_str(&read_stdin()?).map_err(|e| {
+                    Failure::new(Code::BadConfiguration, format!("the settings cannot be read: {e}"))
+                })?;
                 match service.configure(settings).await? {
                     Some(seq) => cx.printer.step("Configured", &format!("as event {seq}")),
                     None => cx.printer.step("Configured", "already so"),
                 }
             }
             let settings = service.settings();
-            cx.printer.result(&*settings, || serde_json::to_string_pretty(&*settings).unwrap_or_default() + "\n")
+            cx.printer
+                .result(&*settings, || serde_json::to_string_pretty(&*settings).unwrap_or_default() + "\n")
         }
     }
 }
@@ -149,13 +152,16 @@ async fn init(
     let log_key = signer.verifier().to_string();
     let token = initialise(cx, &opened, signer, settings).await?;
     cx.printer.step("Made", &format!("a registry in {}", opened.label));
-    cx.printer.step("Key", &format!("of the log is in {}: keep it, and keep it secret", opened.key_file.display()));
+    cx.printer
+        .step("Key", &format!("of the log is in {}: keep it, and keep it secret", opened.key_file.display()));
     match token_file {
         Some(file) => {
             write_secret(&cx.path(file), &token)?;
             cx.printer.result(&json!({"log_key": log_key}), || format!("{log_key}\n"))
         }
-        None => cx.printer.result(&json!({"log_key": log_key, "token": token}), || format!("{log_key}\n{token}\n")),
+        None => cx
+            .printer
+            .result(&json!({"log_key": log_key, "token": token}), || format!("{log_key}\n{token}\n")),
     }
 }
 

@@ -11,7 +11,12 @@ use crate::{context::Context, failure::Failure};
 /// Name, version, manifest below `[package]`, source.
 const SAMPLES: [(&str, &str, &str, &str); 4] = [
     ("demo/greeting", "1.0.0", "description = \"Says hello\"\nlicense = \"MIT\"\n", "hello\n"),
-    ("demo/greeting", "1.1.0", "description = \"Says hello, politely\"\nlicense = \"MIT\"\n", "good morning\n"),
+    (
+        "demo/greeting",
+        "1.1.0",
+        "description = \"Says hello, politely\"\nlicense = \"MIT\"\n",
+        "good morning\n",
+    ),
     ("demo/colour", "0.3.0", "description = \"Names of colours\"\nlicense = \"MIT\"\n", "red green blue\n"),
     (
         "demo/card",

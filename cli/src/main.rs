@@ -99,7 +99,12 @@ fn usage_problem(text: &str) -> Problem {
     let text = text.strip_prefix("error: ").unwrap_or(text).trim_end();
     let (detail, rest) = text.split_once("\n\n").unwrap_or((text, ""));
     let problem = Problem::new(Code::BadUsage, detail);
-    let rest: Vec<&str> = rest.lines().map(str::trim).map(|line| line.strip_prefix("tip: ").unwrap_or(line)).filter(|line| !line.is_empty()).collect();
+    let rest: Vec<&str> = rest
+        .lines()
+        .map(str::trim)
+        .map(|line| line.strip_prefix("tip: ").unwrap_or(line))
+        .filter(|line| !line.is_empty())
+        .collect();
     match rest.is_empty() {
         true => problem,
         false => problem.with_hint(rest.join("\n        ")),

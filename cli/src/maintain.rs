@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use drystone_client::normalise_base;
 use drystone_index_builder::{
-    AreaSource, FsckOptions, Progress, RebuildOptions, RecoverError, RecoverOptions, Source, fsck, rebuild, recover,
+    AreaSource, FsckOptions, Progress, RebuildOptions, RecoverError, RecoverOptions, Source, fsck, rebuild,
+    recover,
 };
 use drystone_log::VerifierKey;
 use drystone_schemas::{Code, Problem};
@@ -68,7 +69,10 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
             bar.finish();
             let report = report.map_err(|e| Failure::new(Code::FsckProblems, e.to_string()))?;
             let verb = if dry_run { "Would write" } else { "Wrote" };
-            cx.printer.step(verb, &format!("{} of {} files, {} events", report.written.len(), report.checked, report.size));
+            cx.printer.step(
+                verb,
+                &format!("{} of {} files, {} events", report.written.len(), report.checked, report.size),
+            );
             let value = json!({"events": report.size, "checked": report.checked, "written": report.written, "ahead": report.ahead, "dry_run": dry_run});
             cx.printer.result(&value, || report.written.iter().map(|key| format!("{key}\n")).collect())
         }
@@ -83,8 +87,10 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
                 RecoverError::HeadInOrder { .. } => Failure::new(Code::AlreadyExists, e.to_string()),
                 other => Failure::new(Code::FsckProblems, other.to_string()),
             })?;
-            cx.printer.step("Recovered", &format!("head, with {} events; older tokens are void", report.size));
-            let value = json!({"events": report.size, "removed": report.removed, "written": report.rebuilt.written});
+            cx.printer
+                .step("Recovered", &format!("head, with {} events; older tokens are void", report.size));
+            let value =
+                json!({"events": report.size, "removed": report.removed, "written": report.rebuilt.written});
             cx.printer.result(&value, String::new)
         }
     }
@@ -109,7 +115,9 @@ async fn check(cx: &Context, target: &str, key: Option<VerifierKey>, deep: bool)
     let problems: Vec<_> = report
         .problems
         .iter()
-        .map(|problem| json!({"key": problem.key, "kind": problem.kind.to_string(), "detail": problem.detail}))
+        .map(
+            |problem| json!({"key": problem.key, "kind": problem.kind.to_string(), "detail": problem.detail}),
+        )
         .collect();
     let value = json!({
         "clean": report.is_clean(), "size": report.size, "problems": problems,
@@ -140,7 +148,10 @@ async fn writable(cx: &Context, target: &str) -> Result<Store, Failure> {
     }
     let dir = cx.path(target.strip_prefix("file://").unwrap_or(target).as_ref());
     if !dir.join("public").is_dir() {
-        return Err(Failure::new(Code::NotInitialised, format!("there is no registry in `{}`", dir.display())));
+        return Err(Failure::new(
+            Code::NotInitialised,
+            format!("there is no registry in `{}`", dir.display()),
+        ));
     }
     Store::open_dir(&dir).map_err(store_failure)
 }

@@ -40,23 +40,24 @@ impl StoreArgs {
     /// Opens the store that flags or environment name.
     pub async fn open(&self, cx: &Context) -> Result<Opened, Failure> {
         let url = self.store.clone().or_else(|| cx.env.get("DRYSTONE_STORE").map(str::to_owned));
-        let key_file = self.key_file.clone().or_else(|| cx.env.get("DRYSTONE_LOG_KEY_FILE").map(PathBuf::from));
+        let key_file =
+            self.key_file.clone().or_else(|| cx.env.get("DRYSTONE_LOG_KEY_FILE").map(PathBuf::from));
         if let Some(dir) = &self.data {
-            return self.open_dir(cx.path(dir), key_file);
+            return self.open_dir(&cx.path(dir), key_file);
         }
         let url = url.ok_or_else(|| {
             let problem = Problem::new(Code::BadConfiguration, "no store is named");
             problem.with_hint("give `--data DIR` or `--store URL`, or set `DRYSTONE_STORE`")
         })?;
         if let Some(dir) = url.strip_prefix("file://") {
-            return self.open_dir(PathBuf::from(dir), key_file);
+            return self.open_dir(Path::new(dir), key_file);
         }
         let default = cx.home()?.keys().join(format!("{}.key", url.replace(['/', ':'], "_")));
         Ok(Opened { store: open_bucket(&url).await?, label: url, key_file: key_file.unwrap_or(default) })
     }
 
-    fn open_dir(&self, dir: PathBuf, key_file: Option<PathBuf>) -> Result<Opened, Failure> {
-        let store = Store::open_dir(&dir).map_err(store_failure)?;
+    fn open_dir(&self, dir: &Path, key_file: Option<PathBuf>) -> Result<Opened, Failure> {
+        let store = Store::open_dir(dir).map_err(store_failure)?;
         let default = dir.join("keys").join("log.key");
         Ok(Opened { store, label: dir.display().to_string(), key_file: key_file.unwrap_or(default) })
     }
@@ -74,7 +75,8 @@ pub async fn open_bucket(url: &str) -> Result<Store, Failure> {
 #[cfg(not(feature = "s3"))]
 #[expect(clippy::unused_async, reason = "the same signature as with the feature")]
 pub async fn open_bucket(url: &str) -> Result<Store, Failure> {
-    let problem = Problem::new(Code::NotBuiltIn, format!("`{url}` is in a bucket, which this program cannot open"));
+    let problem =
+        Problem::new(Code::NotBuiltIn, format!("`{url}` is in a bucket, which this program cannot open"));
     Err(problem.with_hint("build it with `--features s3`").into())
 }
 
@@ -105,7 +107,9 @@ pub fn read_key(cx: &Context, file: &Path) -> Result<Option<NoteSigner>, Failure
             Err(error) => return Err(error.into()),
         },
     };
-    let bad = |e| Failure::new(Code::BadConfiguration, format!("`{}` does not hold a log's key: {e}", file.display()));
+    let bad = |e| {
+        Failure::new(Code::BadConfiguration, format!("`{}` does not hold a log's key: {e}", file.display()))
+    };
     NoteSigner::parse(text.trim()).map(Some).map_err(bad)
 }
 
@@ -113,8 +117,9 @@ pub fn read_key(cx: &Context, file: &Path) -> Result<Option<NoteSigner>, Failure
 pub fn make_key(origin: &str, entropy: &dyn Entropy, file: &Path) -> Result<NoteSigner, Failure> {
     let mut seed = [0; 32];
     entropy.fill(&mut seed);
-    let signer = NoteSigner::from_seed(origin, &seed)
-        .map_err(|e| Failure::new(Code::BadConfiguration, format!("`{origin}` cannot be a log's origin: {e}")))?;
+    let signer = NoteSigner::from_seed(origin, &seed).map_err(|e| {
+        Failure::new(Code::BadConfiguration, format!("`{origin}` cannot be a log's origin: {e}"))
+    })?;
     write_secret(file, signer.secret_text().expose())?;
     Ok(signer)
 }
@@ -143,7 +148,9 @@ pub fn write_secret(file: &Path, text: &str) -> Result<(), Failure> {
 pub async fn open_service(cx: &Context, opened: &Opened) -> Result<std::sync::Arc<Service>, Failure> {
     let signer = read_key(cx, &opened.key_file)?.ok_or_else(|| {
         let detail = format!("the log's key is not in `{}`", opened.key_file.display());
-        Failure::from(Problem::new(Code::WrongKey, detail).with_hint("give `--key-file` or set `DRYSTONE_LOG_KEY`"))
+        Failure::from(
+            Problem::new(Code::WrongKey, detail).with_hint("give `--key-file` or set `DRYSTONE_LOG_KEY`"),
+        )
     })?;
     Ok(service_with(cx, opened, signer).await?)
 }
@@ -155,7 +162,8 @@ pub async fn service_with(
     signer: NoteSigner,
 ) -> Result<std::sync::Arc<Service>, Refusal> {
     let spool = std::env::temp_dir();
-    let options = Options { spool, inspections_max: std::thread::available_parallelism().map_or(2, usize::from) };
+    let options =
+        Options { spool, inspections_max: std::thread::available_parallelism().map_or(2, usize::from) };
     let origin = signer.verifier().name().to_owned();
     let (clock, entropy) = (cx.effects.clock.clone(), cx.effects.entropy.clone());
     Service::open(opened.store.clone(), signer, origin, clock, entropy, options).await

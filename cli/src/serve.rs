@@ -94,7 +94,8 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
 
     // The address comes first: it may be part of the settings.
     let listener = TcpListener::bind(args.listen).await.map_err(|e| {
-        let problem = Problem::new(Code::BadConfiguration, format!("`{}` cannot be listened on: {e}", args.listen));
+        let problem =
+            Problem::new(Code::BadConfiguration, format!("`{}` cannot be listened on: {e}", args.listen));
         Failure::from(problem.with_hint("choose another address with `--listen`"))
     })?;
     let address = listener.local_addr()?;
@@ -109,7 +110,8 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     let server = tokio::spawn(async move {
         axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) }).await
     });
-    let elsewhere = if args.public_url.is_some() { format!(", listening on {address}") } else { String::new() };
+    let elsewhere =
+        if args.public_url.is_some() { format!(", listening on {address}") } else { String::new() };
     if let (Some(token), Some(file)) = (&first_token, &args.token_file) {
         write_secret(&cx.path(file), token)?;
     }
@@ -167,11 +169,14 @@ async fn open_or_initialise(
 pub async fn new_key(cx: &Context, opened: &Opened, origin: Option<&str>) -> Result<NoteSigner, Failure> {
     let there = opened.store.public.list("log/", None).await.map_err(store_failure)?;
     if !there.keys.is_empty() {
-        let detail = format!("`{}` has a log, but its key is not in `{}`", opened.label, opened.key_file.display());
+        let detail =
+            format!("`{}` has a log, but its key is not in `{}`", opened.label, opened.key_file.display());
         let problem = Problem::new(Code::WrongKey, detail);
         return Err(problem.with_hint("give the key with `--key-file` or `DRYSTONE_LOG_KEY`").into());
     }
-    let unique = || format!("localhost/drystone/{}", new_ulid(&*cx.effects.clock, &*cx.effects.entropy).to_lowercase());
+    let unique = || {
+        format!("localhost/drystone/{}", new_ulid(&*cx.effects.clock, &*cx.effects.entropy).to_lowercase())
+    };
     let origin = origin.map_or_else(unique, str::to_owned);
     make_key(&origin, &*cx.effects.entropy, &opened.key_file)
 }
@@ -198,12 +203,7 @@ async fn follow_url(service: &Service, url: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn greet(
-    cx: &Context,
-    url: &str,
-    token: Option<&str>,
-    token_file: Option<&Path>,
-) {
+fn greet(cx: &Context, url: &str, token: Option<&str>, token_file: Option<&Path>) {
     let Some(token) = token else { return };
     match token_file {
         Some(file) => cx.printer.step("Token", &format!("written to {}", file.display())),

@@ -191,11 +191,15 @@ impl Registry {
         read_answer(&self.http().ask(ask).await?)
     }
 
-    /// Fails with [`ClientError::OfflineMiss`] when the network is off.
+    /// Fails when the network is off.
     pub(crate) fn require_network(&self, what: &str) -> Result<(), ClientError> {
         match self.network() {
             Network::Online => Ok(()),
-            Network::Offline => Err(ClientError::OfflineMiss { what: what.into() }),
+            Network::Offline => {
+                let problem =
+                    Problem::new(Code::OfflineMiss, format!("{what} needs the network, which is off"));
+                Err(ClientError::Problems(vec![problem]))
+            }
         }
     }
 }

@@ -17,7 +17,8 @@ use crate::{ClientError, Network, Registry, VerificationError};
 /// Hears how many more bytes have come; negative when an attempt is started over.
 pub(crate) type OnBytes<'a> = &'a (dyn Fn(i64) + Send + Sync);
 
-/// Downloads an object of a known length into a temporary file in `dir`, which goes away unless it is kept.
+/// Downloads an archive of a known length into a temporary file in `dir`, which goes away unless it is kept. Messages
+/// call it the archive of `what`.
 ///
 /// # Errors
 ///
@@ -25,16 +26,17 @@ pub(crate) type OnBytes<'a> = &'a (dyn Fn(i64) + Send + Sync);
 pub(crate) async fn download(
     registry: &Registry,
     dir: &Path,
+    what: &str,
     digest: &Sha256Digest,
     size: u64,
     on_bytes: OnBytes<'_>,
 ) -> Result<NamedTempFile, ClientError> {
     let key = layout::object(digest);
     if registry.network() == Network::Offline {
-        return Err(ClientError::OfflineMiss { what: key });
+        return Err(ClientError::OfflineMiss { what: what.into() });
     }
     let url = registry.url(&key);
-    let what = || format!("the archive `{key}`");
+    let what = || format!("the archive of {what}");
     let mut file = tempfile::Builder::new().prefix("download-").tempfile_in(dir)?;
     let mut attempts = registry.http().attempts();
     loop {

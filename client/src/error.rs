@@ -61,7 +61,7 @@ pub enum ClientError {
     #[error(transparent)]
     Verification(#[from] VerificationError),
     /// Something is needed that is not cached, and the network is off.
-    #[error("`{what}` is not in the cache")]
+    #[error("{what} is not in the cache")]
     OfflineMiss {
         /// What is missing.
         what: String,

@@ -130,8 +130,10 @@ async fn fetch(
         return Ok((entry, false));
     }
     on_install(InstallEvent::Started { name: package.name.clone(), size: package.size });
+    let what = format!("`{}` {}", package.name, package.version);
     let on_bytes = |more| on_install(InstallEvent::Bytes { name: package.name.clone(), more });
-    let file = download(registry, &store.temp_dir()?, &package.digest, package.size, &on_bytes).await?;
+    let file =
+        download(registry, &store.temp_dir()?, &what, &package.digest, package.size, &on_bytes).await?;
     let (store, digest, limits) = (store.clone(), package.digest, limits.clone());
     let entry = blocking(move || store.unpack(&digest, &root, file.as_file(), &limits)).await?;
     on_install(InstallEvent::Stored { name: package.name.clone(), version: package.version.clone() });

@@ -157,7 +157,7 @@ impl Registry {
         if self.network == Network::Offline {
             return match cached {
                 Some(entry) => Ok(Some(entry.body)),
-                None => Err(ClientError::OfflineMiss { what: key.into() }),
+                None => Err(ClientError::OfflineMiss { what: format!("`{key}`") }),
             };
         }
         let url = self.url(key);
@@ -191,7 +191,7 @@ impl Registry {
             self.cache.remove(key);
         }
         if self.network == Network::Offline {
-            return Err(ClientError::OfflineMiss { what: key.into() });
+            return Err(ClientError::OfflineMiss { what: format!("`{key}`") });
         }
         let url = self.url(key);
         let answer = self.read(&url, None, bytes_max).await?;

@@ -116,7 +116,7 @@ async fn fetch_tile(registry: &Registry, id: TileId) -> Result<Vec<Hash>, Client
 
 async fn fetch(registry: &Registry, key: &str, bytes_max: u64) -> Result<Option<Bytes>, ClientError> {
     if registry.network() == Network::Offline {
-        return Err(ClientError::OfflineMiss { what: key.into() });
+        return Err(ClientError::OfflineMiss { what: format!("`{key}`") });
     }
     let url = registry.url(key);
     let answer = registry.read(&url, None, bytes_max).await?;

@@ -67,7 +67,8 @@ pub async fn verify_release(
     let expected = Sha256Digest::from_hex(&line.cksum)
         .map_err(|e| ClientError::proof(format!("the index line of `{name}` {version}"), e))?;
     let dir = tempfile::tempdir()?;
-    download(snapshot.registry(), dir.path(), &expected, line.size, &|_| ()).await?;
+    let what = format!("`{name}` {version}");
+    download(snapshot.registry(), dir.path(), &what, &expected, line.size, &|_| ()).await?;
     chain(snapshot, &line, index_digest, expected, line.size).await
 }
 

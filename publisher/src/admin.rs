@@ -71,7 +71,9 @@ impl Service {
     /// The operator's account.
     pub(crate) async fn operator(&self) -> Result<AccountId, Refusal> {
         let account = vault::find_account(&*self.core.store.vault, OPERATOR_LOGIN).await?;
-        account.map(|account| account.id).ok_or_else(|| Refusal::internal("the operator's account is missing"))
+        account
+            .map(|account| account.id)
+            .ok_or_else(|| Refusal::internal("the operator's account is missing"))
     }
 
     /// Makes a token for an account, and the account if there is none with this login.
@@ -125,7 +127,8 @@ async fn ensure_account(
     if let Some(account) = vault::find_account(vault, login.as_str()).await? {
         return Ok(account);
     }
-    let id = AccountId::new(format!("acct:{}", new_ulid(clock, entropy))).expect("a new ULID makes an account id");
+    let id =
+        AccountId::new(format!("acct:{}", new_ulid(clock, entropy))).expect("a new ULID makes an account id");
     let account = AccountRecord { v: 1, id: id.clone(), login: login.clone(), created: clock.now_unix_s() };
     vault::create(vault, layout::account(&id), &account).await?;
     if vault::create(vault, layout::login(login), &id).await? {

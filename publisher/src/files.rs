@@ -35,10 +35,13 @@ const PUBLIC_FOLDERS: [&str; 5] = ["index/", "o/", "packages/", "aliases/", "log
 
 /// Serves the files of a public area.
 pub fn file_router(public: Arc<dyn Area>) -> Router {
-    let compressible = SizeAbove::new(256).and(|_: StatusCode, _: axum::http::Version, headers: &HeaderMap, _: &axum::http::Extensions| {
-        let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-        content_type.starts_with(b"text/") || content_type == layout::JSON.as_bytes()
-    });
+    let compressible = SizeAbove::new(256).and(
+        |_: StatusCode, _: axum::http::Version, headers: &HeaderMap, _: &axum::http::Extensions| {
+            let content_type =
+                headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+            content_type.starts_with(b"text/") || content_type == layout::JSON.as_bytes()
+        },
+    );
     Router::new()
         .fallback(serve)
         .layer(CompressionLayer::new().gzip(true).compress_when(compressible))
@@ -49,7 +52,10 @@ async fn serve(State(public): State<Arc<dyn Area>>, request: Request) -> Result<
     let path = request.uri().path().trim_start_matches('/').to_owned();
     let missing = || Refusal::code(Code::NoSuchRoute, format!("there is nothing at `/{}`", cut(&path)));
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(Refusal::code(Code::MethodNotAllowed, format!("`{}` is not allowed here", request.method())));
+        return Err(Refusal::code(
+            Code::MethodNotAllowed,
+            format!("`{}` is not allowed here", request.method()),
+        ));
     }
     let known = path == layout::CONFIG || PUBLIC_FOLDERS.iter().any(|folder| path.starts_with(folder));
     let hidden = path.split('/').any(|segment| segment.starts_with('.'));
@@ -190,12 +196,15 @@ enum RangeAsked {
 /// Reads a single byte range (RFC 9110 section 14.1.2).
 fn parse_range(value: &HeaderValue, len: u64) -> RangeAsked {
     let spec = value.to_str().ok().and_then(|text| text.trim().strip_prefix("bytes="));
-    let Some((first, last)) = spec.filter(|spec| !spec.contains(',')).and_then(|spec| spec.split_once('-')) else {
+    let Some((first, last)) = spec.filter(|spec| !spec.contains(',')).and_then(|spec| spec.split_once('-'))
+    else {
         return RangeAsked::Whole;
     };
     let number = |text: &str| text.trim().parse::<u64>().ok();
     match (first.trim().is_empty(), number(first), last.trim().is_empty(), number(last)) {
-        (true, _, false, Some(suffix)) if suffix > 0 && len > 0 => RangeAsked::Part(len.saturating_sub(suffix)..len),
+        (true, _, false, Some(suffix)) if suffix > 0 && len > 0 => {
+            RangeAsked::Part(len.saturating_sub(suffix)..len)
+        }
         (true, _, false, Some(_)) => RangeAsked::Unsatisfiable,
         (false, Some(first), true, _) if first < len => RangeAsked::Part(first..len),
         (false, Some(first), false, Some(last)) if first <= last && first < len => {
@@ -229,7 +238,10 @@ mod tests {
     fn tags_compare_weakly() {
         let mut headers = HeaderMap::new();
         headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"x\", W/\"abc\""));
-        assert!(matches(&headers, header::IF_NONE_MATCH, "W/\"abc\"") && matches(&headers, header::IF_NONE_MATCH, "\"abc\""));
+        assert!(
+            matches(&headers, header::IF_NONE_MATCH, "W/\"abc\"")
+                && matches(&headers, header::IF_NONE_MATCH, "\"abc\"")
+        );
         assert!(!matches(&headers, header::IF_NONE_MATCH, "\"abcd\""));
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use drystone_schemas::{
-    AccountId, Alias, DeleteCode, EventId, PackageName, Role, Settings, Sha256Digest, Version, VersionRecord, canonical_json,
+    AccountId, Alias, DeleteCode, EventId, PackageName, Role, Settings, Sha256Digest, Version, VersionRecord,
+    canonical_json,
 };
 use drystone_storage::NewObject;
 
@@ -124,7 +125,9 @@ impl Action {
         match self {
             Self::Publish { .. } if package_exists => Scope::PublishUpdate,
             Self::Publish { .. } => Scope::PublishNew,
-            Self::Yank { .. } | Self::Unyank { .. } | Self::Deprecate { .. } | Self::Undeprecate { .. } => Scope::Yank,
+            Self::Yank { .. } | Self::Unyank { .. } | Self::Deprecate { .. } | Self::Undeprecate { .. } => {
+                Scope::Yank
+            }
             Self::OwnerAdd { .. } | Self::OwnerRemove { .. } => Scope::Owners,
             Self::AliasSet { .. } | Self::AliasRemove { .. } => Scope::Alias,
             Self::Delete { .. } | Self::Configure { .. } => Scope::Admin,

@@ -49,7 +49,10 @@ pub(crate) async fn read(service: &Service, request: Request) -> Result<Upload, 
             }
             other => {
                 let shown: String = other.chars().take(64).collect();
-                problems.push(Problem::new(Code::MalformedMultipart, format!("there is no part `{shown}` in a publish")));
+                problems.push(Problem::new(
+                    Code::MalformedMultipart,
+                    format!("there is no part `{shown}` in a publish"),
+                ));
             }
         }
     }
@@ -78,6 +81,7 @@ async fn read_small(mut field: axum::extract::multipart::Field<'_>) -> Result<Ve
 
 /// Parses metadata, in a multipart part or as a whole body.
 pub(crate) fn parse_metadata(bytes: &[u8]) -> Result<PublishMetadata, Refusal> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| Refusal::code(Code::MalformedRequest, format!("the metadata is not what it should be: {e}")))
+    serde_json::from_slice(bytes).map_err(|e| {
+        Refusal::code(Code::MalformedRequest, format!("the metadata is not what it should be: {e}"))
+    })
 }

@@ -42,7 +42,11 @@ impl Refusal {
     }
 
     fn hiding(code: Code, detail: &str, inside: impl fmt::Display) -> Self {
-        Self { problems: vec![Problem::new(code, detail)], inside: Some(inside.to_string()), retry_after_s: None }
+        Self {
+            problems: vec![Problem::new(code, detail)],
+            inside: Some(inside.to_string()),
+            retry_after_s: None,
+        }
     }
 
     /// The status of the answer: that of the first problem.

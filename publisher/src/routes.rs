@@ -96,7 +96,8 @@ impl IntoResponse for Refusal {
     /// An answer without a body, which [`envelope`] writes: only there is the request's id known.
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() =
+            StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response.extensions_mut().insert(Arc::new(self));
         response
     }
@@ -114,8 +115,11 @@ async fn method_not_allowed(method: Method) -> Refusal {
 /// The token of a request: `Authorization: Bearer TOKEN`, or the bare token as Cargo sends it.
 fn bearer(headers: &HeaderMap) -> Result<Token, Refusal> {
     let missing = || Refusal::code(Code::TokenMissing, "the request carries no token");
-    let invalid = || Refusal::new(Problem::new(Code::TokenInvalid, "the request's token is not a token of this registry"));
+    let invalid = || {
+        Refusal::new(Problem::new(Code::TokenInvalid, "the request's token is not a token of this registry"))
+    };
     let value = headers.get(header::AUTHORIZATION).ok_or_else(missing)?.to_str().map_err(|_| invalid())?;
-    let text = value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")).unwrap_or(value).trim();
+    let text =
+        value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")).unwrap_or(value).trim();
     Token::parse(text).map_err(|_| invalid())
 }

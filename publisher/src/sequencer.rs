@@ -97,7 +97,11 @@ async fn attempt_batch(
             .map(|job| &job.intent)
             .chain(waiting.iter().map(|ready| &ready.intent))
             .collect();
-        try_join(async { core.committer.begin().await.map_err(Refusal::from) }, ByName::read(&core.store, &intents)).await?
+        try_join(
+            async { core.committer.begin().await.map_err(Refusal::from) },
+            ByName::read(&core.store, &intents),
+        )
+        .await?
     };
     core.saw(&round.head);
     let settings = core.settings_of(&round.head.config).await?;
@@ -152,7 +156,8 @@ async fn store_again(core: &Core, round: &Round, waiting: &mut Vec<Ready>) {
     let gc = &round.head.gc;
     let mut kept = Vec::with_capacity(waiting.len());
     for mut ready in std::mem::take(waiting) {
-        let doomed = ready.intent.objects.iter().any(|object| gc.doomed.iter().any(|key| key == object.key.as_str()));
+        let doomed =
+            ready.intent.objects.iter().any(|object| gc.doomed.iter().any(|key| key == object.key.as_str()));
         if doomed {
             give(ready.answer, Err(Refusal::outcome_unknown("an object is being collected")));
             continue;

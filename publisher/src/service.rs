@@ -133,7 +133,13 @@ impl Service {
     ///
     /// Small objects are stored while the log's head is read and other commits are under way; the caller's token is
     /// looked up before.
-    pub(crate) async fn submit_as(&self, id: EventId, caller: Caller, action: Action, objects: Vec<NewObject>) -> Answer {
+    pub(crate) async fn submit_as(
+        &self,
+        id: EventId,
+        caller: Caller,
+        action: Action,
+        objects: Vec<NewObject>,
+    ) -> Answer {
         let core = self.core.clone();
         let (to_store, who) = (objects.clone(), caller.clone());
         let stored = tokio::spawn(async move {
@@ -164,7 +170,8 @@ impl Service {
     /// What a change would come to now, without committing it.
     pub(crate) async fn preview(&self, token: &Token, action: Action) -> Answer {
         let core = &*self.core;
-        let intent = Intent { id: self.new_id(), caller: Caller::Token(token.digest()), action, objects: Vec::new() };
+        let intent =
+            Intent { id: self.new_id(), caller: Caller::Token(token.digest()), action, objects: Vec::new() };
         let by_name = ByName::read(&core.store, &[&intent]).await?;
         let mut round = core.committer.begin().await?;
         let settings = core.settings_of(&round.head.config).await?;
@@ -201,9 +208,14 @@ impl Core {
             return Ok(settings);
         }
         let key = layout::object(digest);
-        let bytes = self.store.public.get(&Key::new(key.clone()).map_err(Refusal::internal)?, SETTINGS_BYTES_MAX).await?;
+        let bytes = self
+            .store
+            .public
+            .get(&Key::new(key.clone()).map_err(Refusal::internal)?, SETTINGS_BYTES_MAX)
+            .await?;
         let bytes = bytes.filter(|bytes| Sha256Digest::of(bytes) == *digest);
-        let bytes = bytes.ok_or_else(|| Refusal::internal(format!("`{key}`, the settings, is missing or damaged")))?;
+        let bytes = bytes
+            .ok_or_else(|| Refusal::internal(format!("`{key}`, the settings, is missing or damaged")))?;
         let settings: Settings = serde_json::from_slice(&bytes).map_err(Refusal::internal)?;
         let settings = Arc::new(settings);
         *self.settings.lock().expect("no holder of this lock panics") = Some((*digest, settings.clone()));

@@ -33,7 +33,11 @@ pub(crate) fn object_meta(content_type: &'static str) -> Meta {
 }
 
 /// An object below `o/` with this content.
-pub(crate) fn object(digest: &Sha256Digest, body: Body, content_type: &'static str) -> Result<NewObject, Refusal> {
+pub(crate) fn object(
+    digest: &Sha256Digest,
+    body: Body,
+    content_type: &'static str,
+) -> Result<NewObject, Refusal> {
     let key = Key::new(layout::object(digest)).map_err(Refusal::internal)?;
     Ok(NewObject { key, body, meta: object_meta(content_type) })
 }
@@ -105,11 +109,16 @@ fn full_or_internal(error: std::io::Error) -> Refusal {
 
 impl Service {
     /// Inspects an upload on a thread of its own; at most a few at once.
-    pub(crate) async fn inspect(&self, upload: &Arc<Spooled>, expected: PublishMetadata) -> Result<Inspected, Refusal> {
+    pub(crate) async fn inspect(
+        &self,
+        upload: &Arc<Spooled>,
+        expected: PublishMetadata,
+    ) -> Result<Inspected, Refusal> {
         let permit = self.inspections.acquire().await.map_err(Refusal::internal)?;
         let (upload, settings) = (upload.clone(), self.settings());
         let work = move || {
-            let (limits, manifest, formats) = (&settings.limits, &*settings.generic_manifest, &*settings.formats);
+            let (limits, manifest, formats) =
+                (&settings.limits, &*settings.generic_manifest, &*settings.formats);
             run_inspection(&upload, limits, manifest, formats, &expected)
         };
         let inspected = tokio::task::spawn_blocking(work).await.map_err(Refusal::internal)?;

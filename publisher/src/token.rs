@@ -32,7 +32,10 @@ impl Token {
         while text.len() < PREFIX.len() + RANDOM_CHARS {
             entropy.fill(&mut random);
             // 248 is the largest multiple of 62 in a byte: larger bytes would make some characters likelier.
-            let fair = random.iter().filter(|byte| **byte < 248).map(|byte| char::from(ALPHABET[usize::from(byte % 62)]));
+            let fair = random
+                .iter()
+                .filter(|byte| **byte < 248)
+                .map(|byte| char::from(ALPHABET[usize::from(byte % 62)]));
             text.extend(fair.take(PREFIX.len() + RANDOM_CHARS - text.len()));
         }
         let checksum = checksum(&text);

@@ -29,7 +29,8 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope but `admin`.
-    pub const ORDINARY: [Self; 5] = [Self::PublishNew, Self::PublishUpdate, Self::Yank, Self::Owners, Self::Alias];
+    pub const ORDINARY: [Self; 5] =
+        [Self::PublishNew, Self::PublishUpdate, Self::Yank, Self::Owners, Self::Alias];
 
     /// The scope as written.
     pub const fn as_str(self) -> &'static str {
@@ -119,7 +120,9 @@ pub(crate) struct UploadTicket {
 pub(crate) async fn read<T: DeserializeOwned>(vault: &dyn Area, key: String) -> Result<Option<T>, Refusal> {
     let key = Key::new(key).map_err(Refusal::internal)?;
     let Some(bytes) = vault.get(&key, RECORD_BYTES_MAX).await? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).map_err(|e| Refusal::internal(format!("`{key}` does not parse: {e}")))
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|e| Refusal::internal(format!("`{key}` does not parse: {e}")))
 }
 
 /// Creates a private record; `false` if its key is taken.
@@ -133,7 +136,10 @@ pub(crate) async fn create<T: Serialize>(vault: &dyn Area, key: String, record: 
 }
 
 /// The token stored under this digest.
-pub(crate) async fn read_token(vault: &dyn Area, digest: &Sha256Digest) -> Result<Option<TokenRecord>, Refusal> {
+pub(crate) async fn read_token(
+    vault: &dyn Area,
+    digest: &Sha256Digest,
+) -> Result<Option<TokenRecord>, Refusal> {
     read(vault, layout::token(digest)).await
 }
 

@@ -105,7 +105,13 @@ mod tests {
     #[test]
     fn account_ids_are_ulids_with_a_prefix() {
         assert!(AccountId::new("acct:01JD3K6Q0Z0000000000000000").is_ok());
-        for bad in ["", "acct:", "01JD3K6Q0Z0000000000000000", "acct:01jd3k6q0z0000000000000000", "acct:81JD3K6Q0Z0000000000000000"] {
+        for bad in [
+            "",
+            "acct:",
+            "01JD3K6Q0Z0000000000000000",
+            "acct:01jd3k6q0z0000000000000000",
+            "acct:81JD3K6Q0Z0000000000000000",
+        ] {
             assert!(AccountId::new(bad).is_err(), "{bad}");
         }
     }

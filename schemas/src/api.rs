@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Alias, Format, IndexLine, PackageDocument, PackageName, Problem, Role, Sha256Digest, Version};
+use crate::{
+    AccountId, Alias, Format, IndexLine, PackageDocument, PackageName, Problem, Role, Sha256Digest, Version,
+};
 
 /// The optional `metadata` part of a publish, or its whole body after a large upload.
 ///

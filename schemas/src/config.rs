@@ -178,7 +178,16 @@ impl RegistryConfig {
     /// Makes the file.
     pub fn new(seq: u64, origin: String, log_key: String, settings: Settings) -> Self {
         let below = |folder: &str| format!("{}/{folder}/", settings.public_url);
-        Self { seq, v: 1, origin, log_key, log: below("log"), index: below("index"), objects: below("o"), settings }
+        Self {
+            seq,
+            v: 1,
+            origin,
+            log_key,
+            log: below("log"),
+            index: below("index"),
+            objects: below("o"),
+            settings,
+        }
     }
 
     /// The file's bytes.
@@ -201,7 +210,11 @@ pub struct CargoIndexConfig {
 impl CargoIndexConfig {
     /// Makes the file.
     pub fn new(seq: u64, settings: &Settings) -> Self {
-        Self { dl: format!("{}/o/{{sha256-checksum}}", settings.public_url), api: settings.api_url().into(), seq }
+        Self {
+            dl: format!("{}/o/{{sha256-checksum}}", settings.public_url),
+            api: settings.api_url().into(),
+            seq,
+        }
     }
 
     /// The file's bytes.
@@ -222,7 +235,10 @@ mod tests {
             assert!(Settings { public_url: url.into(), ..good.clone() }.check().is_err(), "{url}");
         }
         for manifest in ["", "a/b.toml", "../x.toml", "Cargo.toml", "x.json", ".toml"] {
-            assert!(Settings { generic_manifest: manifest.into(), ..good.clone() }.check().is_err(), "{manifest}");
+            assert!(
+                Settings { generic_manifest: manifest.into(), ..good.clone() }.check().is_err(),
+                "{manifest}"
+            );
         }
         assert!(Settings { formats: vec![], ..good.clone() }.check().is_err());
         assert!(Settings { name: String::new(), ..good }.check().is_err());

@@ -249,7 +249,8 @@ impl EventId {
     pub fn unix_ms(&self) -> u64 {
         const ALPHABET: &[u8] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
         self.0.bytes().take(10).fold(0, |ms, b| {
-            let digit = ALPHABET.iter().position(|a| *a == b).expect("a ULID has only characters of the alphabet");
+            let digit =
+                ALPHABET.iter().position(|a| *a == b).expect("a ULID has only characters of the alphabet");
             ms << 5 | digit as u64
         })
     }
@@ -383,7 +384,9 @@ mod tests {
     #[test]
     fn a_line_reads_back_and_starts_with_its_sorted_keys() {
         let line = event().to_line().unwrap();
-        assert!(line.starts_with(br#"{"actor":"acct:01JD3K6Q0Z0000000000000000","files":[["i","acme/http","sha256:"#));
+        assert!(line.starts_with(
+            br#"{"actor":"acct:01JD3K6Q0Z0000000000000000","files":[["i","acme/http","sha256:"#
+        ));
         assert_eq!(Event::from_line(&line), Ok(event()));
     }
 

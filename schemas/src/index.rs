@@ -114,7 +114,9 @@ impl IndexFile {
         let mut lines = Vec::new();
         for (i, line) in bytes.split(|b| *b == b'\n').enumerate() {
             if !line.is_empty() {
-                lines.push(serde_json::from_slice(line).map_err(|source| IndexLineError { line: i + 1, source })?);
+                lines.push(
+                    serde_json::from_slice(line).map_err(|source| IndexLineError { line: i + 1, source })?,
+                );
             }
         }
         Ok(Self { lines })

@@ -140,7 +140,9 @@ pub fn headers(key: &str) -> (CacheClass, &'static str) {
     match key {
         CHECKPOINT | LATEST_PROOF => (CacheClass::NoCache, TEXT),
         _ if key.starts_with("o/") => (CacheClass::Immutable, GZIP),
-        _ if key.starts_with("log/checkpoints/") || key.starts_with("log/state/shard/") => (CacheClass::Immutable, TEXT),
+        _ if key.starts_with("log/checkpoints/") || key.starts_with("log/state/shard/") => {
+            (CacheClass::Immutable, TEXT)
+        }
         _ if key.starts_with("log/") => (CacheClass::Immutable, BINARY),
         _ if key.ends_with(".json") => (CacheClass::Fresh, JSON),
         _ => (CacheClass::Fresh, TEXT),

@@ -26,14 +26,16 @@ mod version;
 pub use account::{AccountId, InvalidAccount, Login};
 pub use alias::{Alias, AliasMap, AliasTarget};
 pub use api::{
-    AdminTokenResponse, AliasRequest, ErrorBody, Owner, OwnersRequest, OwnersResponse, PackageResponse, PublishMetadata,
-    PublishOutcome, PublishResponse, ReasonRequest, ResolveResponse, SearchHit, SearchMeta, SearchResponse, UploadRequest,
-    UploadResponse, VersionResponse, WriteResponse,
+    AdminTokenResponse, AliasRequest, ErrorBody, Owner, OwnersRequest, OwnersResponse, PackageResponse,
+    PublishMetadata, PublishOutcome, PublishResponse, ReasonRequest, ResolveResponse, SearchHit, SearchMeta,
+    SearchResponse, UploadRequest, UploadResponse, VersionResponse, WriteResponse,
 };
 pub use config::{CargoIndexConfig, InvalidSettings, Limits, RegistryConfig, Settings};
 pub use digest::{InvalidDigest, Sha256Digest};
 pub use document::{Deprecation, OwnerEntry, PackageDocument, Role};
-pub use event::{DeleteCode, Event, EventBody, EventError, EventHead, EventId, FileChange, FileClass, InvalidEventId};
+pub use event::{
+    DeleteCode, Event, EventBody, EventError, EventHead, EventId, FileChange, FileClass, InvalidEventId,
+};
 pub use index::{CRATES_IO_INDEX, IndexDep, IndexFile, IndexLine, IndexLineError};
 pub use json::canonical_json;
 pub use name::{InvalidName, PackageName};

@@ -55,7 +55,9 @@ impl PackageName {
             if part.is_empty() || part.chars().count() > PART_CHARS_MAX {
                 return Err(InvalidName::Length(shown()));
             }
-            if let Some(character) = part.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '-' && *c != '_') {
+            if let Some(character) =
+                part.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '-' && *c != '_')
+            {
                 return Err(InvalidName::Character { name: shown(), character });
             }
             if !part.starts_with(|c: char| c.is_ascii_alphanumeric()) {
@@ -147,8 +149,8 @@ mod tests {
     fn names_that_are_refused() {
         let long = "a".repeat(65);
         for bad in [
-            "", "/", "a/", "/a", "a/b/c", "-a", "_a", "a/-b", "a.b", "a b", "é", "../a", "a/..", "con", "AUX", "acme/NUL",
-            "com1", "lpt9", "a\0b", "a\n", &long,
+            "", "/", "a/", "/a", "a/b/c", "-a", "_a", "a/-b", "a.b", "a b", "é", "../a", "a/..", "con",
+            "AUX", "acme/NUL", "com1", "lpt9", "a\0b", "a\n", &long,
         ] {
             assert!(PackageName::new(bad).is_err(), "{bad:?}");
         }

@@ -159,7 +159,11 @@ impl Code {
         match self {
             Self::BadUsage | Self::BadConfiguration | Self::ProjectNotFound | Self::NotBuiltIn => 2,
             Self::LockWouldChange => 3,
-            Self::TokenMissing | Self::TokenInvalid | Self::TokenExpired | Self::TokenScope | Self::NotSignedIn => 4,
+            Self::TokenMissing
+            | Self::TokenInvalid
+            | Self::TokenExpired
+            | Self::TokenScope
+            | Self::NotSignedIn => 4,
             Self::VerificationFailed => 5,
             Self::Unreachable | Self::StorageUnavailable | Self::TryAgain | Self::Overloaded => 69,
             Self::Internal | Self::StorageBroken => 70,
@@ -234,7 +238,10 @@ mod tests {
             assert_eq!(serde_json::to_value(code).unwrap(), code.slug());
             assert!((400..600).contains(&code.status()));
             for text in [code.title(), code.hint()] {
-                assert!(!text.ends_with('.') && text.starts_with(|c: char| !c.is_ascii_uppercase() || c == 'R'), "{text}");
+                assert!(
+                    !text.ends_with('.') && text.starts_with(|c: char| !c.is_ascii_uppercase() || c == 'R'),
+                    "{text}"
+                );
             }
         }
     }

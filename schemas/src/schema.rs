@@ -3,9 +3,10 @@
 use schemars::{Schema, generate::SchemaSettings};
 
 use crate::{
-    AliasMap, CargoIndexConfig, ErrorBody, Event, IndexLine, OwnersRequest, OwnersResponse, PackageDocument, PackageResponse,
-    PublishMetadata, PublishResponse, ReasonRequest, RegistryConfig, ResolveResponse, SearchResponse, Settings, UploadRequest,
-    UploadResponse, VersionRecord, VersionResponse, WriteResponse, api::AliasRequest,
+    AliasMap, CargoIndexConfig, ErrorBody, Event, IndexLine, OwnersRequest, OwnersResponse, PackageDocument,
+    PackageResponse, PublishMetadata, PublishResponse, ReasonRequest, RegistryConfig, ResolveResponse,
+    SearchResponse, Settings, UploadRequest, UploadResponse, VersionRecord, VersionResponse, WriteResponse,
+    api::AliasRequest,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.

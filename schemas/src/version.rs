@@ -116,7 +116,9 @@ impl VersionReq {
         if text.len() > TEXT_BYTES_MAX * 4 {
             return Err(InvalidVersion::new(text, "version requirement", "it is longer than 600 bytes"));
         }
-        semver::VersionReq::parse(text).map(Self).map_err(|e| InvalidVersion::new(text, "version requirement", e))
+        semver::VersionReq::parse(text)
+            .map(Self)
+            .map_err(|e| InvalidVersion::new(text, "version requirement", e))
     }
 
     /// Whether a version satisfies it; pre-releases only where the requirement names one, as in Cargo.
@@ -165,7 +167,19 @@ mod tests {
 
     #[test]
     fn strict_semver_only() {
-        for bad in ["", "1", "1.0", "01.0.0", "1.0.0-", "1.0.0+", "v1.0.0", "1.0.0.0", "not.a.version", " 1.0.0", "1.0.0-01"] {
+        for bad in [
+            "",
+            "1",
+            "1.0",
+            "01.0.0",
+            "1.0.0-",
+            "1.0.0+",
+            "v1.0.0",
+            "1.0.0.0",
+            "not.a.version",
+            " 1.0.0",
+            "1.0.0-01",
+        ] {
             assert!(Version::new(bad).is_err(), "{bad:?}");
         }
         for good in ["0.0.0", "1.2.3", "1.0.0-alpha.1", "1.0.0+zstd.1.5.7", "1.0.0-0.3.7+build"] {
@@ -182,7 +196,8 @@ mod tests {
 
     #[test]
     fn requirements_as_the_feature_list_names_them() {
-        let matches = |req: &str, version: &str| VersionReq::new(req).unwrap().matches(&Version::new(version).unwrap());
+        let matches =
+            |req: &str, version: &str| VersionReq::new(req).unwrap().matches(&Version::new(version).unwrap());
         assert!(matches("1.2", "1.9.0") && !matches("1.2", "2.0.0"));
         assert!(matches("^0.3.1", "0.3.9") && !matches("^0.3.1", "0.4.0"));
         assert!(matches("~1.2.3", "1.2.9") && !matches("~1.2.3", "1.3.0"));

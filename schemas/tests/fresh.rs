@@ -18,7 +18,8 @@ fn schema_files_are_fresh() {
         assert!(on_disk == text, "{} is stale: run this test with DRYSTONE_UPDATE=1", path.display());
         names.push(path);
     }
-    let mut present: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut present: Vec<_> =
+        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     present.sort();
     names.sort();
     assert_eq!(present, names, "files without a type, or types without a file");

@@ -54,7 +54,10 @@ impl Entropy for TestEntropy {
         for chunk in out.chunks_mut(32) {
             let mut state = self.0.lock().expect("no holder of this lock panics");
             state.1 += 1;
-            let block = Sha256::new().chain_update(state.0.to_be_bytes()).chain_update(state.1.to_be_bytes()).finalize();
+            let block = Sha256::new()
+                .chain_update(state.0.to_be_bytes())
+                .chain_update(state.1.to_be_bytes())
+                .finalize();
             chunk.copy_from_slice(&block[..chunk.len()]);
         }
     }

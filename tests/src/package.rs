@@ -52,7 +52,8 @@ impl Pkg {
 
     /// The packed archive.
     pub fn archive(&self) -> Vec<u8> {
-        let root = format!("{}-{}", self.name.rsplit('/').next().expect("a split has a last part"), self.vers);
+        let root =
+            format!("{}-{}", self.name.rsplit('/').next().expect("a split has a last part"), self.vers);
         let files = vec![
             PackFile::bytes(self.manifest.0.clone(), false, self.manifest.1.as_bytes()),
             PackFile::bytes("README.md", false, b"# A package of a test\n"),

@@ -1,5 +1,9 @@
 //! Real processes: the programs of this workspace, started on ports that they choose themselves.
-#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "these are the doors of the end-to-end tests")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "these are the doors of the end-to-end tests"
+)]
 
 use std::{
     io::{BufRead, BufReader},
@@ -10,9 +14,14 @@ use std::{
 /// The path of a program of this workspace, built beside the tests.
 pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
-    let folder = test.parent().and_then(Path::parent).expect("tests lie two folders below the target directory");
+    let folder =
+        test.parent().and_then(Path::parent).expect("tests lie two folders below the target directory");
     let path = folder.join(name);
-    assert!(path.is_file(), "{} is missing: run `cargo build --workspace --features drystone/s3`", path.display());
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo build --workspace --features drystone/s3`",
+        path.display()
+    );
     path
 }
 
@@ -133,7 +142,8 @@ pub fn s3_environment() -> Option<Vec<(String, String)>> {
 
 /// A name that no other run of the tests uses.
 pub fn unique(stem: &str) -> String {
-    let folder = tempfile::Builder::new().prefix(stem).rand_bytes(12).tempdir().expect("a test may make a directory");
+    let folder =
+        tempfile::Builder::new().prefix(stem).rand_bytes(12).tempdir().expect("a test may make a directory");
     let name = folder.path().file_name().expect("a directory has a name").to_string_lossy().into_owned();
     format!("{name}-{}", std::process::id())
 }
@@ -146,7 +156,8 @@ pub fn http_client() -> reqwest::Client {
 
 /// Asks until there is an answer of 200, for at most half a minute.
 pub fn wait_until_answers(url: &str) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
     runtime.block_on(async {
         let client = http_client();
         let asked = async {

@@ -51,7 +51,8 @@ pub struct Answer {
 impl Answer {
     /// The body as JSON.
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
     }
 
     /// The slugs of its problems.
@@ -92,7 +93,9 @@ impl TestRegistry {
     pub async fn with_settings(store: Store, settings: Settings) -> Self {
         let clock = Arc::new(TestClock::at(START_UNIX_MS));
         let entropy: Arc<dyn Entropy> = Arc::new(TestEntropy::seeded(1));
-        let made = Service::initialise(&store, Self::signer(), ORIGIN, &settings, clock.clone(), entropy.clone()).await;
+        let made =
+            Service::initialise(&store, Self::signer(), ORIGIN, &settings, clock.clone(), entropy.clone())
+                .await;
         let admin = made.expect("an empty store takes a registry").token.token.reveal().to_owned();
         Self::open(store, clock, entropy, admin).await
     }
@@ -139,7 +142,8 @@ impl TestRegistry {
     /// A token with every ordinary scope for an account with this login.
     pub async fn token_of(&self, login: &str) -> NewToken {
         let login = Login::new(login).expect("a test's login is a login");
-        let made = self.service.make_token(&login, "test", drystone_publisher::Scope::ORDINARY.to_vec(), None).await;
+        let made =
+            self.service.make_token(&login, "test", drystone_publisher::Scope::ORDINARY.to_vec(), None).await;
         made.expect("a token can be made")
     }
 
@@ -157,8 +161,17 @@ impl TestRegistry {
     }
 
     /// Sends a request with a token.
-    pub async fn ask_as(&self, token: &str, method: Method, path: &str, body: Option<serde_json::Value>) -> Answer {
-        let request = Request::builder().method(method).uri(path).header(header::AUTHORIZATION, format!("Bearer {token}"));
+    pub async fn ask_as(
+        &self,
+        token: &str,
+        method: Method,
+        path: &str,
+        body: Option<serde_json::Value>,
+    ) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::AUTHORIZATION, format!("Bearer {token}"));
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
         self.send(request.body(body).expect("a test's request is a request")).await
     }

@@ -1,4 +1,9 @@
 //! The documents tell the truth: their shell blocks run, their tables are those of the code, their links lead somewhere.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails, and it reads its own environment"
+)]
 
 use std::{fmt::Write as _, path::Path, process::Command};
 
@@ -97,14 +102,20 @@ fn the_error_reference_is_fresh() {
     if std::env::var_os("DRYSTONE_UPDATE").is_some() {
         fs_err::write(&path, &text).unwrap();
     }
-    assert!(fs_err::read_to_string(&path).unwrap_or_default() == text, "docs/errors.md is stale: run with DRYSTONE_UPDATE=1");
+    assert!(
+        fs_err::read_to_string(&path).unwrap_or_default() == text,
+        "docs/errors.md is stale: run with DRYSTONE_UPDATE=1"
+    );
 }
 
 #[test]
 fn links_between_documents_lead_somewhere() {
     let mut documents = vec![root().join("README.md"), root().join("ARCHITECTURE.md")];
     documents.extend(
-        fs_err::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()),
+        fs_err::read_dir(root().join("docs"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file()),
     );
     let mut links = 0;
     for document in documents {

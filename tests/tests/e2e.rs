@@ -1,4 +1,9 @@
 //! The programs as users start them: one registry, its users, a web server in front, two publishers behind.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails, and it reads its own environment"
+)]
 
 use std::{
     path::Path,
@@ -25,7 +30,9 @@ fn serve(folder: &Path, more: &[&str]) -> (Server, String) {
 
 fn write_package(folder: &Path, name: &str, vers: &str, more: &str) {
     fs_err::create_dir_all(folder.join("src")).unwrap();
-    let manifest = format!("[package]\nname = \"{name}\"\nversion = \"{vers}\"\ndescription = \"a test\"\nlicense = \"MIT\"\n{more}");
+    let manifest = format!(
+        "[package]\nname = \"{name}\"\nversion = \"{vers}\"\ndescription = \"a test\"\nlicense = \"MIT\"\n{more}"
+    );
     fs_err::write(folder.join("drystone.toml"), manifest).unwrap();
     fs_err::write(folder.join("src/code.txt"), format!("{name} {vers}\n")).unwrap();
 }
@@ -47,7 +54,8 @@ fn from_an_empty_directory_to_an_installed_and_verified_package() {
     fs_err::create_dir(&project).unwrap();
     user.ok(&project, &["init"]);
     user.ok(&project, &["add", "acme/top"]);
-    let installed = fs_err::read_to_string(project.join("drystone_packages/@acme/base/src/code.txt")).unwrap();
+    let installed =
+        fs_err::read_to_string(project.join("drystone_packages/@acme/base/src/code.txt")).unwrap();
     assert_eq!(installed, "acme/base 1.2.0\n");
     assert!(fs_err::read_to_string(project.join("drystone.lock")).unwrap().contains("acme/base"));
     user.ok(&project, &["verify", "acme/base@1.2.0"]);
@@ -82,7 +90,10 @@ fn publish_many(url: &str, token: &str, writer: usize, count: usize) {
     runtime.block_on(async {
         let client = drystone_tests::process::http_client();
         for i in 0..count {
-            for package in [Pkg::new("shared", &format!("{writer}.0.{i}")), Pkg::new(&format!("own-{writer}-{i}"), "1.0.0")] {
+            for package in [
+                Pkg::new("shared", &format!("{writer}.0.{i}")),
+                Pkg::new(&format!("own-{writer}-{i}"), "1.0.0"),
+            ] {
                 let (content_type, body) = drystone_tests::multipart_body(None, &package.archive());
                 let answer = client
                     .post(format!("{url}/api/v1/packages"))
@@ -93,7 +104,14 @@ fn publish_many(url: &str, token: &str, writer: usize, count: usize) {
                     .await
                     .unwrap();
                 let status = answer.status().as_u16();
-                assert_eq!(status, 201, "{} {}: {}", package.name, package.vers, answer.text().await.unwrap());
+                assert_eq!(
+                    status,
+                    201,
+                    "{} {}: {}",
+                    package.name,
+                    package.vers,
+                    answer.text().await.unwrap()
+                );
             }
         }
     });
@@ -127,7 +145,14 @@ fn two_servers_lose_nothing(store: &[&str], target: &str, environment: &[(&str, 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let index = runtime.block_on(async {
         let client = drystone_tests::process::http_client();
-        client.get(format!("{}/index/sh/ar/shared", second.local)).send().await.unwrap().bytes().await.unwrap()
+        client
+            .get(format!("{}/index/sh/ar/shared", second.local))
+            .send()
+            .await
+            .unwrap()
+            .bytes()
+            .await
+            .unwrap()
     });
     let index = drystone_schemas::IndexFile::parse(&index).unwrap();
     assert_eq!(index.lines.len(), 4 * count);
@@ -166,7 +191,9 @@ struct Nginx {
 
 impl Nginx {
     fn start(folder: &Path, public: &Path, port: u16, api: &str) -> Self {
-        let template = fs_err::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/nginx/drystone.conf.template"));
+        let template = fs_err::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/nginx/drystone.conf.template"),
+        );
         let server = template
             .unwrap()
             .replace("${DRYSTONE_LISTEN}", &format!("127.0.0.1:{port}"))
@@ -185,7 +212,14 @@ impl Nginx {
         );
         fs_err::write(work.join("nginx.conf"), config).unwrap();
         let child = Command::new("nginx")
-            .args(["-p".as_ref(), work.as_os_str(), "-e".as_ref(), log.as_ref(), "-c".as_ref(), work.join("nginx.conf").as_os_str()])
+            .args([
+                "-p".as_ref(),
+                work.as_os_str(),
+                "-e".as_ref(),
+                log.as_ref(),
+                "-c".as_ref(),
+                work.join("nginx.conf").as_os_str(),
+            ])
             .stdin(Stdio::null())
             .spawn()
             .expect("nginx is installed");
@@ -217,7 +251,9 @@ fn nginx_serves_the_directory_to_cargo_and_to_our_client() {
 
     // Publishing goes through nginx to the function; the rest is files.
     let author = User::new(&nginx.url, Some(&token));
-    for (vers, payload) in [("1.0.0", "pub fn one() -> u32 { 1 }\n"), ("1.1.0", "pub fn two() -> u32 { 2 }\n")] {
+    for (vers, payload) in
+        [("1.0.0", "pub fn one() -> u32 { 1 }\n"), ("1.1.0", "pub fn two() -> u32 { 2 }\n")]
+    {
         let path = folder.path().join(format!("lib-{vers}.crate"));
         fs_err::write(&path, Pkg::cargo("dry-lib", vers).with_payload(payload).archive()).unwrap();
         author.ok(folder.path(), &["publish", "--archive", &path.display().to_string(), "--format", "cargo"]);
@@ -237,7 +273,11 @@ fn nginx_serves_the_directory_to_cargo_and_to_our_client() {
     fs_err::create_dir_all(app.join(".cargo")).unwrap();
     fs_err::write(app.join("Cargo.toml"), "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\ndry-lib = { version = \"1\", registry = \"dry\" }\n[workspace]\n").unwrap();
     fs_err::write(app.join("src/main.rs"), "fn main() { assert_eq!(dry_lib::two(), 2); }\n").unwrap();
-    fs_err::write(app.join(".cargo/config.toml"), format!("[registries.dry]\nindex = \"sparse+{}/index/\"\n", nginx.url)).unwrap();
+    fs_err::write(
+        app.join(".cargo/config.toml"),
+        format!("[registries.dry]\nindex = \"sparse+{}/index/\"\n", nginx.url),
+    )
+    .unwrap();
     let cargo = Command::new("cargo")
         .args(["run", "--quiet"])
         .current_dir(&app)

@@ -1,4 +1,5 @@
 //! One publish, with every storage call failing in every way, and a second process that finishes what the first left.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use axum::{body::Body, http::Request};
 use drystone_schemas::IndexFile;
@@ -62,7 +63,8 @@ async fn a_publish_survives_every_fault_at_every_call() {
                 lost_answers += 1;
             }
             faults.settle().await;
-            let second = publish_with_id(&registry.another(Store::clone).await, &Pkg::new("http", "1.1.0")).await;
+            let second =
+                publish_with_id(&registry.another(Store::clone).await, &Pkg::new("http", "1.1.0")).await;
             assert!(matches!(second.status, 200 | 201), "{context} then {}", second.json());
             faults.settle().await;
             assert_eq!(versions(&registry, "http").await, ["1.0.0", "1.1.0"], "{context}");

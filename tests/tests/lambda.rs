@@ -2,6 +2,7 @@
 //!
 //! Protocol: the AWS Lambda developer guide, "Runtime API": `next`, `response` and `error` below `2018-06-01/runtime`.
 //! Events are those of API Gateway's payload format 2.0, which function URLs use as well.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -57,7 +58,8 @@ async fn next(State(runtime): State<Arc<Runtime>>) -> Response {
 
 async fn finish(runtime: &Runtime, id: &str, outcome: Outcome, body: &Bytes) -> StatusCode {
     let value = serde_json::from_slice(body).unwrap_or(Value::Null);
-    let answer = runtime.answers.lock().await.remove(id).expect("only events that were given out are answered");
+    let answer =
+        runtime.answers.lock().await.remove(id).expect("only events that were given out are answered");
     drop(answer.send((outcome, value)));
     StatusCode::ACCEPTED
 }
@@ -122,11 +124,13 @@ impl Function {
         self.runtime.answers.lock().await.insert(id.clone(), sender);
         self.runtime.waiting.lock().await.push_back((id, event));
         self.runtime.arrived.notify_one();
-        let answer = tokio::time::timeout(Duration::from_secs(60), receiver).await.expect("the function answers");
+        let answer =
+            tokio::time::timeout(Duration::from_secs(60), receiver).await.expect("the function answers");
         let (outcome, value) = answer.unwrap();
         assert_eq!(outcome, Outcome::Response, "{value}");
         let body = value["body"].as_str().unwrap_or_default();
-        let body = if value["isBase64Encoded"] == true { STANDARD.decode(body).unwrap() } else { body.into() };
+        let body =
+            if value["isBase64Encoded"] == true { STANDARD.decode(body).unwrap() } else { body.into() };
         (value["statusCode"].as_u64().unwrap(), serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 }
@@ -162,21 +166,31 @@ async fn publish_and_yank(store: &str, environment: &[(&str, &str)]) {
     let mut function = Function::start(&all).await;
     let package = Pkg::new("acme/http", "1.0.0");
     let (content_type, body) = multipart_body(None, &package.archive());
-    let (status, answer) = function.invoke("POST", "/api/v1/packages", authorised(token, &content_type), &body).await;
-    assert_eq!((status, &answer["outcome"], &answer["seq"]), (201, &json!("published"), &json!(1)), "{answer}");
+    let (status, answer) =
+        function.invoke("POST", "/api/v1/packages", authorised(token, &content_type), &body).await;
+    assert_eq!(
+        (status, &answer["outcome"], &answer["seq"]),
+        (201, &json!("published"), &json!(1)),
+        "{answer}"
+    );
     let json_body = authorised(token, "application/json");
     let path = "/api/v1/packages/acme%2Fhttp/1.0.0/yank";
     let (status, answer) = function.invoke("POST", path, json_body, br#"{"reason": "it leaks"}"#).await;
     assert_eq!((status, &answer["seq"]), (200, &json!(2)), "{answer}");
-    let (status, answer) = function.invoke("POST", "/api/v1/packages", authorised("dry_pat_no", &content_type), &body).await;
+    let (status, answer) =
+        function.invoke("POST", "/api/v1/packages", authorised("dry_pat_no", &content_type), &body).await;
     assert_eq!((status, &answer["errors"][0]["code"]), (401, &json!("token-invalid")));
 
     // Another instance, started cold, sees the same and goes on.
     drop(function);
     let mut another = Function::start(&all).await;
     let (status, answer) = another.invoke("GET", "/api/v1/packages/acme%2Fhttp/1.0.0", json!({}), b"").await;
-    assert_eq!((status, &answer["yanked"], &answer["yank_reason_text"]), (200, &json!(true), &json!("it leaks")));
-    let (status, answer) = another.invoke("POST", "/api/v1/packages", authorised(token, &content_type), &body).await;
+    assert_eq!(
+        (status, &answer["yanked"], &answer["yank_reason_text"]),
+        (200, &json!(true), &json!("it leaks"))
+    );
+    let (status, answer) =
+        another.invoke("POST", "/api/v1/packages", authorised(token, &content_type), &body).await;
     assert_eq!((status, &answer["outcome"]), (200, &json!("already-published")), "{answer}");
 }
 

@@ -33,7 +33,10 @@ async fn the_same_bytes_again_are_a_success_and_other_bytes_are_refused_with_bot
     let package = Pkg::new("http", "1.0.0");
     assert_eq!(registry.publish(&package).await.status, 201);
     let again = registry.publish(&package).await;
-    assert_eq!((again.status, &again.json()["outcome"], &again.json()["seq"]), (200, &json!("already-published"), &json!(1)));
+    assert_eq!(
+        (again.status, &again.json()["outcome"], &again.json()["seq"]),
+        (200, &json!("already-published"), &json!(1))
+    );
     let other = registry.publish(&package.with_payload("other")).await;
     assert_eq!((other.status, other.codes()), (409, vec!["version-exists".to_owned()]));
     let facts = &other.json()["errors"][0]["facts"];
@@ -56,7 +59,9 @@ async fn names_that_differ_in_spelling_only_are_one() {
 async fn yank_with_a_reason_and_back() {
     let registry = TestRegistry::new().await;
     registry.publish(&Pkg::new("http", "1.0.0")).await;
-    let yank = registry.ask(Method::POST, "/api/v1/packages/http/1.0.0/yank", Some(json!({"reason": "it leaks"}))).await;
+    let yank = registry
+        .ask(Method::POST, "/api/v1/packages/http/1.0.0/yank", Some(json!({"reason": "it leaks"})))
+        .await;
     assert_eq!((yank.status, &yank.json()["seq"]), (200, &json!(2)));
     let version = registry.get("/api/v1/packages/http/1.0.0").await.json();
     assert_eq!((&version["yanked"], &version["yank_reason_text"]), (&json!(true), &json!("it leaks")));
@@ -76,12 +81,18 @@ async fn only_owners_change_a_package_and_one_always_stays() {
     assert_eq!(registry.publish_as(ann_token, &Pkg::new("http", "1.0.0")).await.status, 201);
     let refused = registry.publish_as(bob_token, &Pkg::new("http", "1.1.0")).await;
     assert_eq!((refused.status, refused.codes()), (403, vec!["not-an-owner".to_owned()]));
-    let last = registry.ask_as(ann_token, Method::DELETE, "/api/v1/packages/http/owners", Some(json!({"users": ["ann"]}))).await;
+    let last = registry
+        .ask_as(ann_token, Method::DELETE, "/api/v1/packages/http/owners", Some(json!({"users": ["ann"]})))
+        .await;
     assert_eq!((last.status, last.codes()), (409, vec!["last-owner".to_owned()]));
-    let add = registry.ask_as(ann_token, Method::PUT, "/api/v1/packages/http/owners", Some(json!({"users": ["bob"]}))).await;
+    let add = registry
+        .ask_as(ann_token, Method::PUT, "/api/v1/packages/http/owners", Some(json!({"users": ["bob"]})))
+        .await;
     assert_eq!(add.status, 200, "{}", add.json());
     assert_eq!(registry.publish_as(bob_token, &Pkg::new("http", "1.1.0")).await.status, 201);
-    let leave = registry.ask_as(bob_token, Method::DELETE, "/api/v1/packages/http/owners", Some(json!({"users": ["ann"]}))).await;
+    let leave = registry
+        .ask_as(bob_token, Method::DELETE, "/api/v1/packages/http/owners", Some(json!({"users": ["ann"]})))
+        .await;
     assert_eq!(leave.status, 200);
     let owners = registry.get("/api/v1/packages/http/owners").await.json();
     assert_eq!(owners["users"].as_array().unwrap().len(), 1);
@@ -94,7 +105,9 @@ async fn aliases_mean_one_package() {
     registry.publish(&Pkg::new("acme/http", "1.0.0")).await;
     registry.publish(&Pkg::new("other", "1.0.0")).await;
     let set = async |alias: &str, package: &str| {
-        registry.ask(Method::PUT, &format!("/api/v1/aliases/{alias}"), Some(json!({"package": package}))).await
+        registry
+            .ask(Method::PUT, &format!("/api/v1/aliases/{alias}"), Some(json!({"package": package})))
+            .await
     };
     assert_eq!(set("zh", "acme/http").await.status, 200);
     let resolved = registry.get("/api/v1/resolve/ZH").await;
@@ -119,7 +132,9 @@ async fn tokens_that_are_missing_wrong_expired_or_too_weak() {
     let ann = registry.token_of("ann").await;
     let takedown = json!({"code": "spam"});
     assert_eq!(registry.publish(&package).await.status, 201);
-    let weak = registry.ask_as(ann.token.reveal(), Method::POST, "/api/v1/packages/http/1.0.0/delete", Some(takedown)).await;
+    let weak = registry
+        .ask_as(ann.token.reveal(), Method::POST, "/api/v1/packages/http/1.0.0/delete", Some(takedown))
+        .await;
     assert_eq!((weak.status, weak.codes()), (403, vec!["token-scope".to_owned()]));
     registry.service.revoke_token(&ann.token).await.unwrap();
     let revoked = registry.publish_as(ann.token.reveal(), &Pkg::new("b", "1.0.0")).await;

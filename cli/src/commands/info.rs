@@ -137,7 +137,8 @@ fn version_text(document: &PackageDocument, response: &VersionResponse) -> Strin
 }
 
 fn describe(sheet: &mut Sheet, document: &PackageDocument) {
-    let description = clean(document.description.as_deref().and_then(|text| text.lines().next()).unwrap_or(""));
+    let description =
+        clean(document.description.as_deref().and_then(|text| text.lines().next()).unwrap_or(""));
     if !description.is_empty() {
         let _ = writeln!(sheet.0, "  {description}");
     }

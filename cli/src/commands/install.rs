@@ -168,8 +168,8 @@ impl Workspace {
         if !missing.is_empty() {
             if self.registry.network() == Network::Offline {
                 let names: Vec<String> =
-                    missing.iter().map(|p| format!("{} {}", p.name, p.version)).collect();
-                return Err(ClientError::OfflineMiss { what: names.join("`, `") }.into());
+                    missing.iter().map(|p| format!("`{}` {}", p.name, p.version)).collect();
+                return Err(ClientError::OfflineMiss { what: names.join(", ") }.into());
             }
             let snapshot = self.snapshot(cx).await?;
             for Notice::Yanked(package) in check_lock(&snapshot, lock, &missing).await? {

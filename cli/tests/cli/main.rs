@@ -17,7 +17,12 @@ struct Run {
 
 fn command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_drystone"));
-    command.args(args).current_dir(dir).env_clear().env("DRYSTONE_HOME", dir.join("home")).stdin(Stdio::null());
+    command
+        .args(args)
+        .current_dir(dir)
+        .env_clear()
+        .env("DRYSTONE_HOME", dir.join("home"))
+        .stdin(Stdio::null());
     command
 }
 
@@ -51,9 +56,31 @@ fn without_a_verb_ten_lines_say_what_there_is() {
 fn help_is_as_it_was_agreed() {
     let dir = tempfile::tempdir().unwrap();
     let verbs = [
-        "init", "login", "logout", "publish", "import crates", "info", "search", "add", "remove", "install", "lock",
-        "update", "tree", "yank", "unyank", "deprecate", "undeprecate", "owner list", "owner add", "owner remove",
-        "alias set", "alias remove", "alias resolve", "verify", "explain",
+        "init",
+        "login",
+        "logout",
+        "publish",
+        "import crates",
+        "info",
+        "search",
+        "add",
+        "remove",
+        "install",
+        "lock",
+        "update",
+        "tree",
+        "yank",
+        "unyank",
+        "deprecate",
+        "undeprecate",
+        "owner list",
+        "owner add",
+        "owner remove",
+        "alias set",
+        "alias remove",
+        "alias resolve",
+        "verify",
+        "explain",
     ];
     let mut text = String::new();
     for verb in verbs {
@@ -134,9 +161,13 @@ fn an_unreachable_registry_exits_with_69() {
     let dir = tempfile::tempdir().unwrap();
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let Run { code, out, err } = run(dir.path(), &["info", "a", "--registry", &format!("http://127.0.0.1:{port}")]);
+    let Run { code, out, err } =
+        run(dir.path(), &["info", "a", "--registry", &format!("http://127.0.0.1:{port}")]);
     assert_eq!((code, &*out), (Some(69), ""));
-    assert!(err.starts_with(&format!("error[DRY0701]: no answer from `http://127.0.0.1:{port}/config.json`")), "{err}");
+    assert!(
+        err.starts_with(&format!("error[DRY0701]: no answer from `http://127.0.0.1:{port}/config.json`")),
+        "{err}"
+    );
 }
 
 #[test]
@@ -178,7 +209,10 @@ fn a_project_begins() {
     assert_eq!(again.code, Some(1));
     assert!(again.out.contains("\"code\":\"already-exists\"") && again.err.is_empty(), "{again:?}");
     let tree = run(&dir.path().join("hello"), &["tree"]);
-    assert_eq!(tree.err, "error[DRY0707]: there is no lock file here\n  hint: make one with `drystone lock`\n");
+    assert_eq!(
+        tree.err,
+        "error[DRY0707]: there is no lock file here\n  hint: make one with `drystone lock`\n"
+    );
 }
 
 #[test]

@@ -39,7 +39,8 @@ impl Environment {
             (None, None) => bail!("set DRYSTONE_LOG_KEY or DRYSTONE_LOG_KEY_FILE to the log's private key"),
         };
         Ok(Self {
-            store: get("DRYSTONE_STORE").context("set DRYSTONE_STORE to `s3://bucket/prefix` or `file:///dir`")?,
+            store: get("DRYSTONE_STORE")
+                .context("set DRYSTONE_STORE to `s3://bucket/prefix` or `file:///dir`")?,
             key,
             spool: get("DRYSTONE_SPOOL").unwrap_or_else(|| "/tmp".into()).into(),
             log: get("DRYSTONE_LOG").unwrap_or_else(|| "info".into()),

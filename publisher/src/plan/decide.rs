@@ -3,8 +3,8 @@
 use drystone_index_builder::{Draft, Touched, project, project_config};
 use drystone_log::commit::{EventDraft, PlainFile, Round, StateFile};
 use drystone_schemas::{
-    AccountId, AliasMap, Code, EventBody, IndexLine, PackageDocument, PackageName, Problem, Role, Sha256Digest, Version,
-    canonical_json, layout,
+    AccountId, AliasMap, Code, EventBody, IndexLine, PackageDocument, PackageName, Problem, Role,
+    Sha256Digest, Version, canonical_json, layout,
 };
 
 use super::{Desk, OnDesk, package_key};
@@ -91,13 +91,18 @@ struct Actor {
 
 fn authorise(desk: &Desk, intent: &Intent, place: &Place<'_>) -> Result<Actor, Refusal> {
     let digest = match &intent.caller {
-        Caller::Operator(account) => return Ok(Actor { account: account.clone(), admin: true, counted: false }),
+        Caller::Operator(account) => {
+            return Ok(Actor { account: account.clone(), admin: true, counted: false });
+        }
         Caller::Token(digest) => digest,
     };
     let token = desk.tokens.get(digest).and_then(Option::as_ref);
     let token = token.ok_or_else(|| Refusal::code(Code::TokenInvalid, Code::TokenInvalid.title()))?;
     if token.created < place.auth_epoch {
-        return Err(Refusal::code(Code::TokenInvalid, "the token was made before the registry was recovered"));
+        return Err(Refusal::code(
+            Code::TokenInvalid,
+            "the token was made before the registry was recovered",
+        ));
     }
     if token.expires.is_some_and(|expires| expires <= place.time) {
         return Err(Refusal::code(Code::TokenExpired, format!("the token `{}` has expired", token.name)));
@@ -107,9 +112,11 @@ fn authorise(desk: &Desk, intent: &Intent, place: &Place<'_>) -> Result<Actor, R
     });
     let scope = intent.action.scope(exists);
     if !token.allows(scope) {
-        let problem =
-            Problem::new(Code::TokenScope, format!("the token `{}` lacks the scope `{}`", token.name, scope.as_str()))
-                .fact("scope", scope.as_str());
+        let problem = Problem::new(
+            Code::TokenScope,
+            format!("the token `{}` lacks the scope `{}`", token.name, scope.as_str()),
+        )
+        .fact("scope", scope.as_str());
         return Err(Refusal::new(problem));
     }
     let admin = token.is_admin();
@@ -146,7 +153,9 @@ fn check(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked, Refusal
             let document = package(desk, pkg)?;
             require(document, actor, Role::Owner)?;
             match &document.deprecated {
-                Some(there) if reason.is_none() || there.reason == *reason => Ok(Checked::Already(Some(there.seq))),
+                Some(there) if reason.is_none() || there.reason == *reason => {
+                    Ok(Checked::Already(Some(there.seq)))
+                }
                 _ => event(EventBody::Deprecate { pkg: document.name.clone(), reason: *reason }),
             }
         }
@@ -228,11 +237,16 @@ fn check_publish(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked,
         tarball: record.tarball,
         record: *digest,
     };
-    let Some(state) = desk.packages.get(&package_key(&record.name)).and_then(|package| package.value.as_ref()) else {
+    let Some(state) =
+        desk.packages.get(&package_key(&record.name)).and_then(|package| package.value.as_ref())
+    else {
         let quota = desk.quotas.get(&actor.account).map_or(0, |quota| quota.packages);
         let max = desk.settings.limits.packages_per_account_max;
         if actor.counted && quota >= max {
-            let problem = Problem::new(Code::PackageLimit, format!("the account has created {quota} packages of {max}"));
+            let problem = Problem::new(
+                Code::PackageLimit,
+                format!("the account has created {quota} packages of {max}"),
+            );
             return Err(Refusal::new(problem.fact("packages", quota).fact("packages_max", max)));
         }
         return Ok(Checked::Event(body));
@@ -254,7 +268,10 @@ fn check_publish(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked,
     let detail = if line.vers == record.vers {
         format!("`{}` {} exists with other bytes", line.name, line.vers)
     } else {
-        format!("`{}` {} exists as {}: build metadata does not make another version", line.name, record.vers, line.vers)
+        format!(
+            "`{}` {} exists as {}: build metadata does not make another version",
+            line.name, record.vers, line.vers
+        )
     };
     let problem = Problem::new(Code::VersionExists, detail)
         .fact("existing_sha256", &line.cksum)
@@ -276,7 +293,8 @@ fn release<'a>(
 ) -> Result<(&'a PackageDocument, &'a IndexLine), Refusal> {
     let document = package(desk, name)?;
     let state = desk.packages[&package_key(name)].value.as_ref().expect("the package was found just now");
-    let missing = || Refusal::code(Code::VersionNotFound, format!("`{}` has no version {version}", document.name));
+    let missing =
+        || Refusal::code(Code::VersionNotFound, format!("`{}` has no version {version}", document.name));
     let line = state.index.find(version).ok_or_else(missing)?;
     match line.deleted {
         Some(code) => {
@@ -324,7 +342,8 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
     let record = if let Action::Publish { record, .. } = action { Some(&**record) } else { None };
     let key = action.package().map(package_key).unwrap_or_default();
     let shard = action.alias().map(|alias| alias.shard().to_owned());
-    let package = desk.packages.get_mut(&key).ok_or_else(|| Refusal::internal("a package is not on the desk"))?;
+    let package =
+        desk.packages.get_mut(&key).ok_or_else(|| Refusal::internal("a package is not on the desk"))?;
     let created = package.value.is_none();
     let mut touched = Touched {
         package: package.value.take(),
@@ -342,7 +361,10 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
     package.value = touched.package;
     let mut seen = package.seen.clone();
     if let (Some(shard), Some(map)) = (shard, touched.aliases) {
-        let on_desk = desk.aliases.entry(shard).or_insert_with(|| OnDesk { value: AliasMap::default(), seen: Default::default() });
+        let on_desk = desk
+            .aliases
+            .entry(shard)
+            .or_insert_with(|| OnDesk { value: AliasMap::default(), seen: Default::default() });
         on_desk.value = map;
         seen.extend(on_desk.seen.clone());
     }

@@ -59,10 +59,15 @@ impl ByName {
         let object = layout::object(&Sha256Digest::from_bytes(*digest.as_bytes()));
         let parsed = Key::new(object.clone()).map_err(Refusal::internal)?;
         let bytes = store.public.get(&parsed, BY_NAME_BYTES_MAX).await?;
-        bytes.filter(|bytes| matches(bytes)).ok_or_else(|| Refusal::internal(format!("`{object}` is missing or damaged")))
+        bytes
+            .filter(|bytes| matches(bytes))
+            .ok_or_else(|| Refusal::internal(format!("`{object}` is missing or damaged")))
     }
 
-    fn seen(&self, keys: impl IntoIterator<Item = String>) -> BTreeMap<String, Option<drystone_storage::Tag>> {
+    fn seen(
+        &self,
+        keys: impl IntoIterator<Item = String>,
+    ) -> BTreeMap<String, Option<drystone_storage::Tag>> {
         let tag_of = |key: String| {
             let file = self.0.get(&key)?;
             Some((key, file.as_ref().map(|file| file.tag.clone())))
@@ -110,11 +115,17 @@ impl Desk {
             let seen = by_name.seen([layout::index_file(name), layout::document(name)]);
             Ok::<_, Refusal>((key, OnDesk { value: state, seen }))
         });
-        let aliases: BTreeMap<String, _> =
-            intents.iter().filter_map(|intent| intent.action.alias()).map(|alias| (alias.shard().to_owned(), alias)).collect();
+        let aliases: BTreeMap<String, _> = intents
+            .iter()
+            .filter_map(|intent| intent.action.alias())
+            .map(|alias| (alias.shard().to_owned(), alias))
+            .collect();
         let alias_reads = aliases.into_iter().map(async |(shard, alias)| {
             let key = layout::alias_map(&shard);
-            let value = match committer.entry(round, &alias_key(alias))?.and_then(|entry| digest_of(entry, FileClass::Alias)) {
+            let value = match committer
+                .entry(round, &alias_key(alias))?
+                .and_then(|entry| digest_of(entry, FileClass::Alias))
+            {
                 Some(digest) => {
                     let bytes = by_name.resolve(store, &key, &digest).await?;
                     serde_json::from_slice(&bytes).map_err(|e| Refusal::internal(format!("`{key}`: {e}")))?
@@ -129,7 +140,8 @@ impl Desk {
             Ok::<_, Refusal>((account, quota.unwrap_or_default()))
         });
         let ((packages, aliases), quotas) =
-            try_join(try_join(try_join_all(reads), try_join_all(alias_reads)), try_join_all(quota_reads)).await?;
+            try_join(try_join(try_join_all(reads), try_join_all(alias_reads)), try_join_all(quota_reads))
+                .await?;
         desk.packages = packages.into_iter().collect();
         desk.aliases = aliases.into_iter().collect();
         desk.quotas = quotas.into_iter().collect();
@@ -144,11 +156,13 @@ impl Desk {
     async fn private(store: &Store, settings: Arc<Settings>, intents: &[&Intent]) -> Result<Self, Refusal> {
         let digests: BTreeSet<Sha256Digest> = intents
             .iter()
-            .filter_map(|intent| if let Caller::Token(digest) = &intent.caller { Some(*digest) } else { None })
+            .filter_map(
+                |intent| if let Caller::Token(digest) = &intent.caller { Some(*digest) } else { None },
+            )
             .collect();
-        let tokens = digests.into_iter().map(async |digest| {
-            Ok::<_, Refusal>((digest, vault::read_token(&*store.vault, &digest).await?))
-        });
+        let tokens = digests
+            .into_iter()
+            .map(async |digest| Ok::<_, Refusal>((digest, vault::read_token(&*store.vault, &digest).await?)));
         let done = intents.iter().map(async |intent| {
             Ok::<_, Refusal>((intent.id.to_string(), vault::read_done(&*store.vault, &intent.id).await?))
         });
@@ -198,7 +212,10 @@ async fn read_package(
     let index = digest_of(entry, FileClass::Index).ok_or_else(missing)?;
     let document = digest_of(entry, FileClass::Document).ok_or_else(missing)?;
     let (index_key, document_key) = (layout::index_file(name), layout::document(name));
-    let (index, document) =
-        try_join(by_name.resolve(store, &index_key, &index), by_name.resolve(store, &document_key, &document)).await?;
+    let (index, document) = try_join(
+        by_name.resolve(store, &index_key, &index),
+        by_name.resolve(store, &document_key, &document),
+    )
+    .await?;
     PackageState::parse(&index, &document).map_err(Refusal::internal)
 }

@@ -7,7 +7,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use drystone_schemas::{
-    Alias, AliasRequest, Code, DeleteCode, OwnersRequest, PackageName, ReasonRequest, Role, Version, WriteResponse,
+    Alias, AliasRequest, Code, DeleteCode, OwnersRequest, PackageName, ReasonRequest, Role, Version,
+    WriteResponse,
 };
 use drystone_storage::NewObject;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -24,12 +25,17 @@ use crate::{Action, Refusal, Service, vault};
 const BODY_BYTES_MAX: u64 = 64 << 10;
 
 /// Reads a JSON body; none at all means the default, where there is one.
-async fn body<T: DeserializeOwned>(service: &Service, request: Request, empty: Option<T>) -> Result<T, Refusal> {
+async fn body<T: DeserializeOwned>(
+    service: &Service,
+    request: Request,
+    empty: Option<T>,
+) -> Result<T, Refusal> {
     let bytes = in_time(service, small_body(request, BODY_BYTES_MAX)).await?;
     match empty {
         Some(default) if bytes.iter().all(u8::is_ascii_whitespace) => Ok(default),
-        _ => serde_json::from_slice(&bytes)
-            .map_err(|e| Refusal::code(Code::MalformedRequest, format!("the body is not what it should be: {e}"))),
+        _ => serde_json::from_slice(&bytes).map_err(|e| {
+            Refusal::code(Code::MalformedRequest, format!("the body is not what it should be: {e}"))
+        }),
     }
 }
 
@@ -71,14 +77,22 @@ pub(super) async fn yank(service: &Service, target: &Target, request: Request) -
     asked.commit(service, Action::Yank { pkg, vers, reason }, objects, what).await
 }
 
-pub(super) async fn unyank(service: &Service, target: &Target, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn unyank(
+    service: &Service,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Refusal> {
     let asked = Asked::of(service, &request)?;
     let (pkg, vers) = (target.name.clone(), version(target)?);
     let what = format!("`{pkg}` {vers} is not yanked");
     asked.commit(service, Action::Unyank { pkg, vers }, Vec::new(), what).await
 }
 
-pub(super) async fn delete(service: &Service, target: &Target, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn delete(
+    service: &Service,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Refusal> {
     #[derive(Deserialize)]
     struct DeleteRequest {
         code: DeleteCode,
@@ -90,7 +104,11 @@ pub(super) async fn delete(service: &Service, target: &Target, request: Request)
     asked.commit(service, Action::Delete { pkg, vers, code }, Vec::new(), what).await
 }
 
-pub(super) async fn deprecate(service: &Service, target: &Target, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn deprecate(
+    service: &Service,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Refusal> {
     let asked = Asked::of(service, &request)?;
     let pkg = target.name.clone();
     let ReasonRequest { reason } = body(service, request, Some(ReasonRequest::default())).await?;
@@ -99,18 +117,31 @@ pub(super) async fn deprecate(service: &Service, target: &Target, request: Reque
     asked.commit(service, Action::Deprecate { pkg, reason }, objects, what).await
 }
 
-pub(super) async fn undeprecate(service: &Service, target: &Target, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn undeprecate(
+    service: &Service,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Refusal> {
     let asked = Asked::of(service, &request)?;
     let pkg = target.name.clone();
     let what = format!("`{pkg}` is not deprecated");
     asked.commit(service, Action::Undeprecate { pkg }, Vec::new(), what).await
 }
 
-pub(super) async fn add_owners(service: &Service, target: &Target, request: Request) -> Result<Response, Refusal> {
-    change_owners(service, target, request, |pkg, account, role| Action::OwnerAdd { pkg, account, role }).await
+pub(super) async fn add_owners(
+    service: &Service,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Refusal> {
+    change_owners(service, target, request, |pkg, account, role| Action::OwnerAdd { pkg, account, role })
+        .await
 }
 
-pub(super) async fn remove_owners(service: &Service, target: &Target, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn remove_owners(
+    service: &Service,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Refusal> {
     change_owners(service, target, request, |pkg, account, _| Action::OwnerRemove { pkg, account }).await
 }
 
@@ -165,9 +196,9 @@ pub(super) async fn remove_alias(
 ) -> Result<Response, Refusal> {
     let asked = Asked::of(&service, &request)?;
     let alias = parse_alias(&alias)?;
-    let pkg = alias_target(&service, &alias).await?.ok_or_else(|| {
-        Refusal::code(Code::AliasNotFound, format!("there is no alias `{alias}`"))
-    })?;
+    let pkg = alias_target(&service, &alias)
+        .await?
+        .ok_or_else(|| Refusal::code(Code::AliasNotFound, format!("there is no alias `{alias}`")))?;
     let what = format!("`{alias}` means nothing");
     asked.commit(&service, Action::AliasRemove { alias, pkg }, Vec::new(), what).await
 }

@@ -9,8 +9,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use drystone_schemas::{
-    Code, EventId, Problem, PublishMetadata, PublishOutcome, PublishResponse, Sha256Digest, UploadRequest, UploadResponse,
-    canonical_json, layout,
+    Code, EventId, Problem, PublishMetadata, PublishOutcome, PublishResponse, Sha256Digest, UploadRequest,
+    UploadResponse, canonical_json, layout,
 };
 use drystone_storage::{Body, Key};
 use futures_util::{StreamExt, TryStreamExt};
@@ -42,7 +42,10 @@ pub(super) async fn publish(State(service): App, request: Request) -> Result<Res
     if declared.is_none_or(|len| len > IN_MEMORY_BYTES_MAX) {
         service.admit(&token).await?;
     }
-    let by_upload = request.headers().get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"application/json"));
+    let by_upload = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|t| t.as_bytes().starts_with(b"application/json"));
     let upload = in_time(&service, async {
         if by_upload {
             let metadata = multipart::parse_metadata(&small_body(request, METADATA_BYTES_MAX).await?)?;
@@ -106,14 +109,19 @@ pub(super) async fn begin_upload(State(service): App, request: Request) -> Resul
     let vault = &*service.core.store.vault;
     let presigned = vault.presign_put(&key, &sha256.hex(), asked.size, PRESIGNED_S).await?;
     let presigned = presigned.ok_or_else(|| {
-        let problem = Problem::new(Code::UploadNotFound, "this registry's storage takes no uploads of its own");
+        let problem =
+            Problem::new(Code::UploadNotFound, "this registry's storage takes no uploads of its own");
         Refusal::new(problem.with_hint("send the archive itself to `api/v1/packages`"))
     })?;
     let created = service.core.clock.now_unix_s();
     let ticket = UploadTicket { v: 1, account: record.account, sha256, size: asked.size, created };
     vault::create(vault, layout::upload_ticket(&id), &ticket).await?;
-    let answer =
-        UploadResponse { id: id.to_string(), url: presigned.url, headers: presigned.headers, valid_s: PRESIGNED_S };
+    let answer = UploadResponse {
+        id: id.to_string(),
+        url: presigned.url,
+        headers: presigned.headers,
+        valid_s: PRESIGNED_S,
+    };
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 
@@ -121,7 +129,11 @@ pub(super) async fn begin_upload(State(service): App, request: Request) -> Resul
 ///
 /// The bytes are inspected and stored from this one copy, whatever happens to the upload meanwhile. The ticket is
 /// deleted only after the copy was made and matched: a broken attempt can be repeated, a finished one cannot.
-async fn fetch_upload(service: &Service, token: &Token, metadata: PublishMetadata) -> Result<Upload, Refusal> {
+async fn fetch_upload(
+    service: &Service,
+    token: &Token,
+    metadata: PublishMetadata,
+) -> Result<Upload, Refusal> {
     let not_found = || Refusal::code(Code::UploadNotFound, Code::UploadNotFound.title());
     let id = metadata.upload.as_deref().and_then(|text| EventId::new(text).ok()).ok_or_else(not_found)?;
     let vault = &*service.core.store.vault;
@@ -172,7 +184,8 @@ pub(super) async fn small_body(request: Request, len_max: u64) -> Result<Vec<u8>
     let mut chunks = request.into_body().into_data_stream();
     let mut body = Vec::new();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|e| Refusal::code(Code::MalformedRequest, format!("the body broke off: {e}")))?;
+        let chunk =
+            chunk.map_err(|e| Refusal::code(Code::MalformedRequest, format!("the body broke off: {e}")))?;
         body.extend_from_slice(&chunk);
         if body.len() as u64 > len_max {
             return Err(Refusal::code(Code::BodyTooBig, format!("the body has more than {len_max} bytes")));
@@ -188,7 +201,8 @@ pub(super) async fn in_time<T>(
 ) -> Result<T, Refusal> {
     let seconds = service.settings().limits.request_s_max;
     tokio::time::timeout(Duration::from_secs(seconds), receive).await.unwrap_or_else(|_| {
-        let problem = Problem::new(Code::BodyTooSlow, format!("the body did not arrive within {seconds} seconds"));
+        let problem =
+            Problem::new(Code::BodyTooSlow, format!("the body did not arrive within {seconds} seconds"));
         Err(Refusal::new(problem.fact("seconds_max", seconds)))
     })
 }
@@ -198,10 +212,13 @@ pub(super) fn reason_object(
     service: &Service,
     reason: Option<String>,
 ) -> Result<(Option<Sha256Digest>, Vec<drystone_storage::NewObject>), Refusal> {
-    let Some(reason) = reason.filter(|reason| !reason.trim().is_empty()) else { return Ok((None, Vec::new())) };
+    let Some(reason) = reason.filter(|reason| !reason.trim().is_empty()) else {
+        return Ok((None, Vec::new()));
+    };
     let max = service.settings().limits.reason_bytes_max;
     if reason.len() as u64 > max {
-        let problem = Problem::new(Code::TextTooLong, format!("the reason has {} bytes of {max}", reason.len()));
+        let problem =
+            Problem::new(Code::TextTooLong, format!("the reason has {} bytes of {max}", reason.len()));
         return Err(Refusal::new(problem.fact("bytes_max", max)));
     }
     let bytes = canonical_json(&reason);

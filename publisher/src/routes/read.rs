@@ -7,8 +7,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use drystone_schemas::{
-    Alias, AliasMap, Code, IndexFile, Owner, OwnersResponse, PackageDocument, PackageName, PackageResponse, ResolveResponse,
-    SearchHit, SearchMeta, SearchResponse, Sha256Digest, VersionResponse, layout,
+    Alias, AliasMap, Code, IndexFile, Owner, OwnersResponse, PackageDocument, PackageName, PackageResponse,
+    ResolveResponse, SearchHit, SearchMeta, SearchResponse, Sha256Digest, VersionResponse, layout,
 };
 use drystone_storage::Key;
 use serde::{Deserialize, Serialize};
@@ -88,7 +88,10 @@ pub(super) struct SearchQuery {
 }
 
 /// Search by exact name or alias.
-pub(super) async fn search(State(service): App, Query(query): Query<SearchQuery>) -> Result<Response, Refusal> {
+pub(super) async fn search(
+    State(service): App,
+    Query(query): Query<SearchQuery>,
+) -> Result<Response, Refusal> {
     let mut crates = Vec::new();
     if let Ok(name) = PackageName::new(query.q.trim()) {
         let mut found = find_document(&service, &name).await?;
@@ -140,16 +143,22 @@ pub(super) async fn package(service: &Service, target: &Target) -> Result<Respon
 }
 
 async fn release(service: &Service, target: &Target) -> Result<drystone_schemas::IndexLine, Refusal> {
-    let version = target.version.as_ref().ok_or_else(|| Refusal::code(Code::NoSuchRoute, "the address has no version"))?;
+    let version = target
+        .version
+        .as_ref()
+        .ok_or_else(|| Refusal::code(Code::NoSuchRoute, "the address has no version"))?;
     let index = index(service, &target.name).await?;
-    let missing = || Refusal::code(Code::VersionNotFound, format!("`{}` has no version {version}", target.name));
+    let missing =
+        || Refusal::code(Code::VersionNotFound, format!("`{}` has no version {version}", target.name));
     index.find(version).cloned().ok_or_else(missing)
 }
 
 pub(super) async fn version(service: &Service, target: &Target) -> Result<Response, Refusal> {
     let line = release(service, target).await?;
     let yank_reason_text = match &line.yank_reason {
-        Some(digest) => file(service, layout::object(digest)).await?.map(|bytes| parsed(&bytes)).transpose()?,
+        Some(digest) => {
+            file(service, layout::object(digest)).await?.map(|bytes| parsed(&bytes)).transpose()?
+        }
         None => None,
     };
     let (checksum, download_url) = (line.cksum.clone(), object_url(service, &line.cksum));

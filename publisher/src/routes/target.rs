@@ -32,7 +32,8 @@ impl Target {
     pub(super) fn parse(path: &str) -> Result<Self, Refusal> {
         let mut segments = path.split('/').map(decode).collect::<Result<Vec<_>, _>>()?.into_iter().peekable();
         let mut name = segments.next().unwrap_or_default();
-        let joins = |next: &String| !name.contains('/') && !next.contains('.') && !PACKAGE_VERBS.contains(&&**next);
+        let joins =
+            |next: &String| !name.contains('/') && !next.contains('.') && !PACKAGE_VERBS.contains(&&**next);
         if let Some(short) = segments.next_if(joins) {
             name = format!("{name}/{short}");
         }
@@ -110,10 +111,16 @@ mod tests {
         assert_eq!(parse("serde"), ("serde".into(), None, none.clone()));
         assert_eq!(parse("serde/1.0.0"), ("serde".into(), Some("1.0.0".into()), none.clone()));
         assert_eq!(parse("acme/http"), ("acme/http".into(), None, none.clone()));
-        assert_eq!(parse("acme%2Fhttp/1.0.0%2Bb/yank"), ("acme/http".into(), Some("1.0.0+b".into()), vec!["yank".into()]));
+        assert_eq!(
+            parse("acme%2Fhttp/1.0.0%2Bb/yank"),
+            ("acme/http".into(), Some("1.0.0+b".into()), vec!["yank".into()])
+        );
         assert_eq!(parse("serde/owners"), ("serde".into(), None, vec!["owners".into()]));
         assert_eq!(parse("acme%2Fowners"), ("acme/owners".into(), None, none));
-        assert_eq!(parse("acme/owners/owners"), ("acme".into(), None, vec!["owners".into(), "owners".into()]));
+        assert_eq!(
+            parse("acme/owners/owners"),
+            ("acme".into(), None, vec!["owners".into(), "owners".into()])
+        );
     }
 
     #[test]
