@@ -1,17 +1,37 @@
 //! The body of a publish: `multipart/form-data` with the parts `metadata` (JSON, optional) and `package`.
+//!
+//! Invariant: whatever is sent, only a few chunks of it are in memory. The parser keeps what it cannot make sense of yet,
+//! and all that is ready to be read; [`Meter`] bounds both.
 
-use std::sync::Arc;
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Poll, ready},
+};
 
 use axum::{
-    extract::{FromRequest, Multipart, Request, multipart::MultipartError},
+    body::Body,
+    extract::{
+        FromRequest, Multipart, Request,
+        multipart::{Field, MultipartError},
+    },
     http::StatusCode,
 };
+use bytes::Bytes;
 use drystone_schemas::{Code, Problem, PublishMetadata};
+use futures_util::{Stream, StreamExt, stream};
 
 use crate::{Refusal, Service, spool::Spooled};
 
 /// Longest `metadata` part, in bytes.
 pub(crate) const METADATA_BYTES_MAX: u64 = 64 << 10;
+/// Most bytes that the parser may take in without finding a part or giving out some of one.
+const UNPARSED_BYTES_MAX: u64 = 64 << 10;
+/// Most problems of one body that are collected.
+const PROBLEMS_MAX: usize = 20;
 
 /// A publish as it was sent.
 pub(crate) struct Upload {
@@ -19,8 +39,17 @@ pub(crate) struct Upload {
     pub(crate) package: Arc<Spooled>,
 }
 
+/// The parser took in more than [`UNPARSED_BYTES_MAX`] and made nothing of it.
+#[derive(Debug, thiserror::Error)]
+#[error("more than {UNPARSED_BYTES_MAX} bytes hold no part")]
+struct Unparsed;
+
 impl From<MultipartError> for Refusal {
     fn from(error: MultipartError) -> Self {
+        let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
+        if causes.any(|cause| cause.is::<Unparsed>()) {
+            return Self::code(Code::BodyTooBig, format!("the multipart body cannot be read: {Unparsed}"));
+        }
         let code = match error.status() {
             StatusCode::PAYLOAD_TOO_LARGE => Code::BodyTooBig,
             _ => Code::MalformedMultipart,
@@ -29,31 +58,78 @@ impl From<MultipartError> for Refusal {
     }
 }
 
+/// Counts what the parser has taken in since it last gave something out.
+#[derive(Clone, Default)]
+struct Meter(Arc<AtomicU64>);
+
+impl Meter {
+    /// The same body, chunk by chunk, that ends in [`Unparsed`] when the parser makes nothing of it.
+    fn watch(&self, body: Body) -> Body {
+        let (mut chunks, mut pause, taken) = (body.into_data_stream(), false, self.0.clone());
+        Body::from_stream(stream::poll_fn(move |context| {
+            // The parser reads on as long as something is ready: after each chunk nothing is.
+            if std::mem::take(&mut pause) {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if taken.load(Ordering::Relaxed) > UNPARSED_BYTES_MAX {
+                return Poll::Ready(Some(Err(axum::Error::new(Unparsed))));
+            }
+            let chunk = ready!(chunks.poll_next_unpin(context));
+            if let Some(Ok(chunk)) = &chunk {
+                taken.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                pause = true;
+            }
+            Poll::Ready(chunk)
+        }))
+    }
+
+    /// The parser has given something out.
+    fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn chunks<'a>(&self, field: Field<'a>) -> impl Stream<Item = Result<Bytes, MultipartError>> + Unpin + use<'a> {
+        let meter = self.clone();
+        field.inspect(move |_| meter.reset())
+    }
+}
+
 /// Reads the body; parts in either order, each once, no others.
 pub(crate) async fn read(service: &Service, request: Request) -> Result<Upload, Refusal> {
-    let mut multipart = Multipart::from_request(request, &())
+    let meter = Meter::default();
+    let mut multipart = Multipart::from_request(request.map(|body| meter.watch(body)), &())
         .await
         .map_err(|e| Refusal::code(Code::MalformedMultipart, e.body_text()))?;
     let (mut metadata, mut package) = (None, None);
     let mut problems = Vec::new();
     while let Some(field) = multipart.next_field().await? {
+        meter.reset();
         let name = field.name().unwrap_or_default().to_owned();
-        let twice = || Problem::new(Code::MalformedMultipart, format!("the part `{name}` is there twice"));
-        match &*name {
-            "metadata" if metadata.is_some() => problems.push(twice()),
-            "package" if package.is_some() => problems.push(twice()),
-            "metadata" => metadata = Some(parse_metadata(&read_small(field).await?)?),
-            "package" => {
-                let max = service.settings().limits.tarball_bytes_max;
-                package = Some(Spooled::receive(field, &service.options.spool, max).await?);
+        let chunks = meter.chunks(field);
+        let detail = match &*name {
+            "metadata" if metadata.is_none() => {
+                metadata = Some(parse_metadata(&read_small(chunks, &name).await?)?);
+                continue;
             }
+            "package" if package.is_none() => {
+                let max = service.settings().limits.tarball_bytes_max;
+                package = Some(Spooled::receive(chunks, &service.options.spool, max).await?);
+                continue;
+            }
+            "metadata" | "package" => format!("the part `{name}` is there twice"),
             other => {
                 let shown: String = other.chars().take(64).collect();
-                problems.push(Problem::new(
-                    Code::MalformedMultipart,
-                    format!("there is no part `{shown}` in a publish"),
-                ));
+                format!("there is no part `{shown}` in a publish")
             }
+        };
+        problems.push(Problem::new(Code::MalformedMultipart, detail));
+        if problems.len() >= PROBLEMS_MAX {
+            return Err(problems.into());
+        }
+        // What follows may be wrong as well, and is told too if this part ends soon.
+        if read_small(chunks, &name).await.is_err() {
+            return Err(problems.into());
         }
     }
     if package.is_none() {
@@ -67,12 +143,17 @@ pub(crate) async fn read(service: &Service, request: Request) -> Result<Upload, 
     }
 }
 
-async fn read_small(mut field: axum::extract::multipart::Field<'_>) -> Result<Vec<u8>, Refusal> {
+/// Reads a part that has no reason to be long.
+async fn read_small(
+    mut chunks: impl Stream<Item = Result<Bytes, MultipartError>> + Unpin,
+    name: &str,
+) -> Result<Vec<u8>, Refusal> {
     let mut out = Vec::new();
-    while let Some(chunk) = field.chunk().await? {
-        out.extend_from_slice(&chunk);
+    while let Some(chunk) = chunks.next().await {
+        out.extend_from_slice(&chunk?);
         if out.len() as u64 > METADATA_BYTES_MAX {
-            let detail = format!("the metadata has more than {METADATA_BYTES_MAX} bytes");
+            let shown: String = name.chars().take(64).collect();
+            let detail = format!("the part `{shown}` has more than {METADATA_BYTES_MAX} bytes");
             return Err(Refusal::code(Code::BodyTooBig, detail));
         }
     }

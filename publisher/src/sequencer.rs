@@ -1,6 +1,6 @@
 //! The sequencer: one batch of intents at a time becomes one commit; what arrives meanwhile waits for the next.
 //!
-//! Invariant: every intent that was taken gets exactly one answer.
+//! Invariant: every intent that was taken gets exactly one answer, and no answer rests on an event that is not in the log.
 
 use std::{sync::Arc, time::Duration};
 
@@ -119,21 +119,27 @@ async fn attempt_batch(
     }
     store_again(core, &round, waiting).await;
 
-    let (drafts, committing) = decide_all(&mut desk, &round, std::mem::take(waiting));
+    let (drafts, decided) = decide_all(&mut desk, &round, std::mem::take(waiting));
     if drafts.is_empty() {
         return Ok(());
     }
+    let undecided = |decided: Vec<Decided>| decided.into_iter().map(|decided| decided.ready).collect();
     match core.committer.commit(round, drafts).await {
-        Ok(CommitOutcome::Lost) => *waiting = committing,
+        Ok(CommitOutcome::Lost) => *waiting = undecided(decided),
         Ok(CommitOutcome::Committed(committed)) => {
             let mut proofs = committed.proofs.map(Vec::into_iter);
-            for (seq, ready) in (committed.first_seq..).zip(committing) {
-                let proof = proofs.as_mut().and_then(Iterator::next);
-                give(ready.answer, Ok(Done { seq: Some(seq), already: false, proof }));
+            let mut next_seq = committed.first_seq;
+            for Decided { ready, answer } in decided {
+                let answer = answer.unwrap_or_else(|| {
+                    let proof = proofs.as_mut().and_then(Iterator::next);
+                    next_seq += 1;
+                    Ok(Done { seq: Some(next_seq - 1), already: false, proof })
+                });
+                give(ready.answer, answer);
             }
         }
         Err(error) => {
-            *waiting = committing;
+            *waiting = undecided(decided);
             return Err(error.into());
         }
     }
@@ -174,18 +180,26 @@ async fn store_again(core: &Core, round: &Round, waiting: &mut Vec<Ready>) {
     *waiting = kept;
 }
 
-/// Decides every intent in turn; answers those that need no event.
-fn decide_all(desk: &mut Desk, round: &Round, waiting: Vec<Ready>) -> (Vec<EventDraft>, Vec<Ready>) {
-    let (mut drafts, mut committing) = (Vec::new(), Vec::new());
+/// An intent whose answer waits for the commit.
+struct Decided {
+    ready: Ready,
+    /// None: its event is in the commit. Else what follows for it if the events before it are in the log.
+    answer: Option<Answer>,
+}
+
+/// Decides every intent in turn; answers those whose answer follows from the log as it is.
+fn decide_all(desk: &mut Desk, round: &Round, waiting: Vec<Ready>) -> (Vec<EventDraft>, Vec<Decided>) {
+    let (mut drafts, mut decided) = (Vec::new(), Vec::new());
     for ready in waiting {
         let place = Place::next(round, drafts.len() as u64);
         match decide(desk, &ready.intent, &place) {
             Decision::Commit(draft) => {
                 drafts.push(*draft);
-                committing.push(ready);
+                decided.push(Decided { ready, answer: None });
             }
-            Decision::Answer(answer) => give(ready.answer, answer),
+            Decision::Answer(answer) if drafts.is_empty() => give(ready.answer, answer),
+            Decision::Answer(answer) => decided.push(Decided { ready, answer: Some(answer) }),
         }
     }
-    (drafts, committing)
+    (drafts, decided)
 }

@@ -10,11 +10,15 @@
 //! # }
 //! ```
 
+pub mod checks;
 mod effects;
+mod gate;
 mod package;
 pub mod process;
+pub mod raw;
 mod registry;
 
 pub use effects::{TestClock, TestEntropy};
+pub use gate::Gate;
 pub use package::Pkg;
 pub use registry::{Answer, TestRegistry, multipart_body};

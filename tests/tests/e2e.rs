@@ -300,3 +300,45 @@ fn the_demo_publishes_its_samples() {
     user.ok(folder.path(), &["add", "demo/card"]);
     assert!(folder.path().join("drystone_packages/@demo/greeting/source.txt").is_file());
 }
+
+/// Archives that are too long for one request go to the bucket by a presigned upload, and are committed from there.
+#[test]
+fn large_archives_go_to_the_bucket_first() {
+    let Some(environment) = s3_environment() else { return };
+    let pairs: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let (key, token_file) = (folder.path().join("log.key"), folder.path().join("token"));
+    let (key, token_path) = (key.display().to_string(), token_file.display().to_string());
+    let store = format!("s3://drystone/{}", unique("large"));
+    let init = Command::new(program("drystone"))
+        .args(["admin", "init", "--store", &store, "--key-file", &key, "--token-file", &token_path])
+        .args(["--public-url", "http://registry.test", "--direct-upload-bytes-max", "1000"])
+        .envs(pairs.iter().copied())
+        .output()
+        .unwrap();
+    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+    let token = fs_err::read_to_string(&token_file).unwrap().trim().to_owned();
+    let server = Server::start(&["--store", &store, "--key-file", &key, "--listen", "127.0.0.1:0"], &pairs);
+
+    let author = User::new(&server.url, Some(&token));
+    // What does not compress is longer than the limit when packed.
+    let noise: Vec<u8> = (0..3_000_000_u32)
+        .flat_map(|i| i.wrapping_mul(2_654_435_761).rotate_left(i % 31).to_le_bytes())
+        .collect();
+    let package = Pkg::new("acme/large", "1.0.0").with_payload(noise);
+    let path = folder.path().join("large.tar.gz");
+    fs_err::write(&path, package.archive()).unwrap();
+    let archive = path.display().to_string();
+    let answer: Value =
+        serde_json::from_str(&author.ok(folder.path(), &["publish", "--archive", &archive, "--json"]))
+            .unwrap();
+    assert_eq!(answer["outcome"], "published", "{answer}");
+    let again: Value =
+        serde_json::from_str(&author.ok(folder.path(), &["publish", "--archive", &archive, "--json"]))
+            .unwrap();
+    assert_eq!(again["outcome"], "already-published", "{again}");
+    author.ok(folder.path(), &["verify", "acme/large@1.0.0"]);
+    let fsck =
+        Command::new(program("drystone")).args(["fsck", &store, "--deep"]).envs(pairs).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&fsck.stdout), "clean\n");
+}

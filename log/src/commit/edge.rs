@@ -16,7 +16,8 @@ pub(super) struct RightEdge {
     base: u64,
     base_peaks: Vec<(u8, u64, Hash)>,
     entries: Vec<Vec<u8>>,
-    leaves: Vec<Hash>,
+    /// `levels[l]` holds the complete subtrees of level `l` that reach into the edge; the first has index `base >> l`.
+    levels: Vec<Vec<Hash>>,
 }
 
 impl RightEdge {
@@ -37,8 +38,8 @@ impl RightEdge {
             }
             start += 1 << level;
         }
-        let leaves: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
-        let edge = Self { base, base_peaks, entries, leaves };
+        let mut edge = Self { base, base_peaks, entries: Vec::with_capacity(entries.len()), levels: vec![Vec::new()] };
+        entries.into_iter().for_each(|entry| edge.push(entry));
         if edge.size() == frontier.size() && edge.root_at(edge.size())? == frontier.root() {
             Ok(edge)
         } else {
@@ -48,7 +49,7 @@ impl RightEdge {
 
     /// Number of leaves.
     pub(super) fn size(&self) -> u64 {
-        self.base + self.leaves.len() as u64
+        self.base + self.entries.len() as u64
     }
 
     /// Root of the tree at an earlier size, if that size lies in the edge.
@@ -58,13 +59,26 @@ impl RightEdge {
 
     /// Appends an entry.
     pub(super) fn push(&mut self, entry: Vec<u8>) {
-        self.leaves.push(leaf_hash(&entry));
+        let mut hash = leaf_hash(&entry);
         self.entries.push(entry);
+        for level in 0_u8.. {
+            if self.levels.len() == usize::from(level) {
+                self.levels.push(Vec::new());
+            }
+            let row = &mut self.levels[usize::from(level)];
+            row.push(hash);
+            let index = (self.base >> level) + row.len() as u64 - 1;
+            if index.is_multiple_of(2) {
+                return;
+            }
+            let left = self.subtree_at(level, index - 1).expect("everything left of the edge is in a peak or in the edge");
+            hash = node_hash(&left, &hash);
+        }
     }
 
     /// The leaf hashes of the last bundle.
     pub(super) fn leaves(&self) -> &[Hash] {
-        &self.leaves
+        &self.levels[0]
     }
 
     /// The last bundle; none if it is full, and so not in the edge.
@@ -82,13 +96,9 @@ impl RightEdge {
         if let Some((_, _, hash)) = self.base_peaks.iter().find(|(l, i, _)| (*l, *i) == (level, index)) {
             return Ok(*hash);
         }
-        if level == 0 {
-            let leaf = index.checked_sub(self.base).and_then(|i| self.leaves.get(i as usize));
-            return leaf
-                .copied()
-                .ok_or_else(|| CommitError::Damaged { key: format!("leaf {index} of the log") });
-        }
-        Ok(node_hash(&self.subtree_at(level - 1, 2 * index)?, &self.subtree_at(level - 1, 2 * index + 1)?))
+        let row = self.levels.get(usize::from(level));
+        let hash = index.checked_sub(self.base >> level).and_then(|i| row?.get(i as usize));
+        hash.copied().ok_or_else(|| CommitError::Damaged { key: format!("subtree {level}/{index} of the log") })
     }
 }
 

@@ -58,7 +58,8 @@ fn try_decide(desk: &mut Desk, intent: &Intent, place: &Place<'_>) -> Result<Dec
         return if done.intent == intent.action.digest() {
             Ok(Decision::Answer(Ok(Done { seq: Some(done.seq), already: false, proof: None })))
         } else {
-            Err(Refusal::code(Code::IntentReused, "the idempotency key was used for another request"))
+            let detail = format!("the idempotency key `{}` was used for another request", intent.id);
+            Err(Refusal::new(Problem::new(Code::IntentReused, detail).fact("seq", done.seq)))
         };
     }
     let actor = authorise(desk, intent, place)?;
@@ -68,6 +69,7 @@ fn try_decide(desk: &mut Desk, intent: &Intent, place: &Place<'_>) -> Result<Dec
             return Ok(Decision::Answer(Ok(Done { seq, already: true, proof: None })));
         }
     };
+    let done = DoneRecord { v: 1, seq: place.seq, intent: intent.action.digest() };
     let mut draft = EventDraft {
         id: intent.id.clone(),
         actor: actor.account,
@@ -75,9 +77,11 @@ fn try_decide(desk: &mut Desk, intent: &Intent, place: &Place<'_>) -> Result<Dec
         files: Vec::new(),
         plain: Vec::new(),
         private: Vec::new(),
-        done: canonical_json(&DoneRecord { v: 1, seq: place.seq, intent: intent.action.digest() }).into(),
+        done: canonical_json(&done).into(),
     };
     fill(desk, &intent.action, &mut draft, place)?;
+    // The same id again in this batch is a repetition, as it is in a later one.
+    desk.done.insert(intent.id.to_string(), done);
     Ok(Decision::Commit(Box::new(draft)))
 }
 
