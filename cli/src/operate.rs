@@ -73,7 +73,6 @@ pub async fn open_bucket(url: &str) -> Result<Store, Failure> {
 
 /// Says that this program has no support for buckets.
 #[cfg(not(feature = "s3"))]
-#[expect(clippy::unused_async, reason = "the same signature as with the feature")]
 pub async fn open_bucket(url: &str) -> Result<Store, Failure> {
     let problem =
         Problem::new(Code::NotBuiltIn, format!("`{url}` is in a bucket, which this program cannot open"));

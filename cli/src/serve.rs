@@ -2,11 +2,9 @@
 //!
 //! Composes, and decides nothing. The first start makes the log's key, the configuration and the first token.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod config;
+
+use std::{path::Path, sync::Arc};
 
 use drystone_log::NoteSigner;
 use drystone_publisher::{Refusal, Service, api_router, file_router};
@@ -18,90 +16,45 @@ use crate::{
     context::Context,
     demo,
     failure::Failure,
-    operate::{Opened, StoreArgs, make_key, read_key, service_with, store_failure, write_secret},
+    operate::{Opened, make_key, read_key, service_with, store_failure, write_secret},
 };
+
+pub use config::NewArgs;
+use config::{Config, ConfigArgs};
 
 /// Options of `serve`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    store: StoreArgs,
-    /// Address to listen on
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
-    listen: SocketAddr,
-    /// Base URL that clients use; `http://` and the address if absent
-    #[arg(long, value_name = "URL")]
-    public_url: Option<String>,
-    /// File for the first token, which is printed if absent
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Publish a few sample packages; without `--data`, in a directory that goes with the process
+    config: ConfigArgs,
+    /// Publish a few sample packages; without a store, in a directory that goes with the process
     #[arg(long)]
     demo: bool,
-    #[command(flatten)]
-    new: NewArgs,
-}
-
-/// What a new registry starts with.
-#[derive(Debug, Clone, clap::Args)]
-pub struct NewArgs {
-    /// Name of a new registry
-    #[arg(long, default_value = "drystone", value_name = "NAME")]
-    pub name: String,
-    /// Origin of a new registry's log; for ever
-    #[arg(long, value_name = "ORIGIN")]
-    pub origin: Option<String>,
-    /// A dependency of a crate without a registry means this registry: for mirrors of crates.io
-    #[arg(long)]
-    pub mirror_crates_io: bool,
-    /// Longest archive, in bytes
-    #[arg(long, value_name = "BYTES")]
-    pub tarball_bytes_max: Option<u64>,
-    /// Most packages that an account may create
-    #[arg(long, value_name = "N")]
-    pub packages_per_account_max: Option<u64>,
-}
-
-impl NewArgs {
-    /// The settings of a new registry at this URL.
-    pub fn settings(&self, public_url: String) -> Settings {
-        let mut settings = Settings::new(&self.name, public_url);
-        settings.mirrors_crates_io = self.mirror_crates_io;
-        if let Some(bytes) = self.tarball_bytes_max {
-            settings.limits.tarball_bytes_max = bytes;
-        }
-        if let Some(packages) = self.packages_per_account_max {
-            settings.limits.packages_per_account_max = packages;
-        }
-        settings
-    }
 }
 
 /// Runs a registry until it is told to stop.
 pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     start_logging(cx);
-    let temporary = if args.demo && args.store.data.is_none() && args.store.store.is_none() {
-        Some(tempfile::tempdir()?)
-    } else {
-        None
-    };
-    let store_args = match &temporary {
-        Some(dir) => StoreArgs { data: Some(dir.path().to_owned()), ..args.store.clone() },
-        None => args.store.clone(),
-    };
-    let opened = store_args.open(cx).await?;
+    let mut config = args.config.resolve(cx)?;
+    let named =
+        config.store.data.is_some() || config.store.store.is_some() || cx.env.get("DRYSTONE_STORE").is_some();
+    let temporary = if args.demo && !named { Some(tempfile::tempdir()?) } else { None };
+    if let Some(dir) = &temporary {
+        config.store.data = Some(dir.path().to_owned());
+    }
+    let opened = config.store.open(cx).await?;
     check_store(cx, &opened.store).await?;
 
     // The address comes first: it may be part of the settings.
-    let listener = TcpListener::bind(args.listen).await.map_err(|e| {
+    let listener = TcpListener::bind(config.listen).await.map_err(|e| {
         let problem =
-            Problem::new(Code::BadConfiguration, format!("`{}` cannot be listened on: {e}", args.listen));
+            Problem::new(Code::BadConfiguration, format!("`{}` cannot be listened on: {e}", config.listen));
         Failure::from(problem.with_hint("choose another address with `--listen`"))
     })?;
     let address = listener.local_addr()?;
-    let url = args.public_url.clone().unwrap_or(format!("http://{address}"));
+    let url = config.public_url.clone().unwrap_or(format!("http://{address}"));
     let url = url.trim_end_matches('/').to_owned();
-    let (service, first_token) = open_or_initialise(cx, &opened, &args, &url).await?;
+    let (service, first_token) = open_or_initialise(cx, &opened, &config, &url).await?;
     follow_url(&service, &url).await?;
 
     let files = file_router(service.store().public.clone());
@@ -111,12 +64,12 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
         axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) }).await
     });
     let elsewhere =
-        if args.public_url.is_some() { format!(", listening on {address}") } else { String::new() };
-    if let (Some(token), Some(file)) = (&first_token, &args.token_file) {
+        if config.public_url.is_some() { format!(", listening on {address}") } else { String::new() };
+    if let (Some(token), Some(file)) = (&first_token, &config.token_file) {
         write_secret(&cx.path(file), token)?;
     }
     cx.printer.step("Serving", &format!("{} at {url}{elsewhere}", opened.label));
-    greet(cx, &url, first_token.as_deref(), args.token_file.as_deref());
+    greet(cx, &url, first_token.as_deref(), config.token_file.as_deref());
     if args.demo {
         let token = match first_token {
             Some(token) => token,
@@ -149,7 +102,7 @@ pub async fn check_store(cx: &Context, store: &Store) -> Result<(), Failure> {
 async fn open_or_initialise(
     cx: &Context,
     opened: &Opened,
-    args: &Args,
+    config: &Config,
     url: &str,
 ) -> Result<(Arc<Service>, Option<String>), Failure> {
     if let Some(signer) = read_key(cx, &opened.key_file)? {
@@ -157,11 +110,19 @@ async fn open_or_initialise(
             Err(refusal) if refusal.problems[0].code == Code::NotInitialised => {}
             other => return Ok((other?, None)),
         }
-        let token = initialise(cx, opened, signer.clone(), args.new.settings(url.to_owned())).await?;
+        let token = initialise(
+            cx,
+            opened,
+            signer.clone(),
+            config.new.settings(url.to_owned(), config.limits.clone()),
+        )
+        .await?;
         return Ok((service_with(cx, opened, signer).await?, Some(token)));
     }
-    let signer = new_key(cx, opened, args.new.origin.as_deref()).await?;
-    let token = initialise(cx, opened, signer.clone(), args.new.settings(url.to_owned())).await?;
+    let signer = new_key(cx, opened, config.new.origin.as_deref()).await?;
+    let token =
+        initialise(cx, opened, signer.clone(), config.new.settings(url.to_owned(), config.limits.clone()))
+            .await?;
     Ok((service_with(cx, opened, signer).await?, Some(token)))
 }
 

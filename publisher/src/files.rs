@@ -12,6 +12,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use drystone_schemas::{
     Code,
     layout::{self, CacheClass},
@@ -110,12 +111,21 @@ async fn serve_immutable(
     sent.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
     sent.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     describe(sent, &etag, content_type, CacheClass::Immutable);
+    if let Some(digest) = repr_digest(key) {
+        insert(sent, header::HeaderName::from_static("repr-digest"), &digest);
+    }
     if let (Some(range), Some(total)) = (range, total) {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         let content_range = format!("bytes {}-{}/{total}", range.start, range.end - 1);
         insert(response.headers_mut(), header::CONTENT_RANGE, &content_range);
     }
     Ok(Some(response))
+}
+
+/// `Repr-Digest` of an object, which is its name (RFC 9530 section 3).
+fn repr_digest(key: &Key) -> Option<String> {
+    let bytes = hex::decode(key.as_str().strip_prefix("o/")?).ok()?;
+    Some(format!("sha-256=:{}:", STANDARD.encode(bytes)))
 }
 
 /// Objects are archives, JSON, or index files; their first bytes tell.

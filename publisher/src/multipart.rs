@@ -89,7 +89,10 @@ impl Meter {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    fn chunks<'a>(&self, field: Field<'a>) -> impl Stream<Item = Result<Bytes, MultipartError>> + Unpin + use<'a> {
+    fn chunks<'a>(
+        &self,
+        field: Field<'a>,
+    ) -> impl Stream<Item = Result<Bytes, MultipartError>> + Unpin + use<'a> {
         let meter = self.clone();
         field.inspect(move |_| meter.reset())
     }

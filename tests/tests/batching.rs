@@ -24,9 +24,11 @@ async fn ask_with_id(registry: &TestRegistry, id: &str, path: &str) -> Answer {
 
 /// A process whose next replacement of head ends so; the ones after it succeed.
 async fn failing_at_head(registry: &TestRegistry, fault: Fault) -> (TestRegistry, Faults) {
-    let faults = Faults::new(move |call: &Call<'_>| {
-        if (call.op, call.key) == (Op::Replace, "head") { fault } else { Fault::None }
-    });
+    let faults = Faults::new(
+        move |call: &Call<'_>| {
+            if (call.op, call.key) == (Op::Replace, "head") { fault } else { Fault::None }
+        },
+    );
     (registry.another(|store| faults.wrap(store)).await, faults)
 }
 
@@ -89,10 +91,9 @@ async fn one_id_is_in_the_log_once_also_within_a_batch() {
 async fn more_requests_than_can_wait_are_sent_away_and_the_others_answered() {
     let registry = TestRegistry::new().await;
     assert_eq!(registry.publish(&Pkg::new("http", "1.0.0")).await.status, 201);
-    let answers = join_all((0..600).map(|i| {
-        registry.ask(Method::POST, if i % 2 == 0 { YANK } else { UNYANK }, None)
-    }))
-    .await;
+    let answers =
+        join_all((0..600).map(|i| registry.ask(Method::POST, if i % 2 == 0 { YANK } else { UNYANK }, None)))
+            .await;
     let (done, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
     assert_eq!((done.len(), refused.len()), (512, 88));
     for answer in refused {

@@ -38,7 +38,8 @@ impl RightEdge {
             }
             start += 1 << level;
         }
-        let mut edge = Self { base, base_peaks, entries: Vec::with_capacity(entries.len()), levels: vec![Vec::new()] };
+        let mut edge =
+            Self { base, base_peaks, entries: Vec::with_capacity(entries.len()), levels: vec![Vec::new()] };
         entries.into_iter().for_each(|entry| edge.push(entry));
         if edge.size() == frontier.size() && edge.root_at(edge.size())? == frontier.root() {
             Ok(edge)
@@ -71,7 +72,9 @@ impl RightEdge {
             if index.is_multiple_of(2) {
                 return;
             }
-            let left = self.subtree_at(level, index - 1).expect("everything left of the edge is in a peak or in the edge");
+            let left = self
+                .subtree_at(level, index - 1)
+                .expect("everything left of the edge is in a peak or in the edge");
             hash = node_hash(&left, &hash);
         }
     }
@@ -98,7 +101,8 @@ impl RightEdge {
         }
         let row = self.levels.get(usize::from(level));
         let hash = index.checked_sub(self.base >> level).and_then(|i| row?.get(i as usize));
-        hash.copied().ok_or_else(|| CommitError::Damaged { key: format!("subtree {level}/{index} of the log") })
+        hash.copied()
+            .ok_or_else(|| CommitError::Damaged { key: format!("subtree {level}/{index} of the log") })
     }
 }
 

@@ -1,0 +1,231 @@
+//! The options of `serve`, from flags, environment and a file.
+//!
+//! A flag goes before the environment, the environment before the file, the file before the default. Everything has a
+//! default; the file is optional, and a key that it does not know is an error.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use drystone_schemas::{Code, Limits, Problem, Settings};
+use serde::Deserialize;
+
+use crate::{context::Context, env::Env, failure::Failure, operate::StoreArgs};
+
+/// Where `serve` listens unless it is told otherwise.
+const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// What a new registry starts with.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct NewArgs {
+    /// Name of a new registry
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Origin of a new registry's log; for ever
+    #[arg(long, value_name = "ORIGIN")]
+    pub origin: Option<String>,
+    /// A dependency of a crate without a registry means this registry: for mirrors of crates.io
+    #[arg(long)]
+    pub mirror_crates_io: bool,
+    /// Longest archive, in bytes
+    #[arg(long, value_name = "BYTES")]
+    pub tarball_bytes_max: Option<u64>,
+    /// Most packages that an account may create
+    #[arg(long, value_name = "N")]
+    pub packages_per_account_max: Option<u64>,
+}
+
+impl NewArgs {
+    /// The settings of a new registry at this URL, over those of a file.
+    pub fn settings(&self, public_url: String, file: Limits) -> Settings {
+        let mut settings = Settings::new(self.name.clone().unwrap_or_else(|| "drystone".into()), public_url);
+        settings.mirrors_crates_io = self.mirror_crates_io;
+        settings.limits = file;
+        let limits = &mut settings.limits;
+        limits.tarball_bytes_max = self.tarball_bytes_max.unwrap_or(limits.tarball_bytes_max);
+        limits.packages_per_account_max =
+            self.packages_per_account_max.unwrap_or(limits.packages_per_account_max);
+        settings
+    }
+}
+
+/// The file, as TOML.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    server: Server,
+    storage: Storage,
+    registry: Registry,
+    limits: Limits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Server {
+    listen: Option<String>,
+    public_url: Option<String>,
+    token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Storage {
+    data: Option<PathBuf>,
+    store: Option<String>,
+    key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Registry {
+    name: Option<String>,
+    origin: Option<String>,
+    mirror_crates_io: bool,
+}
+
+/// What `serve` goes by.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Base URL that clients use, if it is not the address.
+    pub public_url: Option<String>,
+    /// File for the first token.
+    pub token_file: Option<PathBuf>,
+    /// Which store.
+    pub store: StoreArgs,
+    /// What a new registry starts with.
+    pub new: NewArgs,
+    /// Limits of a new registry.
+    pub limits: Limits,
+}
+
+/// Flags of `serve` that have a key in the file as well.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ConfigArgs {
+    /// File with options, as TOML [env: DRYSTONE_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address to listen on; 127.0.0.1:8080 if absent [env: DRYSTONE_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Base URL that clients use; `http://` and the address if absent [env: DRYSTONE_PUBLIC_URL]
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+    /// File for the first token, which is printed if absent [env: DRYSTONE_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Which store.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// What a new registry starts with.
+    #[command(flatten)]
+    pub new: NewArgs,
+}
+
+impl ConfigArgs {
+    /// Puts flags, environment and file together.
+    pub fn resolve(self, cx: &Context) -> Result<Config, Failure> {
+        let path = self.config.clone().or_else(|| cx.env.get("DRYSTONE_CONFIG").map(PathBuf::from));
+        let text = match &path {
+            Some(path) => fs_err::read_to_string(cx.path(path))?,
+            None => String::new(),
+        };
+        let name = path.map(|path| path.display().to_string()).unwrap_or_default();
+        self.merge(&cx.env, &name, &text)
+    }
+
+    fn merge(self, env: &Env, name: &str, text: &str) -> Result<Config, Failure> {
+        let file: File = toml::from_str(text).map_err(|e| {
+            Failure::new(
+                Code::BadConfiguration,
+                format!("`{name}` cannot be read: {}", e.to_string().trim_end()),
+            )
+        })?;
+        let from_env = |key: &str| env.get(key).map(str::to_owned);
+        let listen = self.listen.or_else(|| from_env("DRYSTONE_LISTEN")).or(file.server.listen);
+        let listen = listen.unwrap_or_else(|| DEFAULT_LISTEN.into());
+        let listen = listen.parse().map_err(|_| {
+            let problem =
+                Problem::new(Code::BadConfiguration, format!("`{listen}` is not an address to listen on"));
+            Failure::from(problem.with_hint("write an IP address and a port, such as `127.0.0.1:8080`"))
+        })?;
+        // Where a flag or the environment names one kind of store, the file's other kind does not count.
+        let named =
+            self.store.data.is_some() || self.store.store.is_some() || env.get("DRYSTONE_STORE").is_some();
+        let (data, store) = if named { (None, None) } else { (file.storage.data, file.storage.store) };
+        let key_file = self.store.key_file.or_else(|| from_env("DRYSTONE_LOG_KEY_FILE").map(PathBuf::from));
+        Ok(Config {
+            listen,
+            public_url: self
+                .public_url
+                .or_else(|| from_env("DRYSTONE_PUBLIC_URL"))
+                .or(file.server.public_url),
+            token_file: self
+                .token_file
+                .or_else(|| from_env("DRYSTONE_TOKEN_FILE").map(PathBuf::from))
+                .or(file.server.token_file),
+            store: StoreArgs {
+                data: self.store.data.or(data),
+                store: self.store.store.or(store),
+                key_file: key_file.or(file.storage.key_file),
+            },
+            new: NewArgs {
+                name: self.new.name.or(file.registry.name),
+                origin: self.new.origin.or(file.registry.origin),
+                mirror_crates_io: self.new.mirror_crates_io || file.registry.mirror_crates_io,
+                ..self.new
+            },
+            limits: file.limits,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "[server]\nlisten = \"127.0.0.1:1\"\npublic_url = \"https://file\"\n[storage]\ndata = \"/file\"\n\
+                        [registry]\nname = \"file\"\n[limits]\ntarball_bytes_max = 7\n";
+
+    fn args() -> ConfigArgs {
+        let store = StoreArgs { data: None, store: None, key_file: None };
+        ConfigArgs {
+            config: None,
+            listen: None,
+            public_url: None,
+            token_file: None,
+            store,
+            new: NewArgs::default(),
+        }
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_environment_and_that_before_the_file() {
+        let env = Env::from_iter([("DRYSTONE_LISTEN", "127.0.0.1:2")]);
+        let merged = |args: ConfigArgs, env: &Env| args.merge(env, "f", FILE).unwrap();
+        assert_eq!(merged(args(), &Env::default()).listen.port(), 1);
+        assert_eq!(merged(args(), &env).listen.port(), 2);
+        let flagged = ConfigArgs { listen: Some("127.0.0.1:3".into()), ..args() };
+        assert_eq!(merged(flagged, &env).listen.port(), 3);
+        let config = merged(args(), &env);
+        assert_eq!(config.public_url.as_deref(), Some("https://file"));
+        assert_eq!(config.store.data, Some("/file".into()));
+        let settings = config.new.settings("http://a".into(), config.limits);
+        assert_eq!((&*settings.name, settings.limits.tarball_bytes_max), ("file", 7));
+        assert_eq!(args().merge(&Env::default(), "", "").unwrap().listen.to_string(), DEFAULT_LISTEN);
+    }
+
+    #[test]
+    fn a_store_of_the_environment_hides_that_of_the_file() {
+        let env = Env::from_iter([("DRYSTONE_STORE", "s3://bucket/x")]);
+        let config = args().merge(&env, "f", FILE).unwrap();
+        assert_eq!((config.store.data, config.store.store), (None, None));
+    }
+
+    #[test]
+    fn unknown_keys_and_bad_addresses_are_refused() {
+        for bad in ["[server]\nlisten_on = \"x\"\n", "[serve]\n", "[server]\nlisten = \"nowhere\"\n", "["] {
+            let failure = args().merge(&Env::default(), "f", bad).unwrap_err();
+            assert_eq!(failure.code(), Some(Code::BadConfiguration), "{bad}");
+        }
+    }
+}
