@@ -1,1 +1,53 @@
-fn main() {}
+//! The measurements that the README quotes: what a publish costs in time, processor, memory and storage calls.
+//!
+//! `cargo run -p drystone-benches --release -- NAME`, where `NAME` is one of [`BENCHES`] or `all`. Each measurement is
+//! one line of JSON on standard output as it is made; tables in Markdown follow. The programs measured are those that
+//! lie beside this one: build them first, with `cargo build --release -p drystone -p drystone-mains`.
+
+mod calls;
+mod clock;
+mod load;
+mod machine;
+mod memory;
+mod nginx;
+mod packages;
+mod publish;
+mod report;
+mod server;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+
+use crate::report::Report;
+
+/// One measurement: its name, and what makes it.
+type Bench = (&'static str, fn(&mut Report) -> anyhow::Result<()>);
+
+/// The measurements. Counts come first: they are the same on a busy machine.
+const BENCHES: [Bench; 3] = [("calls", calls::run), ("memory", memory::run), ("publish", publish::run)];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let names: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
+    let asked = std::env::args().nth(1).with_context(|| format!("name a measurement: {names:?} or `all`"))?;
+    let chosen: Vec<&Bench> = BENCHES.iter().filter(|(name, _)| asked == "all" || asked == *name).collect();
+    if chosen.is_empty() {
+        bail!("there is no measurement `{asked}`, only {names:?} and `all`");
+    }
+    let mut report = Report::new(&machine::facts()?)?;
+    for (name, bench) in chosen {
+        report::say(&format!("measuring {name}"));
+        bench(&mut report).with_context(|| format!("the measurement `{name}`"))?;
+    }
+    report.print_tables()
+}

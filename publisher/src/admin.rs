@@ -114,6 +114,11 @@ impl Service {
             meta: crate::spool::object_meta(layout::JSON),
         };
         let done = self.operate(Action::Configure { settings: Arc::new(settings) }, vec![object]).await?;
+        // What this process inspects from now on, it inspects under the settings of the newest head.
+        // Should that fail, the next commit reads them all the same.
+        if let Ok(round) = self.core.committer.begin().await {
+            drop(self.core.settings_of(&round.head.config).await);
+        }
         Ok(if done.already { None } else { done.seq })
     }
 }

@@ -10,13 +10,11 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::map_response,
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use drystone_schemas::{
-    Code,
-    layout::{self, CacheClass},
-};
+use drystone_schemas::layout::{self, CacheClass};
 use drystone_storage::{Area, Key};
 use futures_util::StreamExt;
 use tower_http::compression::{
@@ -24,12 +22,17 @@ use tower_http::compression::{
     predicate::{Predicate, SizeAbove},
 };
 
-use crate::Refusal;
+use crate::{
+    Refusal,
+    routes::{no_such_route, only_allowed},
+};
 
 /// Longest by-name file that is served, in bytes.
 const BY_NAME_BYTES_MAX: u64 = 64 << 20;
 /// Bytes that tell an archive from JSON and from text.
-const SNIFFED_BYTES: usize = 2;
+const SNIFFED_BYTES: u64 = 8;
+/// Digest of a whole file (RFC 9530).
+const REPR_DIGEST: header::HeaderName = header::HeaderName::from_static("repr-digest");
 
 /// What may be asked for; everything else in the area is nobody's business.
 const PUBLIC_FOLDERS: [&str; 5] = ["index/", "o/", "packages/", "aliases/", "log/"];
@@ -46,32 +49,43 @@ pub fn file_router(public: Arc<dyn Area>) -> Router {
     Router::new()
         .fallback(serve)
         .layer(CompressionLayer::new().gzip(true).compress_when(compressible))
+        .layer(map_response(weaken_tag))
         .with_state(public)
 }
 
-async fn serve(State(public): State<Arc<dyn Area>>, request: Request) -> Result<Response, Refusal> {
-    let path = request.uri().path().trim_start_matches('/').to_owned();
-    let missing = || Refusal::code(Code::NoSuchRoute, format!("there is nothing at `/{}`", cut(&path)));
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(Refusal::code(
-            Code::MethodNotAllowed,
-            format!("`{}` is not allowed here", request.method()),
-        ));
+/// What was compressed on the way has other bytes: its tag is no longer one that a part could be asked for with
+/// (RFC 9110 sections 8.8.1 and 13.1.5), and its digest another (RFC 9530 section 3).
+async fn weaken_tag(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    if !headers.contains_key(header::CONTENT_ENCODING) {
+        return response;
     }
+    headers.remove(REPR_DIGEST);
+    let strong =
+        headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).filter(|tag| tag.starts_with('"'));
+    if let Some(weak) = strong.map(|tag| format!("W/{tag}")) {
+        insert(headers, header::ETAG, &weak);
+    }
+    response
+}
+
+async fn serve(State(public): State<Arc<dyn Area>>, request: Request) -> Result<Response, Refusal> {
+    let asked = request.uri().path();
+    let path = asked.strip_prefix('/').unwrap_or(asked);
+    let missing = || no_such_route(asked);
     let known = path == layout::CONFIG || PUBLIC_FOLDERS.iter().any(|folder| path.starts_with(folder));
     let hidden = path.split('/').any(|segment| segment.starts_with('.'));
-    let key = Key::new(path.clone()).ok().filter(|_| known && !hidden).ok_or_else(missing)?;
-    let (class, content_type) = layout::headers(&path);
+    let key = Key::new(path).ok().filter(|_| known && !hidden).ok_or_else(missing)?;
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(only_allowed(request.method(), "GET, HEAD"));
+    }
+    let (class, content_type) = layout::headers(path);
     let response = if class == CacheClass::Immutable {
         serve_immutable(&*public, &key, content_type, request.headers()).await?
     } else {
         serve_by_name(&*public, &key, content_type, class, request.headers()).await?
     };
     response.ok_or_else(missing)
-}
-
-fn cut(path: &str) -> String {
-    path.chars().take(200).collect()
 }
 
 /// An immutable file: its path is as good as a hash of its bytes.
@@ -102,8 +116,13 @@ async fn serve_immutable(
     let len = range.as_ref().map_or(reader.len, |range| range.end - range.start);
     let mut stream = reader.stream.peekable();
     let mut content_type = content_type;
-    if content_type == layout::GZIP && range.as_ref().is_none_or(|range| range.start == 0) {
-        let first = std::pin::Pin::new(&mut stream).peek().await;
+    if content_type == layout::GZIP {
+        // A part tells of its own bytes only: what the whole is, its first bytes tell.
+        let mut beginning = match &range {
+            None => None,
+            Some(_) => public.open(key, Some(0..SNIFFED_BYTES)).await?.map(|reader| reader.stream.peekable()),
+        };
+        let first = std::pin::Pin::new(beginning.as_mut().unwrap_or(&mut stream)).peek().await;
         content_type = first.and_then(|chunk| chunk.as_ref().ok()).map_or(content_type, |chunk| sniff(chunk));
     }
     let mut response = Response::new(Body::from_stream(stream));
@@ -112,7 +131,7 @@ async fn serve_immutable(
     sent.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     describe(sent, &etag, content_type, CacheClass::Immutable);
     if let Some(digest) = repr_digest(key) {
-        insert(sent, header::HeaderName::from_static("repr-digest"), &digest);
+        insert(sent, REPR_DIGEST, &digest);
     }
     if let (Some(range), Some(total)) = (range, total) {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -130,7 +149,7 @@ fn repr_digest(key: &Key) -> Option<String> {
 
 /// Objects are archives, JSON, or index files; their first bytes tell.
 fn sniff(bytes: &[u8]) -> &'static str {
-    match bytes.get(..SNIFFED_BYTES) {
+    match bytes.get(..2) {
         Some([0x1f, 0x8b]) => layout::GZIP,
         Some([b'{', b'"']) if !bytes.starts_with(b"{\"name\"") => layout::JSON,
         Some([b'"', _]) => layout::JSON,

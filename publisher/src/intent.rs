@@ -146,10 +146,17 @@ impl Action {
             Self::OwnerAdd { pkg, account, role } => format!("owner-add {pkg} {account} {role:?}"),
             Self::OwnerRemove { pkg, account } => format!("owner-remove {pkg} {account}"),
             Self::AliasSet { alias, pkg } => format!("alias-set {alias} {pkg}"),
-            Self::AliasRemove { alias, pkg } => format!("alias-remove {alias} {pkg}"),
+            Self::AliasRemove { alias, .. } => return Self::removal_digest(alias),
             Self::Configure { settings } => format!("config {}", Sha256Digest::of(&canonical_json(settings))),
         };
         Sha256Digest::of(text.as_bytes())
+    }
+}
+
+impl Action {
+    /// Digest of the removal of an alias, whatever it means: when it is asked again, it means nothing any more.
+    pub(crate) fn removal_digest(alias: &Alias) -> Sha256Digest {
+        Sha256Digest::of(format!("alias-remove {alias}").as_bytes())
     }
 }
 

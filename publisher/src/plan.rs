@@ -2,6 +2,7 @@
 //!
 //! Reading is in [`Desk::gather`]; every decision is in [`decide`], which is pure.
 
+mod cargo_name;
 mod decide;
 mod gather;
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use drystone_log::commit::CommitError;
+use drystone_log::{CheckpointError, NoteError, commit::CommitError};
 use drystone_schemas::{Code, Problem};
 use drystone_storage::StoreError;
 
@@ -99,7 +99,10 @@ impl From<CommitError> for Refusal {
             CommitError::AlreadyInitialised => Code::AlreadyInitialised,
             CommitError::HeadBehindLog { .. } => Code::HeadBehindLog,
             CommitError::LogUnpublished { .. } => Code::LogUnpublished,
-            CommitError::WrongKey { .. } => Code::WrongKey,
+            CommitError::WrongKey { .. }
+            | CommitError::Checkpoint(
+                CheckpointError::WrongOrigin { .. } | CheckpointError::Note(NoteError::NotSignedByKnownKey),
+            ) => Code::WrongKey,
             CommitError::ClockWrong { .. } => Code::ClockWrong,
             CommitError::UpgradeRequired(_) => Code::UpgradeRequired,
             CommitError::ObjectConflict { .. } => Code::StorageBroken,

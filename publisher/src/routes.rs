@@ -2,6 +2,7 @@
 //!
 //! Every answer carries `x-request-id`; every refusal is an [`ErrorBody`], written in one place, after it was logged.
 
+mod cargo;
 mod change;
 mod publish;
 mod read;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     body::Body,
-    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    extract::{DefaultBodyLimit, MatchedPath, Path, Request, State, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -39,12 +40,13 @@ pub fn api_router(service: Arc<Service>, files: Option<Router>) -> Router {
         .route("/api/v1/packages", post(publish::publish))
         .route("/api/v1/packages/publish", post(publish::publish))
         .route("/api/v1/packages/{*rest}", any(target::dispatch))
+        .merge(cargo::router(&service))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable())
         .with_state(service.clone());
     let api = match files {
         Some(files) => api.fallback_service(files),
-        None => api.fallback(no_such_route),
+        None => api.fallback(async |request: Request| no_such_route(request.uri().path())),
     };
     api.layer(from_fn_with_state(service, envelope))
 }
@@ -57,7 +59,9 @@ async fn envelope(State(service): App, request: Request, next: Next) -> Response
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let mut response = next.run(request).await;
     if let Some(refusal) = response.extensions_mut().remove::<Arc<Refusal>>() {
+        let allow = response.headers_mut().remove(header::ALLOW);
         response = render(&refusal, &id);
+        response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
         log_refusal(&refusal, &id);
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -103,13 +107,27 @@ impl IntoResponse for Refusal {
     }
 }
 
-async fn no_such_route(request: Request) -> Refusal {
-    let path: String = request.uri().path().chars().take(200).collect();
-    Refusal::code(Code::NoSuchRoute, format!("there is nothing at `{path}`"))
+/// A refusal of an address.
+pub(crate) fn no_such_route(path: &str) -> Refusal {
+    let shown: String = path.chars().take(200).collect();
+    Refusal::code(Code::NoSuchRoute, format!("there is nothing at `{shown}`"))
 }
 
 async fn method_not_allowed(method: Method) -> Refusal {
     Refusal::code(Code::MethodNotAllowed, format!("`{method}` is not allowed here"))
+}
+
+/// A refusal of a method, with those that are allowed (RFC 9110 section 15.5.6).
+pub(crate) fn only_allowed(method: &Method, allow: &'static str) -> Response {
+    let detail = format!("`{method}` is not allowed here, only {allow}");
+    let mut response = Refusal::code(Code::MethodNotAllowed, detail).into_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+/// The variable part of an address.
+fn path_text(path: Result<Path<String>, PathRejection>) -> Result<String, Refusal> {
+    path.map(|Path(text)| text).map_err(|e| Refusal::code(Code::MalformedRequest, e.body_text()))
 }
 
 /// The token of a request: `Authorization: Bearer TOKEN`, or the bare token as Cargo sends it.

@@ -9,7 +9,8 @@ use drystone_storage::{Area, Key, Store};
 use crate::{Answer, TestRegistry};
 
 /// Codes whose detail is their title on purpose: there is no more to say, or it would tell a stranger what exists.
-const TITLE_SAYS_ALL: [Code; 3] = [Code::TokenMissing, Code::TokenInvalid, Code::UploadNotFound];
+const TITLE_SAYS_ALL: [Code; 4] =
+    [Code::TokenMissing, Code::TokenInvalid, Code::UploadNotFound, Code::EmptyArchive];
 
 impl Answer {
     /// Checks that this is a refusal with this status and exactly these codes, told as every refusal must be.
@@ -38,6 +39,10 @@ impl Answer {
             assert!(precise || status >= 500 || TITLE_SAYS_ALL.contains(&code), "{case}: {text}");
             // Paths of this machine and storage keys are nobody's business.
             let told = serde_json::to_string(problem).expect("a problem is JSON");
+            if code == Code::NoSuchRoute {
+                // The address that was asked for is told back.
+                continue;
+            }
             for inside in ["/tmp", "vault", "staging", "tokens/", ".rs:", "panicked"] {
                 assert!(!told.contains(inside), "{case}: {told}");
             }

@@ -19,7 +19,7 @@ async fn ask_with_id(registry: &TestRegistry, id: &str, path: &str) -> Answer {
         .header("authorization", format!("Bearer {}", registry.admin))
         .header("idempotency-key", id)
         .body(Body::empty());
-    registry.send(request.unwrap()).await
+    registry.send(request.expect("a test's request is a request")).await
 }
 
 /// A process whose next replacement of head ends so; the ones after it succeed.

@@ -7,7 +7,7 @@ use drystone_schemas::{
     Sha256Digest, Version, canonical_json, layout,
 };
 
-use super::{Desk, OnDesk, package_key};
+use super::{Desk, OnDesk, cargo_name, package_key};
 use crate::{
     Action, Done, Intent, Refusal,
     intent::{Answer, Caller},
@@ -235,6 +235,12 @@ fn check(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked, Refusal
 
 fn check_publish(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked, Refusal> {
     let Action::Publish { record, digest } = action else { unreachable!("only called for a publish") };
+    // The archive may have been inspected under older settings than those in force.
+    if !desk.settings.formats.contains(&record.format) {
+        let detail = format!("this registry takes no packages of the format `{}`", record.format);
+        return Err(Refusal::new(Problem::new(Code::FormatDisabled, detail).fact("format", record.format)));
+    }
+    cargo_name::check(record).map_err(Refusal::new)?;
     let body = EventBody::Publish {
         pkg: record.name.clone(),
         vers: record.vers.clone(),

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -14,7 +14,7 @@ use drystone_storage::NewObject;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    App, bearer,
+    App, bearer, path_text,
     publish::{in_time, intent_id, reason_object, small_body},
     read::alias_target,
     target::Target,
@@ -133,8 +133,8 @@ pub(super) async fn add_owners(
     target: &Target,
     request: Request,
 ) -> Result<Response, Refusal> {
-    change_owners(service, target, request, |pkg, account, role| Action::OwnerAdd { pkg, account, role })
-        .await
+    let action = |pkg, account, role| Action::OwnerAdd { pkg, account, role };
+    change_owners(service, target, request, action, "may act for").await
 }
 
 pub(super) async fn remove_owners(
@@ -142,7 +142,8 @@ pub(super) async fn remove_owners(
     target: &Target,
     request: Request,
 ) -> Result<Response, Refusal> {
-    change_owners(service, target, request, |pkg, account, _| Action::OwnerRemove { pkg, account }).await
+    let action = |pkg, account, _| Action::OwnerRemove { pkg, account };
+    change_owners(service, target, request, action, "may not act for").await
 }
 
 /// One event for each account; the first refusal ends the request, and repeating it does what is left.
@@ -151,6 +152,7 @@ async fn change_owners(
     target: &Target,
     request: Request,
     action: fn(PackageName, drystone_schemas::AccountId, Role) -> Action,
+    so_they: &str,
 ) -> Result<Response, Refusal> {
     let token = bearer(request.headers())?;
     service.admit(&token).await?;
@@ -168,7 +170,7 @@ async fn change_owners(
         let done = service.submit(service.new_id(), &token, change, Vec::new()).await?;
         last = done.seq.filter(|_| !done.already).or(last);
     }
-    let msg = format!("owners of `{}` are changed: {}", target.name, users.join(", "));
+    let msg = format!("`{}` {so_they} `{}`", users.join("`, `"), target.name);
     Ok((StatusCode::OK, Json(WriteResponse { ok: true, msg, seq: last })).into_response())
 }
 
@@ -178,11 +180,11 @@ fn parse_alias(text: &str) -> Result<Alias, Refusal> {
 
 pub(super) async fn set_alias(
     State(service): App,
-    Path(alias): Path<String>,
+    alias: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Refusal> {
     let asked = Asked::of(&service, &request)?;
-    let alias = parse_alias(&alias)?;
+    let alias = parse_alias(&path_text(alias)?)?;
     let AliasRequest { package } = body(&service, request, None).await?;
     let pkg = PackageName::new(package).map_err(|e| Refusal::code(Code::InvalidName, e.to_string()))?;
     let what = format!("`{alias}` means `{pkg}`");
@@ -191,14 +193,20 @@ pub(super) async fn set_alias(
 
 pub(super) async fn remove_alias(
     State(service): App,
-    Path(alias): Path<String>,
+    alias: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Refusal> {
     let asked = Asked::of(&service, &request)?;
-    let alias = parse_alias(&alias)?;
-    let pkg = alias_target(&service, &alias)
-        .await?
-        .ok_or_else(|| Refusal::code(Code::AliasNotFound, format!("there is no alias `{alias}`")))?;
+    let alias = parse_alias(&path_text(alias)?)?;
     let what = format!("`{alias}` means nothing");
-    asked.commit(&service, Action::AliasRemove { alias, pkg }, Vec::new(), what).await
+    if let Some(pkg) = alias_target(&service, &alias).await? {
+        return asked.commit(&service, Action::AliasRemove { alias, pkg }, Vec::new(), what).await;
+    }
+    service.admit(&asked.token).await?;
+    // A removal that is repeated finds nothing to remove; what it came to is kept.
+    let done = vault::read_done(&*service.core.store.vault, &asked.id).await?;
+    match done.filter(|done| done.intent == Action::removal_digest(&alias)) {
+        Some(done) => Ok(Json(WriteResponse { ok: true, msg: what, seq: Some(done.seq) }).into_response()),
+        None => Err(Refusal::code(Code::AliasNotFound, format!("there is no alias `{alias}`"))),
+    }
 }

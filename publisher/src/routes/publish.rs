@@ -10,7 +10,7 @@ use axum::{
 };
 use drystone_schemas::{
     Code, EventId, Problem, PublishMetadata, PublishOutcome, PublishResponse, Sha256Digest, UploadRequest,
-    UploadResponse, canonical_json, layout,
+    UploadResponse, VersionRecord, canonical_json, layout,
 };
 use drystone_storage::{Body, Key};
 use futures_util::{StreamExt, TryStreamExt};
@@ -62,17 +62,12 @@ async fn respond(service: &Service, token: &Token, id: EventId, upload: Upload) 
     let Upload { metadata, package } = upload;
     let dry_run = metadata.dry_run;
     let inspected = service.inspect(&package, metadata).await?;
-    let record = Arc::new(inspected.record);
-    let bytes = record.to_bytes();
-    let digest = Sha256Digest::of(&bytes);
-    let objects = vec![package.object()?, object(&digest, Body::Bytes(bytes.into()), layout::JSON)?];
-    let action = Action::Publish { record: record.clone(), digest };
-    let done = if dry_run {
-        service.preview(token, action).await?
+    let committed = if dry_run {
+        preview(service, token, inspected.record).await?
     } else {
-        service.submit(id, token, action, objects).await?
+        commit(service, token, id, &package, inspected.record).await?
     };
-    let Done { seq, already, proof } = done;
+    let Committed { record, digest, done: Done { seq, already, proof } } = committed;
     let (status, outcome) = match (dry_run, already) {
         (true, _) => (StatusCode::OK, PublishOutcome::DryRun),
         (false, true) => (StatusCode::OK, PublishOutcome::AlreadyPublished),
@@ -90,6 +85,38 @@ async fn respond(service: &Service, token: &Token, id: EventId, upload: Upload) 
         proof,
     };
     Ok((status, Json(answer)).into_response())
+}
+
+/// A release that was decided on.
+pub(super) struct Committed {
+    pub(super) record: Arc<VersionRecord>,
+    /// Digest of the record's bytes.
+    digest: Sha256Digest,
+    pub(super) done: Done,
+}
+
+/// Commits what an inspected archive says it is.
+pub(super) async fn commit(
+    service: &Service,
+    token: &Token,
+    id: EventId,
+    package: &Spooled,
+    record: VersionRecord,
+) -> Result<Committed, Refusal> {
+    let record = Arc::new(record);
+    let bytes = record.to_bytes();
+    let digest = Sha256Digest::of(&bytes);
+    let objects = vec![package.object()?, object(&digest, Body::Bytes(bytes.into()), layout::JSON)?];
+    let action = Action::Publish { record: record.clone(), digest };
+    let done = service.submit(id, token, action, objects).await?;
+    Ok(Committed { record, digest, done })
+}
+
+async fn preview(service: &Service, token: &Token, record: VersionRecord) -> Result<Committed, Refusal> {
+    let record = Arc::new(record);
+    let digest = Sha256Digest::of(&record.to_bytes());
+    let done = service.preview(token, Action::Publish { record: record.clone(), digest }).await?;
+    Ok(Committed { record, digest, done })
 }
 
 /// `POST /api/v1/uploads`: where to put an archive that is too long for one request.
@@ -175,7 +202,7 @@ pub(super) fn intent_id(service: &Service, headers: &HeaderMap) -> Result<EventI
     }
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

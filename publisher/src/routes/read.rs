@@ -2,7 +2,10 @@
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{
+        Path, Query, State,
+        rejection::{PathRejection, QueryRejection},
+    },
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -13,7 +16,7 @@ use drystone_schemas::{
 use drystone_storage::Key;
 use serde::{Deserialize, Serialize};
 
-use super::{App, bearer, target::Target};
+use super::{App, bearer, path_text, target::Target};
 use crate::{Refusal, Service, vault};
 
 /// Longest file that is read for an answer, in bytes.
@@ -32,7 +35,10 @@ fn no_package(name: &PackageName) -> Refusal {
     Refusal::code(Code::PackageNotFound, format!("there is no package `{name}`"))
 }
 
-async fn find_document(service: &Service, name: &PackageName) -> Result<Option<PackageDocument>, Refusal> {
+pub(super) async fn find_document(
+    service: &Service,
+    name: &PackageName,
+) -> Result<Option<PackageDocument>, Refusal> {
     file(service, layout::document(name)).await?.map(|bytes| parsed(&bytes)).transpose()
 }
 
@@ -90,8 +96,9 @@ pub(super) struct SearchQuery {
 /// Search by exact name or alias.
 pub(super) async fn search(
     State(service): App,
-    Query(query): Query<SearchQuery>,
+    query: Result<Query<SearchQuery>, QueryRejection>,
 ) -> Result<Response, Refusal> {
+    let Query(query) = query.map_err(|e| Refusal::code(Code::MalformedRequest, e.body_text()))?;
     let mut crates = Vec::new();
     if let Ok(name) = PackageName::new(query.q.trim()) {
         let mut found = find_document(&service, &name).await?;
@@ -121,7 +128,11 @@ pub(super) async fn alias_target(service: &Service, alias: &Alias) -> Result<Opt
     Ok(map.aliases.get(alias).map(|target| target.package.clone()))
 }
 
-pub(super) async fn resolve(State(service): App, Path(text): Path<String>) -> Result<Response, Refusal> {
+pub(super) async fn resolve(
+    State(service): App,
+    text: Result<Path<String>, PathRejection>,
+) -> Result<Response, Refusal> {
+    let text = path_text(text)?;
     let alias = Alias::new(&*text).map_err(|e| Refusal::code(Code::InvalidAlias, e.to_string()))?;
     // A package's own name wins.
     let own = match PackageName::new(text) {

@@ -12,7 +12,7 @@ use axum::{
 };
 use drystone_schemas::{Code, PackageName, Version};
 
-use super::{change, read};
+use super::{change, no_such_route, only_allowed, read};
 use crate::{Refusal, Service};
 
 /// Verbs that follow a package.
@@ -67,8 +67,8 @@ fn decode(segment: &str) -> Result<String, Refusal> {
 
 /// Finds the handler for an address and a method.
 pub(super) async fn dispatch(State(service): State<Arc<Service>>, request: Request) -> Response {
-    let path = request.uri().path().strip_prefix("/api/v1/packages/").unwrap_or_default();
-    let target = match Target::parse(path) {
+    let path = request.uri().path().to_owned();
+    let target = match Target::parse(path.strip_prefix("/api/v1/packages/").unwrap_or_default()) {
         Ok(target) => target,
         Err(refusal) => return refusal.into_response(),
     };
@@ -88,12 +88,25 @@ pub(super) async fn dispatch(State(service): State<Arc<Service>>, request: Reque
         (&Method::POST, false, ["undeprecate"]) => change::undeprecate(&service, &target, request).await,
         (&Method::PUT, false, ["owners"]) => change::add_owners(&service, &target, request).await,
         (&Method::DELETE, false, ["owners"]) => change::remove_owners(&service, &target, request).await,
-        (_, _, [] | ["yank" | "unyank" | "delete" | "deprecate" | "undeprecate" | "owners" | "download"]) => {
-            Err(Refusal::code(Code::MethodNotAllowed, format!("`{method}` is not allowed here")))
-        }
-        _ => Err(Refusal::code(Code::NoSuchRoute, "there is nothing at this address")),
+        (_, released, verb) => match allowed(released, verb) {
+            Some(allow) => Ok(only_allowed(&method, allow)),
+            None => Err(no_such_route(&path)),
+        },
     };
     result.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// The methods of an address, by whether it names a release and by its verb; none if there is no such address.
+fn allowed(released: bool, verb: &[&str]) -> Option<&'static str> {
+    Some(match (released, verb) {
+        (false, []) | (true, ["download"]) => "GET, HEAD",
+        (true, []) => "GET, HEAD, DELETE",
+        (true, ["yank"]) => "POST, PUT, DELETE",
+        (true, ["unyank"]) => "POST, PUT",
+        (true, ["delete"]) | (false, ["deprecate" | "undeprecate"]) => "POST",
+        (false, ["owners"]) => "GET, HEAD, PUT, DELETE",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

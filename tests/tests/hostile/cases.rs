@@ -47,11 +47,18 @@ pub(crate) fn request(registry: &TestRegistry) -> axum::http::request::Builder {
 }
 
 pub(crate) async fn send(registry: &TestRegistry, len: u64, body: Body) -> Answer {
-    registry.send(request(registry).header(header::CONTENT_LENGTH, len).body(body).unwrap()).await
+    registry
+        .send(
+            request(registry)
+                .header(header::CONTENT_LENGTH, len)
+                .body(body)
+                .expect("a test's request is a request"),
+        )
+        .await
 }
 
 pub(crate) async fn send_chunked(registry: &TestRegistry, body: Body) -> Answer {
-    registry.send(request(registry).body(body).unwrap()).await
+    registry.send(request(registry).body(body).expect("a test's request is a request")).await
 }
 
 pub(crate) async fn bad_versions(registry: &TestRegistry) -> Vec<Answer> {
@@ -102,7 +109,7 @@ pub(crate) async fn lengths_that_lie(registry: &TestRegistry) -> Vec<Answer> {
 }
 
 pub(crate) fn dependencies(count: u32) -> String {
-    let digit = |n: u32| char::from_digit(n % 36, 36).unwrap();
+    let digit = |n: u32| char::from_digit(n % 36, 36).expect("less than 36");
     let name =
         |i: u32| [digit(i / 46_656), digit(i / 1_296), digit(i / 36), digit(i)].iter().collect::<String>();
     (0..count).fold("[dependencies]\n".to_owned(), |text, i| text + &name(i) + "=\"1\"\n")
@@ -120,7 +127,7 @@ pub(crate) async fn strangers(registry: &TestRegistry) -> Vec<Answer> {
         Request::post("/api/v1/packages").header(header::CONTENT_TYPE, content_type).body(Body::from(body));
     let unknown = drystone_publisher::Token::generate(&*registry.entropy);
     vec![
-        registry.send(request.unwrap()).await,
+        registry.send(request.expect("a test's request is a request")).await,
         registry.publish_as("wrong", &http()).await,
         registry.publish_as(unknown.reveal(), &http()).await,
     ]
@@ -137,10 +144,8 @@ pub(crate) async fn stalled_uploads(registry: &TestRegistry) -> Vec<Answer> {
     })
     .await;
     let answer = registry.publish(&http()).await;
-    poll_fn(|context| {
-        Poll::Ready(assert!(held.poll_unpin(context).is_pending(), "a stalled upload was answered"))
-    })
-    .await;
+    let still_held = poll_fn(|context| Poll::Ready(held.poll_unpin(context).is_pending())).await;
+    assert!(still_held, "a stalled upload was answered");
     vec![answer]
 }
 

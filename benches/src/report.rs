@@ -1,0 +1,124 @@
+//! What was measured, for programs (a line of JSON at once) and for readers (tables in Markdown at the end).
+
+use std::{io::Write, time::Duration};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::machine::Facts;
+
+/// Tells the person who waits, beside the results.
+pub(crate) fn say(text: &str) {
+    // Nobody may be listening.
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+/// Everything measured so far.
+pub(crate) struct Report {
+    facts: Value,
+    tables: Vec<(&'static str, Vec<Map<String, Value>>)>,
+}
+
+impl Report {
+    /// Starts with the facts of the machine.
+    pub(crate) fn new(facts: &Facts) -> anyhow::Result<Self> {
+        let facts = serde_json::to_value(facts)?;
+        print_line(&json!({ "machine": facts }))?;
+        Ok(Self { facts, tables: Vec::new() })
+    }
+
+    /// Prints one measurement as a line of JSON.
+    pub(crate) fn measured(&self, bench: &str, what: &impl Serialize) -> anyhow::Result<()> {
+        print_line(&json!({ "bench": bench, "measured": serde_json::to_value(what)? }))
+    }
+
+    /// Keeps rows for a table; they share their columns.
+    pub(crate) fn table<T: Serialize>(&mut self, title: &'static str, rows: &[T]) -> anyhow::Result<()> {
+        let row = |row: &T| match serde_json::to_value(row) {
+            Ok(Value::Object(row)) => Ok(row),
+            Ok(other) => anyhow::bail!("a row is an object, not `{other}`"),
+            Err(error) => Err(error.into()),
+        };
+        let rows = rows.iter().map(row).collect::<anyhow::Result<_>>()?;
+        self.tables.push((title, rows));
+        Ok(())
+    }
+
+    /// Prints the tables.
+    pub(crate) fn print_tables(&self) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "\nMachine: {}", self.facts)?;
+        for (title, rows) in &self.tables {
+            let Some(first) = rows.first() else { continue };
+            let columns: Vec<&str> = first.keys().map(String::as_str).collect();
+            let head: Vec<String> = columns.iter().map(|column| column.replace('_', " ")).collect();
+            writeln!(out, "\n{title}\n\n| {} |\n|{}", head.join(" | "), "---|".repeat(columns.len()))?;
+            for row in rows {
+                let cells: Vec<String> = columns.iter().map(|column| cell(&row[*column])).collect();
+                writeln!(out, "| {} |", cells.join(" | "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn print_line(value: &Value) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{value}")?)
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// A number with so few digits as mean something: three, or all before the point.
+pub(crate) fn rounded(number: f64) -> f64 {
+    let places = if number.abs() >= 100.0 {
+        0
+    } else if number.abs() >= 10.0 {
+        1
+    } else {
+        2
+    };
+    let unit = 10_f64.powi(places);
+    (number * unit).round() / unit
+}
+
+/// The number that half of them do not exceed; `None` of none.
+pub(crate) fn median(numbers: impl IntoIterator<Item = f64>) -> Option<f64> {
+    quantile(numbers, 0.5)
+}
+
+/// The number that this part of them does not exceed (nearest rank); `None` of none.
+pub(crate) fn quantile(numbers: impl IntoIterator<Item = f64>, part: f64) -> Option<f64> {
+    let mut numbers: Vec<f64> = numbers.into_iter().collect();
+    numbers.sort_unstable_by(f64::total_cmp);
+    let rank = (part * numbers.len() as f64).ceil() as usize;
+    numbers.get(rank.saturating_sub(1)).copied()
+}
+
+/// A duration in milliseconds.
+pub(crate) fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_numbers_that_were_measured() {
+        let numbers: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        assert_eq!(median(numbers.clone()), Some(50.0));
+        assert_eq!(quantile(numbers, 0.99), Some(99.0));
+        assert_eq!((median([7.0]), median([])), (Some(7.0), None));
+    }
+
+    #[test]
+    fn numbers_keep_three_digits_or_all_before_the_point() {
+        assert_eq!([1234.56, 99.94, 9.876, 0.1234].map(rounded), [1235.0, 99.9, 9.88, 0.12]);
+    }
+}
