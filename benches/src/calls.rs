@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use crate::report::Report;
 
-/// One measurement, and the names of a table's columns.
+const COLUMNS: [&str; 6] = ["publish", "puts", "gets", "rounds", "bytes_written", "bytes_read"];
+
+/// One measurement.
 #[derive(Debug, Serialize)]
 struct Measured {
     publish: &'static str,
@@ -30,7 +32,7 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let rows = runtime.block_on(count())?;
     rows.iter().try_for_each(|row| report.measured("calls", row))?;
-    report.table("Storage calls of one publish", &rows)
+    report.table("Storage calls of one publish", &COLUMNS, &rows)
 }
 
 async fn count() -> anyhow::Result<Vec<Measured>> {

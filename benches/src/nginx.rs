@@ -1,7 +1,7 @@
 //! The floor: nginx takes the same bytes by WebDAV and stores them, checking nothing and syncing nothing.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -9,8 +9,32 @@ use anyhow::Context;
 
 use crate::server::{Running, free_address};
 
-/// Starts nginx on a directory of its own.
-pub(crate) fn start(folder: &Path) -> anyhow::Result<Running> {
+/// nginx, until its handle goes.
+pub(crate) struct Nginx {
+    configuration: PathBuf,
+    /// Its master.
+    pub(crate) master: Running,
+}
+
+impl Drop for Nginx {
+    /// Asks the master to end with its workers: a master that is killed leaves them behind.
+    fn drop(&mut self) {
+        let errors = self.configuration.with_file_name("errors");
+        let stop = Command::new("nginx")
+            .arg("-e")
+            .arg(errors)
+            .arg("-c")
+            .arg(&self.configuration)
+            .args(["-s", "stop"])
+            .status();
+        if stop.is_ok_and(|status| status.success()) {
+            drop(self.master.wait());
+        }
+    }
+}
+
+/// Starts nginx on a directory of its own, which must outlive it.
+pub(crate) fn start(folder: &Path) -> anyhow::Result<Nginx> {
     let address = free_address()?;
     for sub in ["files", "temporary"] {
         fs_err::create_dir_all(folder.join(sub))?;
@@ -18,7 +42,7 @@ pub(crate) fn start(folder: &Path) -> anyhow::Result<Running> {
     let dir = folder.display();
     // Every kind of temporary file is named, because the built-in paths are another nginx's. Only a master that runs
     // as root reads `user`: its workers must reach a directory that is ours alone.
-    let configuration = format!(
+    let text = format!(
         "daemon off; user root; worker_processes 2; pid {dir}/pid; error_log {dir}/errors;
 events {{}}
 http {{
@@ -35,16 +59,16 @@ http {{
 "
     );
     let file = folder.join("nginx.conf");
-    fs_err::write(&file, configuration)?;
+    fs_err::write(&file, text)?;
     let child = Command::new("nginx")
         .arg("-e")
         .arg(folder.join("errors"))
         .arg("-c")
-        .arg(file)
+        .arg(&file)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .context("`nginx`, with its WebDAV module, is the floor of this measurement")?;
-    Running::when_listening(child, address)
+    Ok(Nginx { configuration: file, master: Running::when_listening(child, address)? })
 }

@@ -3,7 +3,7 @@
 use std::{io::Write, time::Duration};
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::machine::Facts;
 
@@ -13,34 +13,52 @@ pub(crate) fn say(text: &str) {
     drop(writeln!(std::io::stderr(), "{text}"));
 }
 
+/// Results of one measurement, as a reader wants them.
+struct Table {
+    title: &'static str,
+    columns: &'static [&'static str],
+    rows: Vec<Map<String, Value>>,
+}
+
+/// One line for programs.
+#[derive(Serialize)]
+struct Line<'a, T> {
+    bench: &'a str,
+    measured: &'a T,
+}
+
 /// Everything measured so far.
 pub(crate) struct Report {
-    facts: Value,
-    tables: Vec<(&'static str, Vec<Map<String, Value>>)>,
+    facts: String,
+    tables: Vec<Table>,
 }
 
 impl Report {
     /// Starts with the facts of the machine.
     pub(crate) fn new(facts: &Facts) -> anyhow::Result<Self> {
-        let facts = serde_json::to_value(facts)?;
-        print_line(&json!({ "machine": facts }))?;
-        Ok(Self { facts, tables: Vec::new() })
+        print_line(&Line { bench: "machine", measured: facts })?;
+        Ok(Self { facts: serde_json::to_string(facts)?, tables: Vec::new() })
     }
 
     /// Prints one measurement as a line of JSON.
     pub(crate) fn measured(&self, bench: &str, what: &impl Serialize) -> anyhow::Result<()> {
-        print_line(&json!({ "bench": bench, "measured": serde_json::to_value(what)? }))
+        print_line(&Line { bench, measured: what })
     }
 
-    /// Keeps rows for a table; they share their columns.
-    pub(crate) fn table<T: Serialize>(&mut self, title: &'static str, rows: &[T]) -> anyhow::Result<()> {
+    /// Keeps rows for a table; the columns are fields of theirs.
+    pub(crate) fn table<T: Serialize>(
+        &mut self,
+        title: &'static str,
+        columns: &'static [&'static str],
+        rows: &[T],
+    ) -> anyhow::Result<()> {
         let row = |row: &T| match serde_json::to_value(row) {
             Ok(Value::Object(row)) => Ok(row),
             Ok(other) => anyhow::bail!("a row is an object, not `{other}`"),
             Err(error) => Err(error.into()),
         };
         let rows = rows.iter().map(row).collect::<anyhow::Result<_>>()?;
-        self.tables.push((title, rows));
+        self.tables.push(Table { title, columns, rows });
         Ok(())
     }
 
@@ -48,9 +66,7 @@ impl Report {
     pub(crate) fn print_tables(&self) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         writeln!(out, "\nMachine: {}", self.facts)?;
-        for (title, rows) in &self.tables {
-            let Some(first) = rows.first() else { continue };
-            let columns: Vec<&str> = first.keys().map(String::as_str).collect();
+        for Table { title, columns, rows } in &self.tables {
             let head: Vec<String> = columns.iter().map(|column| column.replace('_', " ")).collect();
             writeln!(out, "\n{title}\n\n| {} |\n|{}", head.join(" | "), "---|".repeat(columns.len()))?;
             for row in rows {
@@ -62,14 +78,13 @@ impl Report {
     }
 }
 
-fn print_line(value: &Value) -> anyhow::Result<()> {
-    Ok(writeln!(std::io::stdout(), "{value}")?)
+fn print_line(line: &impl Serialize) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string(line)?)?)
 }
 
 fn cell(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
         other => other.to_string(),
     }
 }

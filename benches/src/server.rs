@@ -42,6 +42,12 @@ impl Running {
     pub(crate) fn pid(&self) -> Pid {
         Pid(self.child.id())
     }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> anyhow::Result<()> {
+        self.child.wait()?;
+        Ok(())
+    }
 }
 
 impl Drop for Running {

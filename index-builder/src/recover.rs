@@ -10,7 +10,7 @@ use drystone_log::{
     BundleId, Frontier, Hash, HashReader, TileId, VerifierKey,
     commit::{CommitError, Gc, Head, Staging},
 };
-use drystone_schemas::{canonical_json, layout};
+use drystone_schemas::{Sha256Digest, canonical_json, layout};
 use drystone_storage::{
     Area, Body, Entropy, InvalidKey, Key, Meta, NewObject, Outcome, Replace, Store, StoreError, Tag,
 };
@@ -272,6 +272,7 @@ async fn write_head(
     let nonce = hex::encode(nonce);
     let commit = format!("recovered-{size}-{nonce}");
     let config = replay.replica.config().expect("a log that was replayed begins with its genesis");
+    let staging = Staging { size, last_entry: replay.last_entry.clone().into(), ops: Vec::new() }.to_bytes();
     let head = Head {
         v: 1,
         origin: checkpoint.origin().to_owned(),
@@ -284,14 +285,14 @@ async fn write_head(
         config: config.digest,
         config_seq: config.seq,
         staging: layout::staging(&commit),
+        staging_digest: Sha256Digest::of(&staging),
         commit,
         nonce,
         auth_epoch: now_unix_s,
         // Larger than any count of collections, so that every object put before the loss is put again.
         gc: Gc { n: now_unix_s, doomed: Vec::new() },
     };
-    let staging = Staging { size, last_entry: replay.last_entry.clone().into(), ops: Vec::new() };
-    let body = Body::Bytes(staging.to_bytes().into());
+    let body = Body::Bytes(staging.into());
     let object = NewObject { key: Key::new(head.staging.clone())?, body, meta: Meta::PRIVATE };
     match vault.put_new(&object).await? {
         Outcome::Created | Outcome::AlreadyThereSame => {}

@@ -105,6 +105,7 @@ impl From<CommitError> for Refusal {
             ) => Code::WrongKey,
             CommitError::ClockWrong { .. } => Code::ClockWrong,
             CommitError::UpgradeRequired(_) => Code::UpgradeRequired,
+            CommitError::TooLarge { .. } => Code::Overloaded,
             CommitError::ObjectConflict { .. } => Code::StorageBroken,
             _ => return Self::internal(error),
         };

@@ -78,6 +78,11 @@ fn the_operators_guide_runs() {
     run_document("docs/operators.md");
 }
 
+#[test]
+fn the_cargo_guide_runs() {
+    run_document("docs/cargo.md");
+}
+
 /// `docs/errors.md` is made from the table in the code; `DRYSTONE_UPDATE=1` writes it anew.
 #[test]
 fn the_error_reference_is_fresh() {

@@ -1,7 +1,7 @@
 //! Head: not behind the published log, and of the same tree.
 
 use drystone_log::commit::{Head, Staging};
-use drystone_schemas::layout;
+use drystone_schemas::{Sha256Digest, layout};
 use drystone_storage::{Area, Key, StoreError};
 
 use super::{Check, ProblemKind, events::Events, log::Log};
@@ -61,6 +61,9 @@ impl Check<'_> {
     async fn staging(&mut self, vault: &dyn Area, head: &Head) {
         let key = format!("vault/{}", head.staging);
         match read(vault, &head.staging, STAGING_BYTES_MAX).await {
+            Ok(Some(bytes)) if Sha256Digest::of(&bytes) != head.staging_digest => {
+                self.problem(key, ProblemKind::Damaged, "it has another digest than head says");
+            }
             Ok(Some(bytes)) => match Staging::parse(&bytes) {
                 Ok(staging) if staging.size == head.size() => {}
                 Ok(_) => {

@@ -6,7 +6,7 @@ use drystone_index_builder::{
     AreaSource, FsckOptions, RecoverError, RecoverOptions, RecoverReport, Silent, fsck, recover,
 };
 use drystone_log::commit::{Gc, Head, Staging};
-use drystone_schemas::layout;
+use drystone_schemas::{Sha256Digest, layout};
 use drystone_storage::{Entropy, Store};
 
 use crate::support::{Writer, contents, publish, put, remove, set};
@@ -48,6 +48,7 @@ async fn a_lost_head_comes_back() {
     let expected = Head {
         commit: format!("recovered-13-{nonce}"),
         staging: format!("staging/recovered-13-{nonce}"),
+        staging_digest: Sha256Digest::of(&vault[&head.staging]),
         nonce,
         auth_epoch: 1_770_000_000,
         gc: Gc { n: 1_770_000_000, doomed: vec![] },

@@ -217,7 +217,9 @@ impl Writer {
         let commit = format!("commit-{size}");
         let staging =
             Staging { size, last_entry: self.lines.last().unwrap().clone().into(), ops: Vec::new() };
-        put(&*self.store.vault, &layout::staging(&commit), staging.to_bytes()).await;
+        let staging = staging.to_bytes();
+        let staging_digest = Sha256Digest::of(&staging);
+        put(&*self.store.vault, &layout::staging(&commit), staging).await;
         let head = Head {
             v: 1,
             origin: ORIGIN.into(),
@@ -230,6 +232,7 @@ impl Writer {
             config: Sha256Digest::of(&self.settings.to_bytes()),
             config_seq: self.config_seq,
             staging: layout::staging(&commit),
+            staging_digest,
             commit,
             nonce: format!("nonce {size}"),
             auth_epoch: 0,

@@ -206,6 +206,7 @@ impl Committer {
         }
         let staging_key = Key::new(round.head.staging.clone())?;
         let bytes = self.store.vault.get(&staging_key, STAGING_BYTES_MAX).await?;
+        let bytes = bytes.filter(|bytes| Sha256Digest::of(bytes) == round.head.staging_digest);
         let bytes = bytes.ok_or_else(|| CommitError::Damaged { key: round.head.staging.clone() })?;
         let staging = Staging::parse(&bytes)?;
         apply(&self.store, &staging, &Hints::new()).await?;
@@ -299,6 +300,13 @@ impl Committer {
         let last_entry = Bytes::from(built.lines.last().expect("there is at least one event").clone());
         let staging = Staging { size: growth.frontier.size(), last_entry, ops };
 
+        let staging_bytes = Bytes::from(staging.to_bytes());
+        if staging_bytes.len() as u64 > STAGING_BYTES_MAX {
+            return Err(CommitError::TooLarge {
+                bytes: staging_bytes.len() as u64,
+                bytes_max: STAGING_BYTES_MAX,
+            });
+        }
         let commit = new_ulid(&*self.clock, &*self.entropy);
         let next = Head {
             root: growth.frontier.root(),
@@ -309,12 +317,13 @@ impl Committer {
             config: built.config.map_or(head.config, |(digest, _)| digest),
             config_seq: built.config.map_or(head.config_seq, |(_, seq)| seq),
             staging: layout::staging(&commit),
+            staging_digest: Sha256Digest::of(&staging_bytes),
             commit,
             nonce: self.nonce(),
             ..head
         };
         let nodes = state.changed_nodes();
-        self.put_before_head(&next, built.objects, &nodes, &staging).await?;
+        self.put_before_head(&next, built.objects, &nodes, staging_bytes).await?;
 
         match self.swap_head(&next, head_tag.as_ref(), &ids[0]).await? {
             HeadSwap::Lost => return Ok(CommitOutcome::Lost),
@@ -371,7 +380,7 @@ impl Committer {
         next: &Head,
         objects: Vec<(FileClass, Vec<u8>)>,
         nodes: &[(String, Vec<u8>)],
-        staging: &Staging,
+        staging: Bytes,
     ) -> Result<(), CommitError> {
         let mut public = Vec::with_capacity(objects.len() + nodes.len());
         for (class, bytes) in objects {
@@ -381,7 +390,7 @@ impl Committer {
         for (key, bytes) in nodes {
             public.push(new_object(key.clone(), bytes.clone(), meta_of(key))?);
         }
-        let vault = [new_object(next.staging.clone(), staging.to_bytes(), Meta::PRIVATE)?];
+        let vault = [new_object(next.staging.clone(), staging, Meta::PRIVATE)?];
         let (public, vault) =
             join(put_all(&*self.store.public, &public), put_all(&*self.store.vault, &vault)).await;
         public.and(vault)

@@ -60,6 +60,14 @@ pub enum CommitError {
         /// Which.
         key: String,
     },
+    /// The commit would need a staging object that no helper reads: commit less at once.
+    #[error("the commit's staging object has {bytes} bytes, at most {bytes_max} are allowed")]
+    TooLarge {
+        /// Its length.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
     /// Head cannot be read.
     #[error("head cannot be read: {0}")]
     BadHead(String),

@@ -82,6 +82,7 @@ impl Committer {
             config_seq: 0,
             commit: String::new(),
             staging: String::new(),
+            staging_digest: Sha256Digest::of(b""),
             nonce: String::new(),
             auth_epoch: 0,
             gc: Gc::default(),

@@ -40,6 +40,8 @@ pub struct Head {
     pub commit: String,
     /// What the last commit applies, in the vault.
     pub staging: String,
+    /// Digest of that object: helpers execute exactly what was committed.
+    pub staging_digest: Sha256Digest,
     /// Random, different in every head.
     pub nonce: String,
     /// Tokens made before this time (seconds since 1970) are void.

@@ -51,6 +51,11 @@ impl Cargo {
         self.write("home/config.toml", &text);
     }
 
+    /// The base URL of the registry.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// A path in the folder.
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.folder.path().join(relative)
@@ -73,7 +78,8 @@ impl Cargo {
     }
 
     fn output(&self, directory: &Path, arguments: &[&str], stdin: &str) -> Output {
-        let mut child = Command::new("cargo")
+        let mut cargo = Command::new("cargo");
+        cargo
             .args(arguments)
             .current_dir(directory)
             .env("CARGO_HOME", self.path("home"))
@@ -86,9 +92,9 @@ impl Cargo {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         for name in ["CARGO", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "CARGO_NET_OFFLINE"] {
-            child = child.env_remove(name);
+            cargo.env_remove(name);
         }
-        let mut child = child.spawn().expect("cargo is installed");
+        let mut child = cargo.spawn().expect("cargo is installed");
         // A cargo that reads no token closes its end.
         drop(child.stdin.take().unwrap().write_all(stdin.as_bytes()));
         child.wait_with_output().unwrap()

@@ -190,7 +190,13 @@ fn a_crate_of_several_megabytes() {
     let noise: Vec<u8> = (0..1_200_000_u32)
         .flat_map(|i| i.wrapping_mul(2_654_435_761).rotate_left(i % 31).to_le_bytes())
         .collect();
-    cargo.write_crate("big", "dry-big", "1.0.0", "[workspace]\n", "pub const NOISE: &[u8] = include_bytes!(\"noise\");\n");
+    cargo.write_crate(
+        "big",
+        "dry-big",
+        "1.0.0",
+        "[workspace]\n",
+        "pub const NOISE: &[u8] = include_bytes!(\"noise\");\n",
+    );
     cargo.write("big/src/noise", noise);
     cargo.run("big", &["publish", "--registry", "dry"]);
     let heads = proxy.publish_heads();

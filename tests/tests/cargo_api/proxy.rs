@@ -1,10 +1,13 @@
-//! A connection between cargo and the server that a test can watch and act on: it knows when a publish is on its way,
-//! when it has arrived, and when it is answered.
+//! A connection between cargo and the server that a test can watch and act on: it knows when a publish is half sent,
+//! when all of it is, and when it is answered. Its address stays the same whatever becomes of the server behind it.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -19,6 +22,7 @@ pub(crate) enum Moment {
     Answered,
 }
 
+/// Called at every moment of a publish, while nothing moves on that connection.
 type Hook = Box<dyn FnMut(Moment) + Send>;
 
 #[derive(Default)]
@@ -28,9 +32,10 @@ struct Shared {
     hook: Mutex<Option<Hook>>,
 }
 
-/// An address that stays the same whatever becomes of the server behind it.
+/// The middle of all connections between cargo and a server.
+#[derive(Clone)]
 pub(crate) struct Proxy {
-    url: String,
+    url: Arc<str>,
     shared: Arc<Shared>,
 }
 
@@ -38,7 +43,7 @@ impl Proxy {
     /// Listens on a port of its own, for as long as the tests run.
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let url = format!("http://{}", listener.local_addr().unwrap()).into();
         let shared = Arc::new(Shared::default());
         let accepting = shared.clone();
         thread::spawn(move || {
@@ -55,12 +60,12 @@ impl Proxy {
         &self.url
     }
 
-    /// Leads to the server at this URL from now on.
+    /// New connections lead to the server at this URL from now on.
     pub(crate) fn lead_to(&self, url: &str) {
         *self.shared.server.lock().unwrap() = url.trim_start_matches("http://").to_owned();
     }
 
-    /// Calls this at every moment of every publish from now on, while nothing moves on that connection.
+    /// Calls this at every moment of every publish from now on.
     pub(crate) fn watch(&self, hook: impl FnMut(Moment) + Send + 'static) {
         *self.shared.hook.lock().unwrap() = Some(Box::new(hook));
     }
@@ -82,80 +87,88 @@ impl Shared {
 /// One connection in both directions; an end that breaks breaks the other.
 fn relay(client: &TcpStream, shared: &Arc<Shared>) {
     let address = shared.server.lock().unwrap().clone();
-    let Ok(server) = TcpStream::connect(address) else {
-        drop(client.shutdown(Shutdown::Both));
-        return;
-    };
-    let publishing = Arc::new(Mutex::new(false));
-    let (to_client, from_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-    let (answering, shared_back) = (publishing.clone(), shared.clone());
-    let back = thread::spawn(move || {
-        pass(&from_server, &to_client, |bytes| {
-            // The answer, not the leave to go on.
-            if *answering.lock().unwrap() && bytes.starts_with(b"HTTP/1.1 ") && !bytes.starts_with(b"HTTP/1.1 100") {
-                shared_back.tell(Moment::Answered);
-            }
-            None
+    if let Ok(server) = TcpStream::connect(address) {
+        let unanswered = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                drop(back(&server, client, shared, &unanswered));
+                drop(client.shutdown(Shutdown::Both));
+            });
+            drop(forth(client, &server, shared, &unanswered));
+            drop(server.shutdown(Shutdown::Both));
         });
-    });
-    let mut head: Option<Vec<u8>> = None;
-    let (mut left, mut half) = (0_usize, 0_usize);
-    pass(client, &server, |bytes| {
-        let mut body = bytes;
-        if left == 0 {
-            if head.is_none() && !bytes.starts_with(b"PUT /api/v1/crates/new ") {
-                return None;
-            }
-            let head = head.get_or_insert_default();
-            head.extend_from_slice(bytes);
-            let end = head.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-            body = &bytes[bytes.len() - (head.len() - end)..];
-            let text = String::from_utf8_lossy(&head[..end]).into_owned();
-            let length = text.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
-            left = length.expect("cargo tells the length");
-            half = left / 2;
-            shared.heads.lock().unwrap().push(text);
-            *publishing.lock().unwrap() = true;
-        }
-        let before = left;
-        left = left.saturating_sub(body.len());
-        let kept = bytes.len() - body.len();
-        let crosses = before > half && left <= half && !body.is_empty();
-        let moments = if left == 0 { &[Moment::HalfSent, Moment::Sent][usize::from(!crosses)..] } else { &[Moment::HalfSent][..usize::from(crosses)] };
-        if left == 0 && !body.is_empty() {
-            head = None;
-        }
-        Some((kept + before.saturating_sub(half).min(body.len()), moments, shared.clone()))
-    });
-    drop(server.shutdown(Shutdown::Both));
-    drop(back.join());
+    }
+    drop(client.shutdown(Shutdown::Both));
 }
 
-/// Where a chunk is cut, and what happens before its second part and after it.
-type Cut<'a> = Option<(usize, &'a [Moment], Arc<Shared>)>;
-
-fn pass<'a>(mut from: &TcpStream, mut to: &TcpStream, mut look: impl FnMut(&[u8]) -> Cut<'a>) {
-    let mut buffer = vec![0; 64 << 10];
+/// Passes requests on, and counts the bytes of a publish.
+fn forth(
+    mut client: &TcpStream,
+    mut server: &TcpStream,
+    shared: &Shared,
+    unanswered: &AtomicBool,
+) -> io::Result<()> {
+    let mut read = || -> io::Result<Vec<u8>> {
+        let mut buffer = vec![0; 64 << 10];
+        let len = client.read(&mut buffer)?;
+        buffer.truncate(len);
+        if len == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(buffer) }
+    };
     loop {
-        let Ok(len @ 1..) = from.read(&mut buffer) else { break };
-        let bytes = &buffer[..len];
-        let sent = match look(bytes) {
-            None => to.write_all(bytes),
-            Some((at, moments, shared)) => to.write_all(&bytes[..at]).and_then(|()| {
-                if moments.contains(&Moment::HalfSent) {
-                    shared.tell(Moment::HalfSent);
-                }
-                to.write_all(&bytes[at..])?;
-                if moments.contains(&Moment::Sent) {
-                    shared.tell(Moment::Sent);
-                }
-                Ok(())
-            }),
+        let mut chunk = read()?;
+        if !chunk.starts_with(b"PUT /api/v1/crates/new ") {
+            server.write_all(&chunk)?;
+            continue;
+        }
+        let end = loop {
+            match chunk.windows(4).position(|window| window == b"\r\n\r\n") {
+                Some(at) => break at + 4,
+                None => chunk.extend(read()?),
+            }
         };
-        if sent.is_err() {
-            break;
+        let mut body = chunk.split_off(end);
+        let head = String::from_utf8_lossy(&chunk).into_owned();
+        let lower = head.to_ascii_lowercase();
+        let length =
+            lower.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        let length = length.expect("cargo tells the length");
+        shared.heads.lock().unwrap().push(head);
+        unanswered.store(true, Ordering::SeqCst);
+        server.write_all(&chunk)?;
+        let mut sent = 0;
+        for (goal, moment) in [(length / 2, Moment::HalfSent), (length, Moment::Sent)] {
+            while sent < goal {
+                if body.is_empty() {
+                    body = read()?;
+                }
+                let rest = body.split_off(body.len().min(goal - sent));
+                server.write_all(&body)?;
+                sent += body.len();
+                body = rest;
+            }
+            shared.tell(moment);
         }
     }
-    drop(from.shutdown(Shutdown::Both));
-    drop(to.shutdown(Shutdown::Both));
+}
+
+/// Passes answers back.
+fn back(
+    mut server: &TcpStream,
+    mut client: &TcpStream,
+    shared: &Shared,
+    unanswered: &AtomicBool,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let len = server.read(&mut buffer)?;
+        let bytes = &buffer[..len];
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        // The leave to go on is no answer.
+        if !bytes.starts_with(b"HTTP/1.1 100") && unanswered.swap(false, Ordering::SeqCst) {
+            shared.tell(Moment::Answered);
+        }
+        client.write_all(bytes)?;
+    }
 }
