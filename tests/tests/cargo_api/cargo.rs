@@ -1,5 +1,4 @@
 //! The real cargo, with a home and a folder of its own, and what it says without what differs from run to run.
-#![expect(clippy::disallowed_methods, reason = "a test that starts programs says in which environment")]
 
 use std::{
     fmt::Write as _,

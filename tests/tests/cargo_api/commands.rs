@@ -11,7 +11,7 @@ use crate::{
 
 const PUBLISHED: &str = "    Updating `dry` index
    Packaging dry-lib v0.1.0 (DIR/lib)
-    Packaged 3
+    Packaged 4
    Verifying dry-lib v0.1.0 (DIR/lib)
    Compiling dry-lib v0.1.0 (DIR/target/package/dry-lib-0.1.0)
     Finished `dev` profile [unoptimized] target(s)

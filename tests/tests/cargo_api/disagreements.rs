@@ -69,7 +69,9 @@ async fn every_field_that_disagrees_is_named() {
     let registry = TestRegistry::new().await;
     let archive = package("1.0.0").archive();
     let extra = dep("e", "^1", "normal", None);
-    let cases: Vec<(Vec<(&str, Value)>, Vec<&str>)> = vec![
+    /// Fields of the request, and those that the answer must name.
+    type Case = (Vec<(&'static str, Value)>, Vec<&'static str>);
+    let cases: Vec<Case> = vec![
         (vec![("/name", json!("dry_top"))], vec!["name"]),
         (vec![("/vers", json!("1.0.1"))], vec!["vers"]),
         (vec![("/vers", json!("1.0.0+b"))], vec!["vers"]),

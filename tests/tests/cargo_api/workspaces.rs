@@ -25,8 +25,8 @@ fn workspace() -> World {
     let cargo = Cargo::signed_in(&server.url, &token);
     cargo.write(
         "ws/Cargo.toml",
-        "[workspace]\nmembers = [\"top\", \"base\", \"gen\", \"only-tests\"]\nresolver = \"2\"\n\
-         [workspace.dependencies]\ndry-base = { path = \"base\", version = \"0.1\", registry = \"dry\" }\n",
+        "[workspace]\nmembers = [\"top\", \"base\", \"more\", \"gen\", \"weak\", \"only-tests\"]\nresolver = \"2\"\n\
+         [workspace.dependencies]\ndry-more = { path = \"more\", version = \"0.1\", registry = \"dry\" }\n",
     );
     cargo.write_crate(
         "ws/base",
@@ -35,12 +35,20 @@ fn workspace() -> World {
         "[features]\nstd = []\nextra = [\"std\"]\n",
         "pub fn base() -> u32 { if cfg!(feature = \"extra\") { 2 } else { 1 } }\n",
     );
+    cargo.write_crate("ws/more", "dry-more", "0.1.0", "[features]\nstd = []\n", "pub fn more() {}\n");
     cargo.write_crate("ws/gen", "dry-gen", "0.1.0", "", "pub fn text() -> &'static str { \"40\" }\n");
-    cargo.write_crate("ws/only-tests", "only-tests", "0.1.0", "publish = false\n", "");
+    cargo.write_crate("ws/weak", "dry-weak", "0.1.0", "[features]\nnothing = []\n", "");
+    cargo.write_crate(
+        "ws/only-tests",
+        "only-tests",
+        "0.1.0",
+        "publish = false\n[features]\nnothing = []\n",
+        "",
+    );
     cargo.write_crate(
         "ws/top",
         "Dry_Top",
-        "1.2.3-rc.1+build.5",
+        "1.2.3+build.5",
         r#"links = "drytop"
 build = "build.rs"
 rust-version = "1.70"
@@ -53,7 +61,7 @@ maintenance = { status = "experimental" }
 [lib]
 name = "dry_top"
 [dependencies]
-dry-base = { workspace = true, features = ["std"], optional = true }
+dry-more = { workspace = true, features = ["std"], optional = true }
 renamed = { package = "dry-base", path = "../base", version = ">=0.1, <0.3", registry = "dry", default-features = false }
 [build-dependencies]
 dry-gen = { path = "../gen", version = "0.1.0", registry = "dry" }
@@ -61,27 +69,17 @@ dry-gen = { path = "../gen", version = "0.1.0", registry = "dry" }
 only-tests = { path = "../only-tests" }
 dry-gen = { path = "../gen", version = "*", registry = "dry" }
 [target.'cfg( any(unix, windows,) )'.dependencies]
-gen = { package = "dry-gen", path = "../gen", version = "~0.1", registry = "dry", optional = true }
+weak = { package = "dry-weak", path = "../weak", version = "~0.1", registry = "dry", optional = true }
 [target.'cfg(target_os="none")'.build-dependencies]
-dry-base = { path = "../base", version = "0.*", registry = "dry" }
+dry-more = { path = "../more", version = "0.*", registry = "dry" }
 [target.x86_64-pc-windows-msvc.dependencies]
 dry-gen = { path = "../gen", version = "=0.1.0", registry = "dry", optional = true }
 [features]
 default = ["more"]
-more = ["dep:dry-base", "gen?/nothing"]
+more = ["dep:dry-more", "weak?/nothing"]
 plain = ["renamed/std", "only-tests/nothing"]
 "#,
         "include!(concat!(env!(\"OUT_DIR\"), \"/forty.rs\"));\npub fn answer() -> u32 { forty() + renamed::base() }\n",
-    );
-    // A weak feature must exist once its dependency is there; here nothing turns it on.
-    cargo.write(
-        "ws/gen/Cargo.toml",
-        fs_err::read_to_string(cargo.path("ws/gen/Cargo.toml")).unwrap() + "[features]\nnothing = []\n",
-    );
-    cargo.write(
-        "ws/only-tests/Cargo.toml",
-        fs_err::read_to_string(cargo.path("ws/only-tests/Cargo.toml")).unwrap()
-            + "[features]\nnothing = []\n",
     );
     cargo.write("ws/top/R.md", "# Top\n");
     cargo.write(
@@ -99,13 +97,13 @@ fn a_workspace_is_published_in_order_with_every_kind_of_dependency() {
     let world = workspace();
     let lines = index(world.folder.path(), "dr/y_/dry_top");
     let [line] = &lines[..] else { panic!("{lines:?}") };
-    assert_eq!((&line["name"], &line["vers"]), (&json!("Dry_Top"), &json!("1.2.3-rc.1+build.5")));
+    assert_eq!((&line["name"], &line["vers"]), (&json!("Dry_Top"), &json!("1.2.3+build.5")));
     assert_eq!(
         (&line["links"], &line["rust_version"], &line["v"]),
         (&json!("drytop"), &json!("1.70"), &json!(2))
     );
     assert_eq!(line["features"], json!({"plain": ["renamed/std"]}));
-    assert_eq!(line["features2"], json!({"default": ["more"], "more": ["dep:dry-base", "gen?/nothing"]}));
+    assert_eq!(line["features2"], json!({"default": ["more"], "more": ["dep:dry-more", "weak?/nothing"]}));
     let deps: Vec<String> = line["deps"]
         .as_array()
         .unwrap()
@@ -121,12 +119,12 @@ fn a_workspace_is_published_in_order_with_every_kind_of_dependency() {
     assert_eq!(
         deps,
         [
-            "normal dry-base - ^0.1 [\"std\"] true true -",
+            "normal dry-more - ^0.1 [\"std\"] true true -",
             "normal renamed dry-base >=0.1, <0.3 [] false false -",
             "build dry-gen - ^0.1.0 [] false true -",
             "dev dry-gen - * [] false true -",
-            "normal gen dry-gen ~0.1 [] true true cfg( any(unix, windows,) )",
-            "build dry-base - 0.* [] false true cfg(target_os=\"none\")",
+            "normal weak dry-weak ~0.1 [] true true cfg( any(unix, windows,) )",
+            "build dry-more - 0.* [] false true cfg(target_os=\"none\")",
             "normal dry-gen - =0.1.0 [] true true x86_64-pc-windows-msvc",
         ]
     );
@@ -144,14 +142,14 @@ fn others_add_build_update_fetch_and_vendor() {
     );
     cargo.write("app/src/main.rs", "fn main() { assert_eq!(dry_top::answer(), 41); }\n");
     // In another spelling than the crate's.
-    let added = cargo.run("app", &["add", "--registry", "dry", "dry-top@=1.2.3-rc.1", "-F", "plain"]);
-    assert!(added.contains("      Adding Dry_Top"), "{added}");
+    let added = cargo.run("app", &["add", "--registry", "dry", "dry-top", "-F", "plain"]);
+    assert!(added.contains("warning: translating `dry-top` to `Dry_Top`"), "{added}");
     let added = cargo.run("app", &["add", "--registry", "dry", "dry_base"]);
     assert!(added.contains("warning: translating `dry_base` to `dry-base`"), "{added}");
     cargo.run("app", &["run"]);
     let lock = fs_err::read_to_string(cargo.path("app/Cargo.lock")).unwrap();
     for package in
-        ["name = \"Dry_Top\"\nversion = \"1.2.3-rc.1+build.5\"", "name = \"dry-base\"\nversion = \"0.1.0\""]
+        ["name = \"Dry_Top\"\nversion = \"1.2.3+build.5\"", "name = \"dry-base\"\nversion = \"0.1.0\""]
     {
         assert!(lock.contains(package), "{lock}");
     }
@@ -188,7 +186,7 @@ fn others_add_build_update_fetch_and_vendor() {
     }
     let start = config.find("[source.").unwrap();
     let end = config.find("directory = \"vendor\"\n").unwrap() + "directory = \"vendor\"\n".len();
-    cargo.write("app/.cargo/config.toml", config[start..end].replace("URL", &cargo.url()));
+    cargo.write("app/.cargo/config.toml", config[start..end].replace("URL", cargo.url()));
     drop(world._server);
     cargo.run("app", &["run", "--locked", "--offline"]);
 }

@@ -54,24 +54,27 @@ pub(super) async fn search(
     let query = QueryText::new(&text);
 
     let mut found = direct(&service, &text).await?;
-    let known = match names.list(&service).await? {
+    let listed = match names.list(&service).await? {
         Some(names) => names,
         None => Arc::new(beginning_with(&service, &query).await?),
     };
-    for name in known.iter() {
+    for name in listed.iter() {
         if let Some(rank) = query.rank(name) {
             let best = found.entry(name.clone()).or_insert(rank);
             *best = rank.max(*best);
         }
     }
-    let total = found.len() as u64;
     let mut found: Vec<(String, Rank)> = found.into_iter().collect();
     found.sort_by(|(a, rank_a), (b, rank_b)| {
         (Reverse(rank_a), a.len(), a).cmp(&(Reverse(rank_b), b.len(), b))
     });
+    let known = found.len();
     let reads = found.into_iter().take(per_page).map(|(name, _)| hit(&service, name));
     let hits: Vec<Option<SearchHit>> = stream::iter(reads).buffered(READS_MAX).try_collect().await?;
-    let crates = hits.into_iter().flatten().collect();
+    let read = hits.len();
+    let crates: Vec<SearchHit> = hits.into_iter().flatten().collect();
+    // What is yanked altogether is no hit, as far as that was seen.
+    let total = (known - (read - crates.len())) as u64;
     Ok(Json(SearchResponse { crates, meta: SearchMeta { total } }))
 }
 
