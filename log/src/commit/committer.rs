@@ -149,12 +149,11 @@ impl Committer {
 
     /// Steps 2 and 7 of the protocol: reads head and checkpoint, and applies and publishes what somebody left undone.
     pub async fn begin(&self) -> Result<Round, CommitError> {
-        let head_key = Key::new(layout::HEAD)?;
-        let (head, publishing) = try_join(
-            async { Ok(self.store.vault.read(&head_key, HEAD_BYTES_MAX).await?) },
-            self.read_publishing(),
-        )
-        .await?;
+        let (mut head, publishing) = try_join(self.read_head(), self.read_publishing()).await?;
+        if publishing.size() > size_of(head.as_ref())? {
+            // Read side by side, head may be older than what is published by now; read again, it cannot be.
+            head = self.read_head().await?;
+        }
         let Some(head_file) = head else {
             return Err(match publishing.checkpoint {
                 Some(published) => {
@@ -169,6 +168,10 @@ impl Committer {
         let mut round = self.round(head, Some(head_file.tag), publishing);
         self.catch_up(&mut round).await?;
         Ok(round)
+    }
+
+    async fn read_head(&self) -> Result<Option<Versioned>, CommitError> {
+        Ok(self.store.vault.read(&Key::new(layout::HEAD)?, HEAD_BYTES_MAX).await?)
     }
 
     pub(super) fn round(&self, head: Head, head_tag: Option<Tag>, publishing: Publishing) -> Round {
@@ -462,6 +465,11 @@ impl Committer {
     ) -> Result<Option<&'a ShardEntry>, CommitError> {
         Ok(round.state.get(state_key)?)
     }
+}
+
+/// Number of events of a head; none without one.
+fn size_of(head: Option<&Versioned>) -> Result<u64, CommitError> {
+    head.map_or(Ok(0), |file| Ok(Head::parse(&file.bytes)?.size()))
 }
 
 /// What the events of a commit come to, before the tree grows.
