@@ -97,7 +97,7 @@ fn render(refusal: &Refusal, request_id: &str) -> Response {
 }
 
 impl IntoResponse for Refusal {
-    /// An answer without a body, which [`envelope`] writes: only there is the request's id known.
+    /// An answer without a body, which `envelope` writes: only there is the request's id known.
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() =
