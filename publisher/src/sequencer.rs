@@ -118,6 +118,11 @@ async fn attempt_batch(
         waiting.extend(join_all(jobs.into_iter().map(stored)).await.into_iter().flatten());
     }
     store_again(core, &round, waiting).await;
+    if desk.done.values().any(|done| done.seq >= round.head.size()) {
+        // Somebody has committed one of these intents since head was read, and may not have applied it yet; the next
+        // pass does that before it is told.
+        return Ok(());
+    }
 
     let (drafts, decided) = decide_all(&mut desk, &round, std::mem::take(waiting));
     if drafts.is_empty() {

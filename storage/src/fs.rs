@@ -1,7 +1,7 @@
 //! The filesystem backend: a key is a path below the root, so any web server can serve the directory as it lies.
 //!
 //! Owns: the mapping of both storage roles to files, and the hop from async calls to blocking threads (one hop a
-//! round). Does not own: HTTP metadata, which follows from the key in the web server's configuration.
+//! round; none to read a short file). Does not own: HTTP metadata, which follows from the key in the web server's configuration.
 //!
 //! Temporary files lie in `<root>/.tmp/` and lock files in `<root>/.lock/`; web servers must deny both, as they
 //! deny all dot-directories. A crashed process leaves at most temporary files, see [`FsArea::remove_stale_temps`].
@@ -28,7 +28,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use self::disk::Disk;
+use self::{disk::Disk, read::Short, swap::Swap};
 use crate::{
     Key, Meta, NewObject, ObjectReader, Objects, Outcome, Page, Pointers, PresignedPut, Replace, Stat,
     StoreError, Tag, Versioned,
@@ -99,7 +99,7 @@ impl Objects for FsArea {
 
     async fn put_round(&self, objects: &[NewObject]) -> Vec<Result<Outcome, StoreError>> {
         let disk = self.disk.clone();
-        let owned = objects.to_vec();
+        let owned: Arc<[NewObject]> = objects.into();
         match blocking(move || create::create_round(&disk, &owned)).await {
             Ok(answers) => answers,
             Err(detail) => objects.iter().map(|o| Err(unknown("put_new", &o.key, detail.clone()))).collect(),
@@ -107,6 +107,9 @@ impl Objects for FsArea {
     }
 
     async fn get(&self, key: &Key, len_max: u64) -> Result<Option<Bytes>, StoreError> {
+        if let Short::Read(read) = read::short(&self.disk, "get", key, len_max)? {
+            return Ok(read);
+        }
         let (disk, owned) = (self.disk.clone(), key.clone());
         blocking(move || read::whole(&disk, "get", &owned, len_max))
             .await
@@ -119,8 +122,7 @@ impl Objects for FsArea {
     }
 
     async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
-        let (disk, owned) = (self.disk.clone(), key.clone());
-        blocking(move || read::stat(&disk, &owned)).await.map_err(|e| unavailable("stat", key, e))?
+        read::stat(&self.disk, key)
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
@@ -150,6 +152,9 @@ impl Objects for FsArea {
 #[async_trait]
 impl Pointers for FsArea {
     async fn read(&self, key: &Key, len_max: u64) -> Result<Option<Versioned>, StoreError> {
+        if let Short::Read(read) = swap::read_short(&self.disk, key, len_max)? {
+            return Ok(read);
+        }
         let (disk, owned) = (self.disk.clone(), key.clone());
         blocking(move || swap::read(&disk, &owned, len_max)).await.map_err(|e| unavailable("read", key, e))?
     }
@@ -170,8 +175,8 @@ impl Pointers for FsArea {
     ) -> Vec<Result<Replace, StoreError>> {
         let disk = self.disk.clone();
         let count = swaps.len();
-        let swaps: Vec<_> =
-            swaps.into_iter().map(|(key, seen, bytes, _)| swap::Swap { key, seen, bytes }).collect();
+        let swaps: Arc<[Swap]> =
+            swaps.into_iter().map(|(key, seen, bytes, _)| Swap { key, seen, bytes }).collect();
         match blocking(move || swap::swap_round(&disk, &swaps)).await {
             Ok(answers) => answers,
             Err(detail) => (0..count).map(|_| Ok(Replace::Unknown(detail.clone()))).collect(),

@@ -12,8 +12,8 @@ use drystone_storage::{Clock, Entropy, Key, Meta, Replace, Store, Tag, Versioned
 use futures_util::future::{join, try_join, try_join_all};
 
 use crate::{
-    BundleId, EntryBundle, FileRef, Frontier, Hash, NoteSigner, ShardEntry, StateMap, TileId, TlogProof,
-    leaf_hash, prove_inclusion,
+    BundleId, Checkpoint, EntryBundle, FileRef, Frontier, Hash, NoteSigner, ShardEntry, StateMap, TileId,
+    TlogProof, leaf_hash, prove_inclusion,
     tile::{grow, grow_entries, needed_for_growth, parse_tile, partial_bundle, tile_bytes},
 };
 
@@ -45,6 +45,8 @@ pub struct Committer {
     pub(super) entropy: Arc<dyn Entropy>,
     nodes: NodeCache,
     edge: Mutex<Option<(u64, Hash, RightEdge)>>,
+    last_head: Mutex<Option<(Bytes, Head)>>,
+    pub(super) last_checkpoint: Mutex<Option<(Bytes, Checkpoint)>>,
 }
 
 /// A head to plan against, as one process saw it.
@@ -107,7 +109,8 @@ pub struct PlainFile {
 pub enum CommitOutcome {
     /// It is in the log, and applied.
     Committed(Committed),
-    /// Another commit came first; nothing of this one is or will be in the log. Begin again.
+    /// Head is not what this commit was prepared for: begin again, with the same ids. If the commit is in the log all the
+    /// same, because its outcome was in doubt and somebody has moved head past it, the ids are found done.
     Lost,
 }
 
@@ -118,13 +121,6 @@ pub struct Committed {
     pub first_seq: u64,
     /// For each event its `.tlog-proof`, if the checkpoint is published; else it will be, by whoever comes next.
     pub proofs: Option<Vec<String>>,
-}
-
-/// Head was replaced, or was not, or somebody else has meanwhile replaced our replacement.
-enum HeadSwap {
-    Done,
-    DoneAndSuperseded,
-    Lost,
 }
 
 impl Committer {
@@ -144,17 +140,19 @@ impl Committer {
             entropy,
             nodes: NodeCache::default(),
             edge: Mutex::new(None),
+            last_head: Mutex::new(None),
+            last_checkpoint: Mutex::new(None),
         }
     }
 
     /// Steps 2 and 7 of the protocol: reads head and checkpoint, and applies and publishes what somebody left undone.
     pub async fn begin(&self) -> Result<Round, CommitError> {
         let (mut head, publishing) = try_join(self.read_head(), self.read_publishing()).await?;
-        if publishing.size() > size_of(head.as_ref())? {
+        if publishing.size() > head.as_ref().map_or(0, |(head, _)| head.size()) {
             // Read side by side, head may be older than what is published by now; read again, it cannot be.
             head = self.read_head().await?;
         }
-        let Some(head_file) = head else {
+        let Some((head, head_file)) = head else {
             return Err(match publishing.checkpoint {
                 Some(published) => {
                     CommitError::HeadBehindLog { head: 0, published: published.checkpoint.size() }
@@ -162,7 +160,6 @@ impl Committer {
                 None => CommitError::NotInitialised,
             });
         };
-        let head = Head::parse(&head_file.bytes)?;
         self.check_identity(&head)?;
         self.check_clock(&head_file)?;
         let mut round = self.round(head, Some(head_file.tag), publishing);
@@ -170,8 +167,16 @@ impl Committer {
         Ok(round)
     }
 
-    async fn read_head(&self) -> Result<Option<Versioned>, CommitError> {
-        Ok(self.store.vault.read(&Key::new(layout::HEAD)?, HEAD_BYTES_MAX).await?)
+    async fn read_head(&self) -> Result<Option<(Head, Versioned)>, CommitError> {
+        let file = self.store.vault.read(&Key::new(layout::HEAD)?, HEAD_BYTES_MAX).await?;
+        let Some(file) = file else { return Ok(None) };
+        let known = self.last_head.lock().expect("no holder of this lock panics").clone();
+        let head = match known {
+            // Usually it is what this process wrote last: the same bytes need not be checked again.
+            Some((bytes, head)) if bytes == file.bytes => head,
+            _ => Head::parse(&file.bytes)?,
+        };
+        Ok(Some((head, file)))
     }
 
     pub(super) fn round(&self, head: Head, head_tag: Option<Tag>, publishing: Publishing) -> Round {
@@ -282,7 +287,6 @@ impl Committer {
         let Round { head, time, head_tag, mut publishing, mut state, edge } = round;
         let mut edge = edge.expect("the right edge is loaded before a commit");
         let (first_seq, head_root) = (head.size(), head.root);
-        let ids: Vec<EventId> = drafts.iter().map(|draft| draft.id.clone()).collect();
 
         let built = build(&head, time, &mut state, &edge, drafts)?;
         let higher =
@@ -328,13 +332,8 @@ impl Committer {
         let nodes = state.changed_nodes();
         self.put_before_head(&next, built.objects, &nodes, staging_bytes).await?;
 
-        match self.swap_head(&next, head_tag.as_ref(), &ids[0]).await? {
-            HeadSwap::Lost => return Ok(CommitOutcome::Lost),
-            // Whoever superseded us has applied and published this commit first.
-            HeadSwap::DoneAndSuperseded => {
-                return Ok(CommitOutcome::Committed(Committed { first_seq, proofs: None }));
-            }
-            HeadSwap::Done => {}
+        if !self.swap_head(&next, head_tag.as_ref()).await? {
+            return Ok(CommitOutcome::Lost);
         }
         let unknown =
             |e: CommitError| CommitError::OutcomeUnknown(format!("committed, but not applied: {e}"));
@@ -381,14 +380,14 @@ impl Committer {
     async fn put_before_head(
         &self,
         next: &Head,
-        objects: Vec<(FileClass, Vec<u8>)>,
+        objects: Vec<(FileClass, Sha256Digest, Bytes)>,
         nodes: &[(String, Vec<u8>)],
         staging: Bytes,
     ) -> Result<(), CommitError> {
         let mut public = Vec::with_capacity(objects.len() + nodes.len());
-        for (class, bytes) in objects {
+        for (class, digest, bytes) in objects {
             let meta = if class == FileClass::Index { text_object_meta() } else { json_object_meta() };
-            public.push(new_object(layout::object(&Sha256Digest::of(&bytes)), bytes, meta)?);
+            public.push(new_object(layout::object(&digest), bytes, meta)?);
         }
         for (key, bytes) in nodes {
             public.push(new_object(key.clone(), bytes.clone(), meta_of(key))?);
@@ -399,21 +398,20 @@ impl Committer {
         public.and(vault)
     }
 
-    /// Step 5, the commit point, with every doubt resolved by reading.
-    async fn swap_head(
-        &self,
-        next: &Head,
-        seen: Option<&Tag>,
-        first_id: &EventId,
-    ) -> Result<HeadSwap, CommitError> {
+    /// Step 5, the commit point, with every doubt resolved by reading. `false` if head is not ours.
+    async fn swap_head(&self, next: &Head, seen: Option<&Tag>) -> Result<bool, CommitError> {
         let key = Key::new(layout::HEAD)?;
         let bytes = Bytes::from(next.to_bytes());
         let mut doubt: Option<String> = None;
         for attempt in 0..HEAD_TRIES_MAX {
             match self.store.vault.replace(&key, seen, bytes.clone(), Meta::PRIVATE).await {
-                Ok(Replace::Replaced(_)) => return Ok(HeadSwap::Done),
+                Ok(Replace::Replaced(_)) => {
+                    *self.last_head.lock().expect("no holder of this lock panics") =
+                        Some((bytes, next.clone()));
+                    return Ok(true);
+                }
                 // Only if no earlier answer left a doubt is this somebody else's win for certain.
-                Ok(Replace::Conflict) if doubt.is_none() => return Ok(HeadSwap::Lost),
+                Ok(Replace::Conflict) if doubt.is_none() => return Ok(false),
                 Ok(Replace::Conflict) => {}
                 Ok(Replace::Unknown(detail)) => doubt = Some(detail),
                 Err(error) if doubt.is_none() => return Err(error.into()),
@@ -422,13 +420,14 @@ impl Committer {
             let unread = |e: drystone_storage::StoreError| CommitError::OutcomeUnknown(e.to_string());
             let present = self.store.vault.read(&key, HEAD_BYTES_MAX).await.map_err(unread)?;
             match present {
-                Some(file) if file.bytes == bytes => return Ok(HeadSwap::Done),
-                present if present.as_ref().map(|file| &file.tag) != seen => {
-                    // Head has moved on. Whoever moved it past our commit has applied ours first, outcomes included.
-                    let done =
-                        self.store.vault.stat(&Key::new(layout::done(first_id))?).await.map_err(unread)?;
-                    return Ok(if done.is_some() { HeadSwap::DoneAndSuperseded } else { HeadSwap::Lost });
+                // Of a fenced head only the nonce is another.
+                Some(file) if Head::parse(&file.bytes).is_ok_and(|head| head.commit == next.commit) => {
+                    return Ok(true);
                 }
+                // Head has moved on. Whoever moved it past our commit has applied ours first, outcomes included, so
+                // that the next round finds them. That an intent of ours is done proves nothing about this commit:
+                // another process may have committed it, at another place and without the rest of our batch.
+                present if present.as_ref().map(|file| &file.tag) != seen => return Ok(false),
                 _ => self.clock.sleep(Duration::from_millis(20 << attempt)).await,
             }
         }
@@ -467,18 +466,21 @@ impl Committer {
     }
 }
 
-/// Number of events of a head; none without one.
-fn size_of(head: Option<&Versioned>) -> Result<u64, CommitError> {
-    head.map_or(Ok(0), |file| Ok(Head::parse(&file.bytes)?.size()))
-}
-
 /// What the events of a commit come to, before the tree grows.
 struct Built {
     lines: Vec<Vec<u8>>,
-    objects: Vec<(FileClass, Vec<u8>)>,
+    objects: Vec<(FileClass, Sha256Digest, Bytes)>,
     ops: Vec<Op>,
     hints: Hints,
     config: Option<(Sha256Digest, u64)>,
+}
+
+/// The last state of a by-name file in a commit.
+struct ByName {
+    seq: u64,
+    /// Set for a state-mapped file, which is stored by its digest too.
+    object: Option<(FileClass, Sha256Digest)>,
+    bytes: Bytes,
 }
 
 /// Writes the event lines and collects the files; only the last state of each file is stored.
@@ -491,7 +493,7 @@ fn build(
 ) -> Result<Built, CommitError> {
     debug_assert_eq!(edge.size(), head.size(), "the edge is that of head");
     let mut lines = Vec::with_capacity(drafts.len());
-    let mut by_name: BTreeMap<String, (u64, Option<FileClass>, Vec<u8>)> = BTreeMap::new();
+    let mut by_name: BTreeMap<String, ByName> = BTreeMap::new();
     let mut private: BTreeMap<String, (u64, Vec<u8>)> = BTreeMap::new();
     let mut hints = Hints::new();
     let mut ops = Vec::new();
@@ -509,10 +511,11 @@ fn build(
                 // The first planner of a batch has read the file; later events of the batch build on its bytes.
                 hints.entry(file.key.clone()).or_insert(seen);
             }
-            by_name.insert(file.key, (seq, Some(file.class), file.bytes));
+            let object = Some((file.class, digest));
+            by_name.insert(file.key, ByName { seq, object, bytes: file.bytes.into() });
         }
         for file in draft.plain {
-            by_name.insert(file.key, (seq, None, file.bytes));
+            by_name.insert(file.key, ByName { seq, object: None, bytes: file.bytes.into() });
         }
         for file in draft.private {
             private.insert(file.key, (seq, file.bytes));
@@ -540,11 +543,11 @@ fn build(
         bytes: bytes.into(),
     }));
     let mut objects = Vec::with_capacity(by_name.len());
-    for (key, (seq, class, bytes)) in by_name {
-        if let Some(class) = class {
-            objects.push((class, bytes.clone()));
+    for (key, ByName { seq, object, bytes }) in by_name {
+        if let Some((class, digest)) = object {
+            objects.push((class, digest, bytes.clone()));
         }
-        ops.push(Op { kind: OpKind::ReplacePublic { seq }, key, bytes: bytes.into() });
+        ops.push(Op { kind: OpKind::ReplacePublic { seq }, key, bytes });
     }
     Ok(Built { lines, objects, ops, hints, config })
 }

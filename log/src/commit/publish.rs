@@ -69,7 +69,7 @@ impl Committer {
         .await?;
         let checkpoint = match checkpoint {
             Some(file) => {
-                let checkpoint = Checkpoint::open(&file.bytes, self.signer.verifier(), &self.origin)?;
+                let checkpoint = self.open_checkpoint(&file.bytes)?;
                 Some(Published { checkpoint, tag: file.tag })
             }
             None => None,
@@ -78,6 +78,21 @@ impl Committer {
         let shown = |bytes: &[u8]| TlogProof::decode(bytes).map_or(0, |proof| proof.index + 1);
         let latest = latest.map(|file| (file.tag.clone(), shown(&file.bytes)));
         Ok(Publishing { checkpoint, latest })
+    }
+
+    /// Opens the published checkpoint; the same bytes are verified once.
+    fn open_checkpoint(&self, bytes: &Bytes) -> Result<Checkpoint, CommitError> {
+        let known = self.last_checkpoint.lock().expect("no holder of this lock panics").clone();
+        if let Some((_, checkpoint)) = known.filter(|(known, _)| known == bytes) {
+            return Ok(checkpoint);
+        }
+        let checkpoint = Checkpoint::open(bytes, self.signer.verifier(), &self.origin)?;
+        self.keep_checkpoint(bytes.clone(), checkpoint.clone());
+        Ok(checkpoint)
+    }
+
+    fn keep_checkpoint(&self, bytes: Bytes, checkpoint: Checkpoint) {
+        *self.last_checkpoint.lock().expect("no holder of this lock panics") = Some((bytes, checkpoint));
     }
 
     /// The inclusion proof of the newest event, from the applied tiles, each of which is authenticated first.
@@ -96,7 +111,8 @@ impl Committer {
         publishing: &mut Publishing,
         tree: Tree<'_>,
     ) -> Result<Vec<u8>, CommitError> {
-        let note = Checkpoint::new(&self.origin, tree.size, tree.root)?.sign(&self.signer).to_bytes();
+        let checkpoint = Checkpoint::new(&self.origin, tree.size, tree.root)?;
+        let note = checkpoint.sign(&self.signer).to_bytes();
         let latest = TlogProof {
             extra: Some(tree.last_entry.to_vec()),
             index: tree.size - 1,
@@ -115,14 +131,19 @@ impl Committer {
             let swap = |key: &str, seen: Option<&Tag>, bytes: &[u8]| -> Result<_, CommitError> {
                 Ok((Key::new(key)?, seen.cloned(), Bytes::copy_from_slice(bytes), meta_of(key)))
             };
-            let swaps = vec![
-                swap(
-                    layout::CHECKPOINT,
-                    publishing.checkpoint.as_ref().map(|published| &published.tag),
-                    &note,
-                )?,
-                swap(layout::LATEST_PROOF, publishing.latest.as_ref().map(|(tag, _)| tag), &latest)?,
-            ];
+            let mut swaps = vec![swap(
+                layout::CHECKPOINT,
+                publishing.checkpoint.as_ref().map(|published| &published.tag),
+                &note,
+            )?];
+            // Whoever is ahead of us may have brought the proof file out and not yet the checkpoint: it stays.
+            if publishing.latest.as_ref().is_none_or(|(_, shown)| *shown <= tree.size) {
+                swaps.push(swap(
+                    layout::LATEST_PROOF,
+                    publishing.latest.as_ref().map(|(tag, _)| tag),
+                    &latest,
+                )?);
+            }
             let (history, swapped) =
                 join(put_all(&*self.store.public, &history), self.store.public.replace_round(swaps)).await;
             history?;
@@ -131,6 +152,7 @@ impl Committer {
                 all_replaced &= matches!(answer?, Replace::Replaced(_));
             }
             if all_replaced {
+                self.keep_checkpoint(note.clone().into(), checkpoint);
                 return Ok(note);
             }
             *publishing = self.read_publishing().await?;

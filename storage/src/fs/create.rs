@@ -6,6 +6,7 @@ use std::{
     collections::BTreeSet,
     io::{self, ErrorKind, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
@@ -33,8 +34,11 @@ enum What {
 }
 
 /// Creates each object whose key is free; answers in the order of `objects`.
-pub(super) fn create_round(disk: &Disk, objects: &[NewObject]) -> Vec<Result<Outcome, StoreError>> {
-    let staged = parallel::map(objects, |object| stage(disk, object));
+pub(super) fn create_round(disk: &Arc<Disk>, objects: &Arc<[NewObject]>) -> Vec<Result<Outcome, StoreError>> {
+    let staged = parallel::map(objects, {
+        let disk = disk.clone();
+        move |object| stage(&disk, object)
+    });
     // Also objects that were there: another process may have made their directory and not synced it yet.
     let dirs: BTreeSet<&Path> = staged.iter().flatten().filter_map(|staged| staged.path.parent()).collect();
     let no_dir = disk.ensure_dirs(&dirs);

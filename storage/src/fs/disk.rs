@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -201,11 +201,12 @@ impl Drop for TempFile {
 
 /// Makes the names in each directory durable, and returns those where that failed.
 pub(super) fn sync_dirs(dirs: &BTreeSet<&Path>) -> HashMap<PathBuf, io::Error> {
-    let dirs: Vec<&Path> = dirs.iter().copied().collect();
-    let synced = parallel::map(&dirs, |dir| fs_err::File::open(*dir).and_then(|file| file.sync_all()));
-    let failed =
-        |(dir, outcome): (&Path, io::Result<()>)| outcome.err().map(|error| (dir.to_path_buf(), error));
-    dirs.into_iter().zip(synced).filter_map(failed).collect()
+    let dirs: Arc<[PathBuf]> = dirs.iter().map(|dir| dir.to_path_buf()).collect();
+    let synced = parallel::map(&dirs, |dir| fs_err::File::open(dir).and_then(|file| file.sync_all()));
+    dirs.iter()
+        .zip(synced)
+        .filter_map(|(dir, outcome)| outcome.err().map(|error| (dir.clone(), error)))
+        .collect()
 }
 
 /// Makes the root and the directories above it, durably; a root that exists keeps its mode.

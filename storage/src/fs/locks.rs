@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeSet,
+    fs::TryLockError,
     io::{self, ErrorKind},
 };
 
@@ -29,16 +30,28 @@ pub(super) fn exclusive<'a>(disk: &Disk, keys: impl IntoIterator<Item = &'a Key>
 /// Waits until no writer of this key is at work, so that what is read is durable.
 ///
 /// A reader that may not write cannot make lock files: it reads without, and still sees whole files only.
-pub(super) fn shared(disk: &Disk, key: &Key) -> io::Result<Option<Held>> {
+pub(super) fn shared(disk: &Disk, key: &Key) -> io::Result<Held> {
+    let Some(file) = open_to_read(disk, key)? else { return Ok(Held(Vec::new())) };
+    file.lock_shared()?;
+    Ok(Held(vec![file]))
+}
+
+/// The same, without waiting: none if a writer is at work.
+pub(super) fn try_shared(disk: &Disk, key: &Key) -> io::Result<Option<Held>> {
+    let Some(file) = open_to_read(disk, key)? else { return Ok(Some(Held(Vec::new()))) };
+    match file.file().try_lock_shared() {
+        Ok(()) => Ok(Some(Held(vec![file]))),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
+}
+
+/// The lock file of a key, for a reader; none in an area that was opened read-only.
+fn open_to_read(disk: &Disk, key: &Key) -> io::Result<Option<fs_err::File>> {
     match open(disk, number(key)) {
-        Ok(file) => {
-            file.lock_shared()?;
-            Ok(Some(Held(vec![file])))
-        }
         Err(e) if matches!(e.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => Ok(None),
-        // An area that was opened read-only has no lock directory.
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
+        other => other.map(Some),
     }
 }
 

@@ -18,6 +18,9 @@ use super::{
 };
 use crate::{Key, ObjectReader, Stat, StoreError, Tag, cut};
 
+/// Longest file that is read where it is asked for, in bytes. A hop to another thread and back costs more than to read it
+/// from the page cache, where the files of a publish are.
+const SHORT_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes read at a time by a stream: large enough that the hop to a blocking thread does not show.
 const CHUNK_BYTES: usize = 256 * 1024;
 
@@ -33,6 +36,23 @@ fn open_file(disk: &Disk, key: &Key) -> io::Result<Option<(fs_err::File, Metadat
     Ok(if meta.is_file() { Some((file, meta)) } else { None })
 }
 
+/// What became of an attempt to read without a hop to another thread.
+pub(super) enum Short<T> {
+    /// It was read, or is absent.
+    Read(Option<T>),
+    /// It is too long for that, or a writer is at work: read it on a thread that may block.
+    Later,
+}
+
+impl<T> Short<T> {
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Short<U> {
+        match self {
+            Self::Read(read) => Short::Read(read.map(change)),
+            Self::Later => Short::Later,
+        }
+    }
+}
+
 /// Reads a whole file of at most `len_max` bytes.
 pub(super) fn whole(
     disk: &Disk,
@@ -40,14 +60,37 @@ pub(super) fn whole(
     key: &Key,
     len_max: u64,
 ) -> Result<Option<Bytes>, StoreError> {
-    let failed = |e: io::Error| definite(op, key, &e);
-    let Some((mut file, meta)) = open_file(disk, key).map_err(failed)? else { return Ok(None) };
+    let found = open_file(disk, key).map_err(|e| definite(op, key, &e))?;
+    found.map(|(file, meta)| read_all(file, &meta, op, key, len_max)).transpose()
+}
+
+/// Reads a whole file of at most `len_max` bytes, unless it is long.
+pub(super) fn short(
+    disk: &Disk,
+    op: &'static str,
+    key: &Key,
+    len_max: u64,
+) -> Result<Short<Bytes>, StoreError> {
+    match open_file(disk, key).map_err(|e| definite(op, key, &e))? {
+        None => Ok(Short::Read(None)),
+        Some((_, meta)) if meta.len() > SHORT_BYTES_MAX => Ok(Short::Later),
+        Some((file, meta)) => Ok(Short::Read(Some(read_all(file, &meta, op, key, len_max)?))),
+    }
+}
+
+fn read_all(
+    mut file: fs_err::File,
+    meta: &Metadata,
+    op: &'static str,
+    key: &Key,
+    len_max: u64,
+) -> Result<Bytes, StoreError> {
     if meta.len() > len_max {
         return Err(StoreError::TooLong { key: key.to_string(), len_max });
     }
     let mut bytes = Vec::with_capacity(meta.len() as usize);
-    file.read_to_end(&mut bytes).map_err(failed)?;
-    Ok(Some(bytes.into()))
+    file.read_to_end(&mut bytes).map_err(|e| definite(op, key, &e))?;
+    Ok(bytes.into())
 }
 
 /// Tells a file's size and identity.

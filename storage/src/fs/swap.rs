@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeSet, HashSet},
     io::{self, ErrorKind},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -15,11 +16,14 @@ use bytes::Bytes;
 use super::{
     disk::{Disk, TempFile, sync_dirs},
     errors::{definite, is_absent},
-    locks, parallel, read as files, unknown,
+    locks, parallel,
+    read::{self as files, Short},
+    unknown,
 };
 use crate::{Body, Key, Replace, StoreError, Tag, Versioned, contract::content_tag};
 
 const OP: &str = "replace";
+const READ: &str = "read";
 
 /// One pointer to replace.
 pub(super) struct Swap {
@@ -36,17 +40,30 @@ struct Staged {
 
 /// Reads a pointer, with the tag of its bytes.
 pub(super) fn read(disk: &Disk, key: &Key, len_max: u64) -> Result<Option<Versioned>, StoreError> {
-    let _held = locks::shared(disk, key).map_err(|e| definite("read", key, &e))?;
-    let bytes = files::whole(disk, "read", key, len_max)?;
-    Ok(bytes.map(|bytes| Versioned { tag: content_tag(&bytes), bytes, store_time_unix: None }))
+    let _held = locks::shared(disk, key).map_err(|e| definite(READ, key, &e))?;
+    Ok(files::whole(disk, READ, key, len_max)?.map(versioned))
+}
+
+/// Reads a pointer if no writer is at work and the file is short; else says so.
+pub(super) fn read_short(disk: &Disk, key: &Key, len_max: u64) -> Result<Short<Versioned>, StoreError> {
+    let held = locks::try_shared(disk, key).map_err(|e| definite(READ, key, &e))?;
+    match held {
+        Some(_held) => Ok(files::short(disk, READ, key, len_max)?.map(versioned)),
+        None => Ok(Short::Later),
+    }
+}
+
+fn versioned(bytes: Bytes) -> Versioned {
+    Versioned { tag: content_tag(&bytes), bytes, store_time_unix: None }
 }
 
 /// Replaces each pointer that still is what its caller saw; answers in the order of `swaps`.
-pub(super) fn swap_round(disk: &Disk, swaps: &[Swap]) -> Vec<Result<Replace, StoreError>> {
-    let staged: Vec<io::Result<Option<Staged>>> = parallel::map(swaps, |swap| stage(disk, swap));
-    let ready = || {
-        swaps.iter().zip(&staged).filter_map(|(swap, staged)| Some((swap, staged.as_ref().ok()?.as_ref()?)))
-    };
+pub(super) fn swap_round(disk: &Arc<Disk>, swaps: &Arc<[Swap]>) -> Vec<Result<Replace, StoreError>> {
+    let staged: Vec<io::Result<Staged>> = parallel::map(swaps, {
+        let disk = disk.clone();
+        move |swap| stage(&disk, swap)
+    });
+    let ready = || swaps.iter().zip(&staged).filter_map(|(swap, staged)| Some((swap, staged.as_ref().ok()?)));
     let dirs: BTreeSet<&Path> = ready().filter_map(|(_, staged)| staged.path.parent()).collect();
     let no_dir = disk.ensure_dirs(&dirs);
     let held = locks::exclusive(disk, ready().map(|(swap, _)| &swap.key));
@@ -57,8 +74,7 @@ pub(super) fn swap_round(disk: &Disk, swaps: &[Swap]) -> Vec<Result<Replace, Sto
         let failed = |e: &io::Error| Err(definite(OP, &swap.key, e));
         placed.push(match staging {
             Err(error) => failed(error),
-            Ok(None) => Ok(Replace::Conflict),
-            Ok(Some(staged)) => match (&held, staged.path.parent().and_then(|dir| no_dir.get(dir))) {
+            Ok(staged) => match (&held, staged.path.parent().and_then(|dir| no_dir.get(dir))) {
                 (Err(e), _) | (_, Some(e)) => failed(e),
                 // Two swaps of one key in one round: the first that held is the state that the second did not see.
                 _ if won.contains(&swap.key) => Ok(Replace::Conflict),
@@ -83,23 +99,20 @@ pub(super) fn swap_round(disk: &Disk, swaps: &[Swap]) -> Vec<Result<Replace, Sto
 
 /// The directory in which a swap that happened has changed a name.
 fn moved_into<'a>(
-    staging: &'a io::Result<Option<Staged>>,
+    staging: &'a io::Result<Staged>,
     outcome: &Result<Replace, StoreError>,
 ) -> Option<&'a Path> {
     match (staging, outcome) {
-        (Ok(Some(staged)), Ok(Replace::Replaced(_))) => staged.path.parent(),
+        (Ok(staged), Ok(Replace::Replaced(_))) => staged.path.parent(),
         _ => None,
     }
 }
 
-/// Makes the new bytes durable under a temporary name; `None` if the pointer already is not what the caller saw.
-fn stage(disk: &Disk, swap: &Swap) -> io::Result<Option<Staged>> {
+/// Makes the new bytes durable under a temporary name. What is there is read only once, by [`place`]: most swaps win.
+fn stage(disk: &Disk, swap: &Swap) -> io::Result<Staged> {
     let path = disk.path_to_write(&swap.key)?;
-    if current(&path)? != swap.seen {
-        return Ok(None);
-    }
     let temp = disk.write_temp(&Body::Bytes(swap.bytes.clone()))?;
-    Ok(Some(Staged { path, temp }))
+    Ok(Staged { path, temp })
 }
 
 /// Compares and moves; the caller holds the key's lock.
