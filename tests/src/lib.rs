@@ -17,6 +17,7 @@ mod package;
 pub mod process;
 pub mod raw;
 mod registry;
+pub mod sim;
 
 pub use effects::{TestClock, TestEntropy};
 pub use gate::Gate;
