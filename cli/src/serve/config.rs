@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use drystone_schemas::{Code, Limits, Problem, Settings};
+use drystone_schemas::{Code, Limits, Problem, ReadAccess, Settings};
 use serde::Deserialize;
 
 use crate::{context::Context, env::Env, failure::Failure, operate::StoreArgs};
@@ -25,6 +25,9 @@ pub struct NewArgs {
     /// A dependency of a crate without a registry means this registry: for mirrors of crates.io
     #[arg(long)]
     pub mirror_crates_io: bool,
+    /// Every read needs a token, as Cargo's `auth-required` says
+    #[arg(long)]
+    pub private_reads: bool,
     /// Longest archive, in bytes
     #[arg(long, value_name = "BYTES")]
     pub tarball_bytes_max: Option<u64>,
@@ -38,6 +41,7 @@ impl NewArgs {
     pub fn settings(&self, public_url: String, file: Limits) -> Settings {
         let mut settings = Settings::new(self.name.clone().unwrap_or_else(|| "drystone".into()), public_url);
         settings.mirrors_crates_io = self.mirror_crates_io;
+        settings.reads = if self.private_reads { ReadAccess::Token } else { ReadAccess::Public };
         settings.limits = file;
         let limits = &mut settings.limits;
         limits.tarball_bytes_max = self.tarball_bytes_max.unwrap_or(limits.tarball_bytes_max);
@@ -79,6 +83,7 @@ struct Registry {
     name: Option<String>,
     origin: Option<String>,
     mirror_crates_io: bool,
+    private_reads: bool,
 }
 
 /// What `serve` goes by.
@@ -172,6 +177,7 @@ impl ConfigArgs {
                 name: self.new.name.or(file.registry.name),
                 origin: self.new.origin.or(file.registry.origin),
                 mirror_crates_io: self.new.mirror_crates_io || file.registry.mirror_crates_io,
+                private_reads: self.new.private_reads || file.registry.private_reads,
                 ..self.new
             },
             limits: file.limits,

@@ -112,17 +112,16 @@ impl Cargo {
         self.try_run(directory, arguments).unwrap_or_else(|told| panic!("cargo {arguments:?}:\n{told}"))
     }
 
-    /// Runs cargo with this on its standard input, and compares all that it says, and how it ends.
-    #[track_caller]
-    pub(crate) fn expect_with(&self, directory: &str, arguments: &[&str], stdin: &str, expected: &str) {
-        let told = self.plain(&self.output(&self.path(directory), arguments, stdin));
-        assert!(told == expected, "cargo {arguments:?} said:\n{told}\nand not:\n{expected}");
+    /// Runs cargo with this on its standard input; all that it says, and how it ends.
+    pub(crate) fn told(&self, directory: &str, arguments: &[&str], stdin: &str) -> String {
+        self.plain(&self.output(&self.path(directory), arguments, stdin))
     }
 
-    /// The same with nothing on its standard input.
+    /// Runs cargo and compares all that it says, and how it ends.
     #[track_caller]
     pub(crate) fn expect(&self, directory: &str, arguments: &[&str], expected: &str) {
-        self.expect_with(directory, arguments, "", expected);
+        let told = self.told(directory, arguments, "");
+        assert!(told == expected, "cargo {arguments:?} said:\n{told}\nand not:\n{expected}");
     }
 
     /// Standard output, standard error, and the exit code if it is not 0; without paths, ports, sizes and times.

@@ -6,9 +6,12 @@ mod cargo;
 mod commands;
 mod crashes;
 mod disagreements;
+mod life;
 mod mirrors;
+mod private;
 mod proxy;
 mod searching;
+mod transcript;
 mod workspaces;
 
 use axum::{
