@@ -13,7 +13,7 @@ use axum::{
 };
 use drystone_schemas::ReadAccess;
 
-use super::{App, bearer};
+use super::{App, bearer, cargo::in_cargos_words};
 
 /// What anybody may read everywhere: whether the process lives, and where tokens come from.
 const OPEN: [&str; 4] = ["/healthz", "/health", "/readyz", "/me"];
@@ -30,8 +30,13 @@ pub(super) async fn guard(State(service): App, request: Request, next: Next) -> 
         ReadAccess::Public => next.run(request).await,
         ReadAccess::Token => {
             let token = bearer(request.headers());
+            let is_cargo = request
+                .headers()
+                .get(header::USER_AGENT)
+                .is_some_and(|by| by.as_bytes().starts_with(b"cargo/"));
             if let Err(refusal) = async { service.admit(&token?).await }.await {
-                return refusal.into_response();
+                let url = &service.settings().public_url;
+                return if is_cargo { in_cargos_words(&refusal, url) } else { refusal }.into_response();
             }
             let mut response = next.run(request).await;
             response.headers_mut().insert(header::CACHE_CONTROL, UNKEPT);

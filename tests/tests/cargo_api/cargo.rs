@@ -137,6 +137,9 @@ impl Cargo {
             if line.contains("Blocking waiting for file lock") {
                 continue;
             }
+            // The answer of a read, as it came.
+            let id = line.split_once("\"request_id\":\"").and_then(|(_, rest)| rest.split('"').next());
+            let line = &*id.map_or_else(|| line.to_owned(), |id| line.replace(id, "ID"));
             let cut = |before: &str| line.split_once(before).map(|(kept, _)| kept);
             let known = match line.trim_start().split(' ').next() {
                 Some("Packaged") => cut(" files,"),

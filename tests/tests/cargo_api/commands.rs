@@ -63,6 +63,7 @@ fn a_crate_that_is_too_long_for_lambda() {
   hint: run `drystone publish --archive target/package/NAME-VERSION.crate`, which takes another way
 ";
     assert!(refused.contains(expected), "{refused}");
+    cargo.run("big", &["package", "--no-verify"]);
     let author = User::new(&deployment.url, Some(&deployment.token));
     author.ok(&cargo.path("target/package"), &["publish", "--archive", "dry-big-1.0.0.crate"]);
     write_user_of_it(&cargo);

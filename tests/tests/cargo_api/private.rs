@@ -13,10 +13,10 @@ fn private_life(kind: Kind) {
     let mut t = Transcript::new("private");
     t.heading("nobody is let in without a token");
     let stranger = Cargo::new(&deployment.url);
-    stranger.write_crate("lib", "dry-lib", "0.1.0", "[workspace]\n", "");
+    stranger.write_crate("app", "app", "0.1.0", "[workspace]\n", "");
     for command in ["search --registry dry dry", "info --registry dry dry-lib", "add --registry dry dry-lib"]
     {
-        t.run(&stranger, "lib", command);
+        t.run(&stranger, "app", command);
     }
     live(&mut t, &deployment);
 
