@@ -46,13 +46,15 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
             measured.iter().try_for_each(|row| report.measured("cargo-api", row))?;
             runs.push(measured);
         }
-        rows.extend((0..runs[0].len()).map(|at| middle(runs.iter().map(|run| &run[at]).collect())));
+        rows.extend(
+            (0..runs[0].len()).map(|at| middle(&runs.iter().map(|run| &run[at]).collect::<Vec<_>>())),
+        );
     }
     report.table("Publishing through cargo's API (medians of three runs)", &COLUMNS, &rows)
 }
 
 /// The median of each number.
-fn middle(runs: Vec<&Measured>) -> Measured {
+fn middle(runs: &[&Measured]) -> Measured {
     let of = |number: fn(&Measured) -> f64| {
         rounded(median(runs.iter().map(|run| number(run))).unwrap_or_default())
     };

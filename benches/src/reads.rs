@@ -8,11 +8,9 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use crate::{
-    load,
-    machine::{self, Pid},
-    nginx, packages,
+    load, machine, nginx, packages,
     report::{Report, median, rounded},
-    server::Registry,
+    server::{Registry, Running},
 };
 
 /// How often everything is measured; tables show medians.
@@ -56,9 +54,9 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
 
     let mut runs = Vec::new();
     for _ in 0..RUNS {
-        let before = read(nginx.master.address.to_string(), nginx.master.pid())?;
-        let ours = read(registry.server.address.to_string(), registry.server.pid())?;
-        let after = read(nginx.master.address.to_string(), nginx.master.pid())?;
+        let before = read(&nginx.master)?;
+        let ours = read(&registry.server)?;
+        let after = read(&nginx.master)?;
         let nginx_per_s = f64::midpoint(before.per_s, after.per_s);
         let measured = Measured {
             bytes,
@@ -86,7 +84,8 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
 }
 
 /// Asks for the file over 64 connections for some seconds.
-fn read(address: String, pid: Pid) -> anyhow::Result<Reads> {
+fn read(server: &Running) -> anyhow::Result<Reads> {
+    let (address, pid) = (server.address, server.pid());
     let cpu_before = pid.cpu_ms()?;
     let output = Command::new("wrk")
         .args(["-t2", "-c64", &format!("-d{SECONDS}s"), &format!("http://{address}/{FILE}")])

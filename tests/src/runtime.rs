@@ -127,7 +127,7 @@ impl Function {
     }
 
     /// Sends an HTTP request through API Gateway's eyes; answers with status and body.
-    pub async fn invoke(&self, method: &str, path: &str, headers: Value, body: &[u8]) -> (u64, Value) {
+    pub async fn invoke(&self, method: &str, path: &str, headers: &Value, body: &[u8]) -> (u64, Value) {
         let answer = self.runtime.invoke(event(method, path, "", headers, body)).await;
         let status = answer["statusCode"].as_u64().expect("an answer has a status");
         (status, serde_json::from_slice(&body_of(&answer)).unwrap_or(Value::Null))
@@ -146,7 +146,7 @@ async fn listen(router: Router) -> String {
     address
 }
 
-fn event(method: &str, path: &str, query: &str, headers: Value, body: &[u8]) -> Value {
+fn event(method: &str, path: &str, query: &str, headers: &Value, body: &[u8]) -> Value {
     json!({
         "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query, "headers": headers,
         "requestContext": {
@@ -183,7 +183,7 @@ async fn pass_on(State(runtime): State<Arc<Runtime>>, request: Request) -> Respo
         }
     }
     let query = parts.uri.query().unwrap_or_default();
-    let event = event(parts.method.as_str(), parts.uri.path(), query, Value::Object(headers), &body);
+    let event = event(parts.method.as_str(), parts.uri.path(), query, &Value::Object(headers), &body);
     if event.to_string().len() > PAYLOAD_BYTES_MAX {
         return too_long();
     }

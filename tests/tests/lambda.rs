@@ -31,7 +31,7 @@ async fn publish_and_yank(store: &str, environment: &[(&str, &str)]) {
     let package = Pkg::new("acme/http", "1.0.0");
     let (content_type, body) = multipart_body(None, &package.archive());
     let (status, answer) =
-        function.invoke("POST", "/api/v1/packages", authorised(token, &content_type), &body).await;
+        function.invoke("POST", "/api/v1/packages", &authorised(token, &content_type), &body).await;
     assert_eq!(
         (status, &answer["outcome"], &answer["seq"]),
         (201, &json!("published"), &json!(1)),
@@ -39,22 +39,22 @@ async fn publish_and_yank(store: &str, environment: &[(&str, &str)]) {
     );
     let json_body = authorised(token, "application/json");
     let path = "/api/v1/packages/acme%2Fhttp/1.0.0/yank";
-    let (status, answer) = function.invoke("POST", path, json_body, br#"{"reason": "it leaks"}"#).await;
+    let (status, answer) = function.invoke("POST", path, &json_body, br#"{"reason": "it leaks"}"#).await;
     assert_eq!((status, &answer["seq"]), (200, &json!(2)), "{answer}");
     let (status, answer) =
-        function.invoke("POST", "/api/v1/packages", authorised("dry_pat_no", &content_type), &body).await;
+        function.invoke("POST", "/api/v1/packages", &authorised("dry_pat_no", &content_type), &body).await;
     assert_eq!((status, &answer["errors"][0]["code"]), (401, &json!("token-invalid")));
 
     // Another instance, started cold, sees the same and goes on.
     drop(function);
     let another = Function::start(&all).await;
-    let (status, answer) = another.invoke("GET", "/api/v1/packages/acme%2Fhttp/1.0.0", json!({}), b"").await;
+    let (status, answer) = another.invoke("GET", "/api/v1/packages/acme%2Fhttp/1.0.0", &json!({}), b"").await;
     assert_eq!(
         (status, &answer["yanked"], &answer["yank_reason_text"]),
         (200, &json!(true), &json!("it leaks"))
     );
     let (status, answer) =
-        another.invoke("POST", "/api/v1/packages", authorised(token, &content_type), &body).await;
+        another.invoke("POST", "/api/v1/packages", &authorised(token, &content_type), &body).await;
     assert_eq!((status, &answer["outcome"]), (200, &json!("already-published")), "{answer}");
 }
 
