@@ -278,7 +278,7 @@ async fn only_crates_and_only_with_a_token() {
     let request = Request::put("/api/v1/crates/new").header(header::CONTENT_LENGTH, body.len());
     let answer = registry.send(request.body(Body::from(body.clone())).unwrap()).await;
     answer.assert_refused("no token", 401, &["token-missing"]);
-    assert_eq!(answer.headers["www-authenticate"], "Bearer");
+    assert_eq!(answer.headers["www-authenticate"], "Cargo login_url=\"http://registry.test/me\", Bearer");
     put(&registry, "nonsense", Some(body.len() as u64), Body::from(body.clone())).await.assert_refused(
         "no token of ours",
         401,
