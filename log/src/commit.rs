@@ -27,4 +27,4 @@ pub use committer::{CommitOutcome, Committed, Committer, EventDraft, PlainFile, 
 pub use error::CommitError;
 pub use genesis::Genesis;
 pub use head::{Gc, Head};
-pub use staging::{Op, OpKind, Staging};
+pub use staging::{Op, OpKind, STAGING_BYTES_MAX, Staging};

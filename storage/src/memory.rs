@@ -116,11 +116,8 @@ impl Objects for MemoryArea {
     }
 
     async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
-        let stat = |bytes: Bytes| Stat {
-            len: bytes.len() as u64,
-            tag: content_tag(&bytes),
-            written_unix_s: None,
-        };
+        let stat =
+            |bytes: Bytes| Stat { len: bytes.len() as u64, tag: content_tag(&bytes), written_unix_s: None };
         Ok(self.bytes(key).map(stat))
     }
 

@@ -60,6 +60,16 @@ impl Gc {
         self.since.saturating_add(LEASE_S)
     }
 
+    /// Refuses while the keys are another collector's.
+    pub fn refuse_while_leased(&self, now_unix_s: u64) -> Result<(), CommitError> {
+        let until = self.leased_until();
+        if self.is_up() && now_unix_s < until {
+            Err(CommitError::CollectionUnderWay { until })
+        } else {
+            Ok(())
+        }
+    }
+
     /// Whether this key is being collected.
     pub fn dooms(&self, key: &str) -> bool {
         self.doomed.iter().any(|doomed| doomed == key)
@@ -85,9 +95,7 @@ impl Fence {
     ) -> Result<Option<Self>, CommitError> {
         assert!(doomed.len() <= DOOMED_MAX, "head stays small");
         let (gc, now) = (&seen.head.gc, clock.now_unix_s());
-        if gc.is_up() && now < gc.leased_until() {
-            return Err(CommitError::CollectionUnderWay { until: gc.leased_until() });
-        }
+        gc.refuse_while_leased(now)?;
         let fence = Self { run: new_nonce(entropy), since: now };
         let gc = Gc { n: gc.n + 1, doomed, run: fence.run.clone(), since: now };
         let next = Head { nonce: new_nonce(entropy), gc, ..seen.head.clone() };
