@@ -68,8 +68,7 @@ fn is(call: &Call<'_>, op: Op, prefix: &str) -> bool {
 /// A writer sleeps after it has put its objects, while they are collected; it puts them again before it commits.
 #[test]
 fn garbage_collection_against_stalled_writers() {
-    let stalls =
-        [(Op::Read, "head"), (Op::PutNew, "log/state/"), (Op::PutNew, "staging/"), (Op::Replace, "head")];
+    let stalls = [(Op::PutNew, "log/state/"), (Op::PutNew, "staging/"), (Op::Replace, "head")];
     for (op, prefix) in stalls {
         run(async |world| {
             world.grow_old().await;
@@ -115,7 +114,8 @@ fn garbage_collection_against_re_used_objects() {
             assert_eq!(yank.ask(&writer).await, Some(true), "{prefix}");
             held.release();
             let report = collected.await.expect("it does not panic").expect("it lives").expect("it ends");
-            assert!(report.classes.contains_key(&GcClass::Objects) && !world.has(&archive()), "{prefix}");
+            // The refused upload may have left it there again; it was collected all the same.
+            assert!(report.keys.contains(&(GcClass::Objects, archive())), "{prefix}");
             assert_eq!(request.ask(&writer).await, Some(true), "{prefix}");
             assert!(world.has(&archive()), "{prefix}");
         });
