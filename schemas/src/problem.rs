@@ -166,7 +166,11 @@ impl Code {
             | Self::TokenScope
             | Self::NotSignedIn => 4,
             Self::VerificationFailed => 5,
-            Self::Unreachable | Self::StorageUnavailable | Self::TryAgain | Self::Overloaded => 69,
+            Self::Unreachable
+            | Self::StorageUnavailable
+            | Self::TryAgain
+            | Self::Overloaded
+            | Self::CollectionUnderWay => 69,
             Self::Internal | Self::StorageBroken => 70,
             _ => 1,
         }

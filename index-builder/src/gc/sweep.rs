@@ -18,6 +18,9 @@ use crate::{concurrent::in_order, progress::Progress};
 /// How often a batch is judged anew because commits came in between.
 const TRIES_MAX: usize = 64;
 
+/// Bytes that one fence covers: they are copied to the trash within the first half of its lease, at 0.6 MB a second or more.
+const BATCH_BYTES_MAX: u64 = 1 << 30;
+
 /// A file that may go.
 struct Candidate {
     class: GcClass,
@@ -239,7 +242,8 @@ impl<'a> Sweep<'a> {
                 continue;
             }
             self.batch.push(Candidate { class, in_vault, key, len: stat.len });
-            if self.batch.len() == DOOMED_MAX {
+            let bytes: u64 = self.batch.iter().map(|candidate| candidate.len).sum();
+            if self.batch.len() == DOOMED_MAX || bytes >= BATCH_BYTES_MAX {
                 self.flush(marks).await?;
             }
         }

@@ -165,6 +165,29 @@ fn a_helper_whose_staging_object_is_collected() {
     });
 }
 
+/// A process sleeps for longer than outcomes are kept. It must not do again what another has done under the same id.
+#[test]
+fn a_process_that_sleeps_longer_than_outcomes_are_kept() {
+    run(async |world| {
+        let (sleeper, other) = (world.process().await, world.process().await);
+        let held = Held::back(world, sleeper.pid, |call| is(call, Op::Read, "head"));
+        let yank = world.request(Ask::Yank { name: "http", vers: "1.0.0" });
+        let again = yank.clone();
+        let slept = tokio::spawn(async move { again.ask_freely(&sleeper).await });
+        held.reached(world).await;
+        assert_eq!(yank.ask(&other).await, Some(true));
+        assert_eq!(world.request(Ask::Unyank { name: "http", vers: "1.0.0" }).ask(&other).await, Some(true));
+        world.pass_time(10 * 24 * 3_600).await;
+        let report = Collector::new(&world.sim).run_to_its_end().await;
+        assert!(report.classes.contains_key(&GcClass::Outcomes));
+        held.release();
+        let reply = slept.await.expect("it does not panic").expect("it answers");
+        let body = String::from_utf8_lossy(&reply.body).into_owned();
+        assert!(reply.status == 400 && body.contains("invalid-intent-id"), "{} {body}", reply.status);
+        assert_eq!(world.kinds(), ["yank", "unyank"]);
+    });
+}
+
 /// Two collectors at once: one of them has the fence, and both leave what is needed.
 #[test]
 fn two_collectors_at_once() {
