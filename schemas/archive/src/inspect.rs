@@ -6,15 +6,15 @@
 use std::io::{self, Read};
 
 use drystone_schemas::{
-    Code, Format, Limits, PackageName, Problem, PublishMetadata, RecordFile, Sha256Digest, Version,
-    VersionRecord,
+    Code, Format, Language, Limits, PackageName, Problem, PublishMetadata, RecordFile, Settings, Sha256Digest,
+    Version, VersionRecord,
 };
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     error::{ReadError, shown},
-    manifest::{Draft, draft},
-    read::{ArchiveFacts, Entry, read_archive},
+    manifest::{Draft, Manifest, draft, draft_of_language},
+    read::{ArchiveFacts, Entry, Layout, read_archive_as},
     readme::{Readme, Readmes},
 };
 
@@ -35,22 +35,86 @@ pub fn root_directory(name: &PackageName, version: &Version) -> String {
     format!("{}-{version}", name.short())
 }
 
+/// How a registry reads packages of the generic format: the manifest's file name alone, or its [`Settings`].
+#[derive(Debug, Clone, Copy)]
+pub struct Generic<'a> {
+    manifest: &'a str,
+    language: Option<&'a Language>,
+}
+
+impl<'a> From<&'a str> for Generic<'a> {
+    fn from(manifest: &'a str) -> Self {
+        Self { manifest, language: None }
+    }
+}
+
+impl<'a> From<&'a Settings> for Generic<'a> {
+    fn from(settings: &'a Settings) -> Self {
+        Self { manifest: &settings.generic_manifest, language: settings.language.as_ref() }
+    }
+}
+
+impl<'a> Generic<'a> {
+    /// The manifest's file name.
+    pub const fn manifest(&self) -> &'a str {
+        self.manifest
+    }
+
+    /// Whether archives have no root directory.
+    pub fn is_flat(&self) -> bool {
+        self.language.is_some_and(|language| language.flat)
+    }
+
+    /// The root directory of a release's archive; empty for a flat one.
+    pub fn root_directory(&self, name: &PackageName, version: &Version) -> String {
+        if self.is_flat() { String::new() } else { root_directory(name, version) }
+    }
+
+    /// Parses a manifest of the generic format, whatever the registry calls it.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the manifest, up to 20.
+    pub fn parse(&self, text: &str) -> Result<Manifest, Vec<Problem>> {
+        self.draft(text).finish()
+    }
+
+    fn draft(&self, text: &str) -> Draft {
+        match self.language {
+            Some(language) => draft_of_language(self.manifest, language, text),
+            None => draft(Format::Generic, text),
+        }
+    }
+
+    /// The files of which an archive must hold one.
+    fn entry(&self) -> &'a [String] {
+        self.language.map_or(&[], |language| &language.entry)
+    }
+
+    /// How an archive lies that is to be read as `wanted`, or as what it is.
+    fn layout(&self, wanted: Option<Format>, allowed: &[Format]) -> Layout {
+        let generic = wanted.map_or_else(|| allowed.contains(&Format::Generic), |wanted| wanted == Format::Generic);
+        if self.is_flat() && generic { Layout::Flat } else { Layout::OneRoot }
+    }
+}
+
 /// Reads an archive once, from beginning to end, and makes its version record.
 ///
-/// `generic_manifest` is the registry's file name for the generic format. `expected.format` decides which manifest is
+/// `generic` says how packages of the generic format are read. `expected.format` decides which manifest is
 /// read; without it the one that is there, and of two the one whose format is `allowed`. Whatever else `expected`
 /// says must be equal to what was read.
 ///
 /// # Errors
 ///
 /// All problems of the archive, the manifest and the request at once; [`Code::LocalIo`] alone if the source fails.
-pub fn inspect<R: Read>(
+pub fn inspect<'g, R: Read>(
     reader: R,
     limits: &Limits,
-    generic_manifest: &str,
+    generic: impl Into<Generic<'g>>,
     allowed: &[Format],
     expected: &PublishMetadata,
 ) -> Result<Inspected, Vec<Problem>> {
+    let generic = generic.into();
     let mut problems = Vec::new();
     let wanted = expected.format.as_ref().and_then(|text| {
         text.parse::<Format>()
@@ -60,8 +124,10 @@ pub fn inspect<R: Read>(
             .ok()
     });
     let mut source = Hashing { inner: reader, hash: Sha256::new(), bytes: 0 };
-    let mut walk = Walk::new(limits, generic_manifest, wanted);
-    let facts = match read_archive(&mut source, limits, &mut |entry, body| walk.file(entry, body)) {
+    let mut walk = Walk::new(limits, generic, wanted);
+    let layout = generic.layout(wanted, allowed);
+    let read = read_archive_as(&mut source, limits, layout, &mut |entry, body| walk.file(entry, body));
+    let facts = match read {
         Ok(facts) => Some(facts),
         Err(ReadError::Refused(refusals)) => {
             problems.extend(refusals.iter().map(|refusal| refusal.problem()));
@@ -80,6 +146,9 @@ pub fn inspect<R: Read>(
     let unknown = expected.format.is_some() && wanted.is_none();
     let chosen = if unknown { None } else { walk.choose(wanted, allowed, facts.is_some(), &mut problems) };
     let Some((format, draft)) = chosen else { return Err(problems) };
+    if format == Format::Generic && facts.is_some() {
+        walk.check_entry(&mut problems);
+    }
     compare_manifest(&walk, &draft, expected, limits, &mut problems);
     let (warnings, readme) = readme(walk.readmes, &draft, facts.as_ref(), format, limits, &mut problems);
     let record = match (facts, draft.name, draft.vers) {
@@ -177,7 +246,8 @@ fn compare_manifest(
             format!("the manifest names {count} dependencies, more than {}", limits.dependencies_max);
         problems.push(Problem::new(Code::TooManyDependencies, detail).fact("limit", limits.dependencies_max));
     }
-    if let (Some(name), Some(vers), Some(root)) = (&draft.name, &draft.vers, &walk.root) {
+    let root = walk.root.as_ref().filter(|root| !root.is_empty());
+    if let (Some(name), Some(vers), Some(root)) = (&draft.name, &draft.vers, root) {
         let right = root_directory(name, vers);
         if *root != right {
             let detail = format!("the root directory is `{root}/`; the manifest makes it `{right}/`");
@@ -217,6 +287,7 @@ fn readme(
 /// What one pass over the files gathers.
 struct Walk<'a> {
     limits: &'a Limits,
+    generic: Generic<'a>,
     /// The formats that come into question, each with its manifest's name.
     formats: Vec<(Format, &'a str)>,
     root: Option<String>,
@@ -229,10 +300,11 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(limits: &'a Limits, generic_manifest: &'a str, wanted: Option<Format>) -> Self {
-        let all = [(Format::Generic, generic_manifest), (Format::Cargo, CARGO_MANIFEST)];
+    fn new(limits: &'a Limits, generic: Generic<'a>, wanted: Option<Format>) -> Self {
+        let all = [(Format::Generic, generic.manifest), (Format::Cargo, CARGO_MANIFEST)];
         Self {
             limits,
+            generic,
             formats: all
                 .into_iter()
                 .filter(|(format, _)| wanted.is_none_or(|wanted| wanted == *format))
@@ -264,7 +336,10 @@ impl<'a> Walk<'a> {
             let draft = if keep {
                 std::str::from_utf8(&kept).map_or_else(
                     |_| Draft::unreadable("the manifest is not UTF-8"),
-                    |text| draft(format, text),
+                    |text| match format {
+                        Format::Generic => self.generic.draft(text),
+                        Format::Cargo => draft(format, text),
+                    },
                 )
             } else {
                 self.too_long(entry)
@@ -282,6 +357,16 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A package of a language begins with one of certain files.
+    fn check_entry(&self, problems: &mut Vec<Problem>) {
+        let entry = self.generic.entry();
+        if !entry.is_empty() && !self.files.iter().any(|file| entry.contains(&file.0)) {
+            let names: Vec<_> = entry.iter().map(|name| format!("`{name}`")).collect();
+            let detail = format!("there is no {} in the archive", names.join(" or "));
+            problems.push(Problem::new(Code::EntryMissing, detail));
+        }
     }
 
     fn too_long(&self, entry: &Entry<'_>) -> Draft {
