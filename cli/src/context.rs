@@ -215,10 +215,12 @@ pub async fn named_package(
         cx.printer.step("Alias", &format!("{short} means {package}"));
         return Ok(package);
     }
-    let problem = Problem::new(Code::PackageNotFound, ClientError::PackageNotFound { name: name.clone() }.to_string());
+    let problem =
+        Problem::new(Code::PackageNotFound, ClientError::PackageNotFound { name: name.clone() }.to_string());
     // One more read is worth it where somebody is lost anyway.
     let near = similar(&snapshot.aliases().await?.unwrap_or_default(), name.short());
-    let hint = near.first().map(|near| format!("did you mean `{}`, the alias of `{}`?", near.alias, near.package));
+    let hint =
+        near.first().map(|near| format!("did you mean `{}`, the alias of `{}`?", near.alias, near.package));
     Err(match hint {
         Some(hint) => problem.with_hint(hint).into(),
         None => problem.into(),

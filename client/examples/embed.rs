@@ -9,7 +9,7 @@ use drystone_client::{
     install::{InstallReport, install as install_lock},
     plan::{check_lock, resolve},
 };
-use drystone_storage::{SystemEntropy, SystemClock};
+use drystone_storage::{SystemClock, SystemEntropy};
 
 /// Installs the dependencies of the project in `dir` from a registry, below `dir/drystone_packages/`.
 ///
@@ -30,7 +30,8 @@ pub(crate) async fn install(dir: &Path, url: &str, home: &Path) -> Result<Instal
     check_lock(&snapshot, &lock, &lock.packages.values().collect::<Vec<_>>()).await?;
     lock.write(project.dir())?;
     let store = Store::new(home.store());
-    install_lock(&lock, project.dir(), &store, &registry, &settings.limits, &(Arc::new(|_| ()) as Arc<_>)).await
+    install_lock(&lock, project.dir(), &store, &registry, &settings.limits, &(Arc::new(|_| ()) as Arc<_>))
+        .await
 }
 
 #[tokio::main]

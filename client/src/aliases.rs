@@ -47,15 +47,25 @@ pub fn similar(map: &AliasMap, text: &str) -> Vec<Suggestion> {
         })
         .collect();
     found.sort_by_key(|(same, slips, alias, _)| (*same, *slips, (*alias).clone()));
-    let suggestion = |alias: &Alias, package: &PackageName| Suggestion { alias: alias.clone(), package: package.clone() };
-    found.into_iter().take(SUGGESTIONS_MAX).map(|(_, _, alias, target)| suggestion(alias, &target.package)).collect()
+    let suggestion =
+        |alias: &Alias, package: &PackageName| Suggestion { alias: alias.clone(), package: package.clone() };
+    found
+        .into_iter()
+        .take(SUGGESTIONS_MAX)
+        .map(|(_, _, alias, target)| suggestion(alias, &target.package))
+        .collect()
 }
 
 /// Short names that could be set for a package: its short name, with its owner before it, with its owner after it.
 pub async fn free_names(snapshot: &Snapshot<'_>, package: &PackageName) -> Result<Vec<Alias>, ClientError> {
     let short = package.short();
     let mut candidates = vec![short.to_owned()];
-    candidates.extend(package.owner().into_iter().flat_map(|owner| [format!("{owner}-{short}"), format!("{short}-{owner}")]));
+    candidates.extend(
+        package
+            .owner()
+            .into_iter()
+            .flat_map(|owner| [format!("{owner}-{short}"), format!("{short}-{owner}")]),
+    );
     let map = snapshot.aliases().await?.unwrap_or_default();
     let config = snapshot.registry().config().await?;
     let mut free = Vec::new();
@@ -73,9 +83,14 @@ pub async fn free_names(snapshot: &Snapshot<'_>, package: &PackageName) -> Resul
 }
 
 /// Whether a package of that name, or of one that looks like it, keeps an alias from being set.
-async fn has_rival(snapshot: &Snapshot<'_>, alias: &Alias, package: &PackageName) -> Result<bool, ClientError> {
+async fn has_rival(
+    snapshot: &Snapshot<'_>,
+    alias: &Alias,
+    package: &PackageName,
+) -> Result<bool, ClientError> {
     let own = package.canonical();
-    let mut names: Vec<String> = look_alikes(alias.as_str()).into_iter().filter(|name| *name != own).collect();
+    let mut names: Vec<String> =
+        look_alikes(alias.as_str()).into_iter().filter(|name| *name != own).collect();
     names.push(alias.as_str().to_owned());
     snapshot.load(&names).await?;
     for name in &names {
@@ -94,11 +109,13 @@ mod tests {
 
     #[test]
     fn the_most_similar_come_first() {
-        let pairs = [("zcrypto", "ck/zcrypto"), ("zcrypt0", "evil/x"), ("zhttp", "acme/http"), ("tls", "acme/tls")];
+        let pairs =
+            [("zcrypto", "ck/zcrypto"), ("zcrypt0", "evil/x"), ("zhttp", "acme/http"), ("tls", "acme/tls")];
         let target = |package: &str| AliasTarget { package: PackageName::new(package).unwrap(), seq: 1 };
         let aliases = pairs.map(|(alias, package)| (Alias::new(alias).unwrap(), target(package)));
         let map = AliasMap { seq: 1, aliases: aliases.into_iter().collect() };
-        let names = |text: &str| similar(&map, text).into_iter().map(|s| s.alias.to_string()).collect::<Vec<_>>();
+        let names =
+            |text: &str| similar(&map, text).into_iter().map(|s| s.alias.to_string()).collect::<Vec<_>>();
         assert_eq!(names("zcrypto"), ["zcrypto", "zcrypt0"]);
         assert_eq!(names("ZCRYPTTO"), ["zcrypto", "zcrypt0"]);
         assert_eq!(names("http"), ["zhttp"]);

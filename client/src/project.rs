@@ -4,12 +4,15 @@
 //! archive library's.
 //! Invariant: an edit changes the lines that it is about and no other.
 
+mod notation;
+
 use std::path::{Path, PathBuf};
 
 use drystone_schemas::{DepKind, ManifestFields, PackageName, VersionReq};
 use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
 
 use crate::{ClientError, cache::write_atomically, resolve::Requirement};
+use notation::{is_json, put, toml_of_json};
 
 /// Name of the manifest, unless the registry's configuration gives another.
 pub const DEFAULT_MANIFEST: &str = "drystone.toml";
@@ -90,7 +93,11 @@ impl Project {
     }
 
     /// Writes a language's own manifest for a new project; fails with [`ClientError::AlreadyExists`] if there is one.
-    pub fn init_language(path: &Path, name: &PackageName, fields: &ManifestFields) -> Result<Self, ClientError> {
+    pub fn init_language(
+        path: &Path,
+        name: &PackageName,
+        fields: &ManifestFields,
+    ) -> Result<Self, ClientError> {
         if path.exists() {
             return Err(ClientError::AlreadyExists { path: path.into() });
         }
@@ -191,7 +198,8 @@ impl Project {
     ) -> Result<Edit, ClientError> {
         let place = self.place(table).to_owned();
         let (path, requirement) = (self.path.clone(), self.fields.requirement.clone());
-        let not_a_table = || ClientError::BadManifest { path: path.clone(), detail: format!("`{place}` is not a table") };
+        let not_a_table =
+            || ClientError::BadManifest { path: path.clone(), detail: format!("`{place}` is not a table") };
         let mut item = self.document.as_item_mut();
         for key in place.split('.') {
             let inside = item.as_table_like_mut().ok_or_else(not_a_table)?;
@@ -290,45 +298,6 @@ fn key_of(table: &dyn TableLike, name: &PackageName) -> Option<String> {
     table.iter().find(|(key, item)| means_it(key, item)).map(|(key, _)| key.to_owned())
 }
 
-fn is_json(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "json")
-}
-
-/// A JSON manifest in the notation that everything else here reads.
-fn toml_of_json(path: &Path, text: &str) -> Result<String, ClientError> {
-    let bad = |detail: String| ClientError::BadManifest { path: path.into(), detail };
-    let value: serde_json::Value = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
-    toml::to_string(&without_nulls(value)).map_err(|e| bad(e.to_string()))
-}
-
-/// TOML has no `null`; it is as good as nothing.
-fn without_nulls(value: serde_json::Value) -> serde_json::Value {
-    use serde_json::Value;
-    match value {
-        Value::Object(map) => {
-            let kept = map.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(kept.map(|(key, value)| (key, without_nulls(value))).collect())
-        }
-        Value::Array(items) => {
-            Value::Array(items.into_iter().filter(|item| !item.is_null()).map(without_nulls).collect())
-        }
-        other => other,
-    }
-}
-
-/// Puts a value at a path of keys; tables on the way are made.
-fn put(table: &mut toml::Table, path: &str, value: toml::Value) {
-    match path.split_once('.') {
-        None => drop(table.insert(path.to_owned(), value)),
-        Some((first, rest)) => {
-            let inner = table.entry(first).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-            if let toml::Value::Table(inner) = inner {
-                put(inner, rest, value);
-            }
-        }
-    }
-}
-
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
@@ -415,8 +384,10 @@ url = "https://registry.example"
             requirement: "at".into(),
             ..ManifestFields::default()
         };
-        let toml = "[project]\ntitle = \"ink\"\nrelease = \"1.0.0\"\n\n[project.needs]\npen = { at = \"1\" }\n";
-        let json = r#"{"project": {"title": "ink", "release": "1.0.0", "x": null, "needs": {"pen": {"at": "1"}}}}"#;
+        let toml =
+            "[project]\ntitle = \"ink\"\nrelease = \"1.0.0\"\n\n[project.needs]\npen = { at = \"1\" }\n";
+        let json =
+            r#"{"project": {"title": "ink", "release": "1.0.0", "x": null, "needs": {"pen": {"at": "1"}}}}"#;
         for (file, text) in [("quill.toml", toml), ("quill.json", json)] {
             let mut project = Project::parse(Path::new(file), text).unwrap().with_fields(fields.clone());
             assert_eq!((project.name(), project.version()), (Some("ink"), Some("1.0.0")));

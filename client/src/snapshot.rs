@@ -14,7 +14,8 @@ use drystone_log::{
     state_map::{SHARD_READ_BYTES_MAX, STATE_TILE_BYTES, StateNode, root_tile_key},
 };
 use drystone_schemas::{
-    Alias, AliasChange, AliasHistory, AliasMap, EventHead, FileClass, IndexFile, PackageDocument, PackageName, Sha256Digest, layout,
+    Alias, AliasChange, AliasHistory, AliasMap, EventHead, FileClass, IndexFile, PackageDocument,
+    PackageName, Sha256Digest, layout,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::de::DeserializeOwned;

@@ -22,8 +22,8 @@ pub use fsck::{FsckCounts, FsckOptions, FsckProblem, FsckReport, ProblemKind, fs
 pub use objects::ObjectError;
 pub use progress::{Progress, Silent};
 pub use project::{
-    AliasState, Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched, project, project_config,
-    project_plain, vais_index_file, vais_package,
+    AliasState, Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched, project,
+    project_config, project_plain, vais_index_file, vais_package,
 };
 pub use published::{EntriesError, Published, PublishedError};
 pub use rebuild::{RebuildError, RebuildOptions, RebuildReport, rebuild};

@@ -19,9 +19,7 @@ use serde::Deserialize;
 use crate::{
     progress::Progress,
     published::{self, Published},
-    rebuild::{
-        BY_NAME_BYTES_MAX, FilesAhead, HEAD_BYTES_MAX, RebuildError, RebuildReport, write_all,
-    },
+    rebuild::{BY_NAME_BYTES_MAX, FilesAhead, HEAD_BYTES_MAX, RebuildError, RebuildReport, write_all},
     replay::{Replay, ReplayError, replay_to},
     source::AreaSource,
 };

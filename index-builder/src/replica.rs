@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drystone_log::{FileRef, Hash, ShardEntry, StateMap};
 use drystone_schemas::{
-    Alias, AliasHistory, AliasMap, Event, EventBody, FileChange, FileClass, Format, LanguageApi, PackageName, Settings, Sha256Digest, Version,
-    VersionRecord, layout,
+    Alias, AliasHistory, AliasMap, Event, EventBody, FileChange, FileClass, Format, LanguageApi, PackageName,
+    Settings, Sha256Digest, Version, VersionRecord, layout,
 };
 
 use crate::project::{
-    AliasState, Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched, package_files, project,
-    project_config, resolve_file, vais_index_file, vais_package, whole_map,
+    AliasState, Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched, package_files,
+    project, project_config, resolve_file, vais_index_file, vais_package, whole_map,
 };
 
 /// Everything that follows from the events so far.
@@ -163,7 +163,8 @@ impl Replica {
     /// Every state-mapped file as it is now, except those of unknown packages.
     pub fn files(&self) -> impl Iterator<Item = ProjectedFile> {
         let of_shard = |(name, (map, history)): (&String, &(AliasMap, AliasHistory))| {
-            let file = |class, key, bytes| ProjectedFile { class, state_key: format!("~alias/{name}"), key, bytes };
+            let file =
+                |class, key, bytes| ProjectedFile { class, state_key: format!("~alias/{name}"), key, bytes };
             [
                 file(FileClass::Alias, layout::alias_map(name), map.to_bytes()),
                 file(FileClass::History, layout::alias_history(name), history.to_bytes()),
@@ -272,7 +273,9 @@ impl Replica {
         };
         let canonical = name.canonical();
         let shard = match &event.body {
-            EventBody::AliasSet { alias, .. } | EventBody::AliasRemove { alias, .. } => Some(alias.shard().to_owned()),
+            EventBody::AliasSet { alias, .. } | EventBody::AliasRemove { alias, .. } => {
+                Some(alias.shard().to_owned())
+            }
             _ => None,
         };
         let draft = Draft { seq: self.next_seq, time: event.time, actor: &event.actor, body: &event.body };
@@ -315,7 +318,8 @@ impl Replica {
             if !event.files.iter().map(blind).eq(made.iter().map(blind)) {
                 faults.push(wrong_files(&event.files, &made));
             }
-            let of_aliases = |file: &ProjectedFile| matches!(file.class, FileClass::Alias | FileClass::History);
+            let of_aliases =
+                |file: &ProjectedFile| matches!(file.class, FileClass::Alias | FileClass::History);
             return files.into_iter().filter(of_aliases).collect();
         }
         if made != event.files {

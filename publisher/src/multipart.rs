@@ -150,9 +150,7 @@ pub(crate) async fn read_parts(
         problems.push(Problem::new(Code::MalformedMultipart, format!("the part `{archive}` is missing")));
     }
     match package {
-        Some(package) if problems.is_empty() => {
-            Ok((metadata, Arc::new(package)))
-        }
+        Some(package) if problems.is_empty() => Ok((metadata, Arc::new(package))),
         _ => Err(problems.into()),
     }
 }

@@ -10,7 +10,9 @@ mod gather;
 use std::{collections::BTreeMap, sync::Arc};
 
 use drystone_index_builder::PackageState;
-use drystone_schemas::{AccountId, Alias, AliasHistory, AliasMap, PackageName, Settings, Sha256Digest, VaisPackage};
+use drystone_schemas::{
+    AccountId, Alias, AliasHistory, AliasMap, PackageName, Settings, Sha256Digest, VaisPackage,
+};
 use drystone_storage::Tag;
 
 use crate::{

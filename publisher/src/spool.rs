@@ -116,9 +116,7 @@ impl Service {
     ) -> Result<Inspected, Refusal> {
         let permit = self.inspections.acquire().await.map_err(Refusal::internal)?;
         let (upload, settings) = (upload.clone(), self.settings());
-        let work = move || {
-            run_inspection(&upload, &settings, &expected)
-        };
+        let work = move || run_inspection(&upload, &settings, &expected);
         let inspected = tokio::task::spawn_blocking(work).await.map_err(Refusal::internal)?;
         drop(permit);
         inspected

@@ -35,8 +35,8 @@ crate::account::text_conversions!(Alias, InvalidName);
 
 /// Short names that would be taken for part of a language or of a registry; `settings.reserved` adds more.
 const RESERVED: [&str; 22] = [
-    "about", "admin", "alias", "aliases", "alloc", "api", "config", "core", "drystone", "help", "index", "lib", "log", "main",
-    "me", "package", "packages", "registry", "root", "std", "test", "www",
+    "about", "admin", "alias", "aliases", "alloc", "api", "config", "core", "drystone", "help", "index",
+    "lib", "log", "main", "me", "package", "packages", "registry", "root", "std", "test", "www",
 ];
 
 impl Alias {

@@ -74,7 +74,9 @@ mod tests {
 
     #[test]
     fn slips_between_names() {
-        for (a, b, slips_) in [("", "", 0), ("http", "htpp", 1), ("http", "https", 1), ("kitten", "sitting", 3)] {
+        for (a, b, slips_) in
+            [("", "", 0), ("http", "htpp", 1), ("http", "https", 1), ("kitten", "sitting", 3)]
+        {
             assert_eq!(slips(a, b), slips_, "{a} {b}");
         }
     }

@@ -3,10 +3,10 @@
 use schemars::{Schema, generate::SchemaSettings};
 
 use crate::{
-    AliasHistory, AliasMap, CargoIndexConfig, ErrorBody, Event, IndexLine, OwnersRequest, OwnersResponse, PackageDocument,
-    PackageResponse, PublishMetadata, PublishResponse, RavenPackage, ReasonRequest, RegistryConfig, ResolveResponse,
-    SearchResponse, Settings, UploadRequest, UploadResponse, VaisPackage, VaisRelease, VersionRecord, VersionResponse, WriteResponse,
-    api::AliasRequest,
+    AliasHistory, AliasMap, CargoIndexConfig, ErrorBody, Event, IndexLine, OwnersRequest, OwnersResponse,
+    PackageDocument, PackageResponse, PublishMetadata, PublishResponse, RavenPackage, ReasonRequest,
+    RegistryConfig, ResolveResponse, SearchResponse, Settings, UploadRequest, UploadResponse, VaisPackage,
+    VaisRelease, VersionRecord, VersionResponse, WriteResponse, api::AliasRequest,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.

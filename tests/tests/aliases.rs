@@ -89,7 +89,8 @@ async fn a_name_is_a_package_or_an_alias_and_never_both() {
 #[tokio::test]
 async fn the_operator_reserves_names() {
     let mut settings = drystone_schemas::Settings::new("test", "http://registry.test");
-    settings.reserved = ["Raven_Core", "vais"].iter().map(|name| drystone_schemas::Alias::new(*name).unwrap()).collect();
+    settings.reserved =
+        ["Raven_Core", "vais"].iter().map(|name| drystone_schemas::Alias::new(*name).unwrap()).collect();
     let registry = TestRegistry::with_settings(drystone_storage::Store::memory(), settings).await;
     let ann = registry.token_of("ann").await;
     let ann = ann.token.reveal();
@@ -128,7 +129,10 @@ async fn static_hosting_answers_the_strict_client() {
     assert_eq!(set(&registry, "z-http", "acme/http").await.status, 200);
     let again = stored(&registry, "api/v1/resolve/z-http").await.unwrap();
     assert_ne!(again, file);
-    assert_eq!(serde_json::from_slice::<Value>(&again).unwrap(), serde_json::from_slice::<Value>(&file).unwrap());
+    assert_eq!(
+        serde_json::from_slice::<Value>(&again).unwrap(),
+        serde_json::from_slice::<Value>(&file).unwrap()
+    );
     registry.assert_clean("set, removed, set").await;
     overwrite(&*registry.store.public, "api/v1/resolve/z-http", Some(&file)).await;
     assert!(!registry.fsck().await.is_clean(), "an older state of the file is found");
@@ -214,13 +218,21 @@ async fn play(ops: Vec<Op>) {
             }
             Op::Transfer(p) => {
                 let path = format!("/api/v1/packages/{}/owners", PACKAGES[p].replace('/', "%2F"));
-                for (method, login) in [(Method::PUT, "ann"), (Method::PUT, "bob"), (Method::DELETE, "operator")] {
+                for (method, login) in
+                    [(Method::PUT, "ann"), (Method::PUT, "bob"), (Method::DELETE, "operator")]
+                {
                     let answer = registry.ask(method, &path, Some(json!({"users": [login]}))).await;
-                    assert_eq!(answer.status == 200, model.releases.contains_key(PACKAGES[p]), "{op:?}: {answer:?}");
+                    assert_eq!(
+                        answer.status == 200,
+                        model.releases.contains_key(PACKAGES[p]),
+                        "{op:?}: {answer:?}"
+                    );
                 }
             }
             Op::Delete(p) => {
-                let Some(vers) = model.releases.get(PACKAGES[p]).and_then(|list| list.last()) else { continue };
+                let Some(vers) = model.releases.get(PACKAGES[p]).and_then(|list| list.last()) else {
+                    continue;
+                };
                 let path = format!("/api/v1/packages/{}/{vers}/delete", PACKAGES[p].replace('/', "%2F"));
                 let answer = registry.ask(Method::POST, &path, Some(json!({"code": "spam"}))).await;
                 assert_eq!(answer.status, 200, "{op:?}: {answer:?}");
@@ -260,8 +272,10 @@ async fn check_end(registry: &TestRegistry, model: &Model) {
     let whole = files.get(layout::ALIASES).map(|bytes| meanings(&serde_json::from_slice(bytes).unwrap()));
     assert_eq!(whole.unwrap_or_default(), expected);
     history.sort_by_key(|change| change.seq);
-    let told: Vec<_> =
-        history.iter().map(|change| (change.alias.as_str(), change.change.as_str(), change.package.as_str())).collect();
+    let told: Vec<_> = history
+        .iter()
+        .map(|change| (change.alias.as_str(), change.change.as_str(), change.package.as_str()))
+        .collect();
     assert_eq!(told, model.history);
     assert!(history.iter().all(|change| change.time.starts_with("2025-10-09T")));
 }
@@ -278,7 +292,8 @@ proptest! {
 /// A server with packages, and somebody who installs from it.
 fn with_packages(config: &str) -> (tempfile::TempDir, Server, User) {
     let dir = tempfile::tempdir().unwrap();
-    let (data, token, file) = (dir.path().join("data"), dir.path().join("token"), dir.path().join("serve.toml"));
+    let (data, token, file) =
+        (dir.path().join("data"), dir.path().join("token"), dir.path().join("serve.toml"));
     fs_err::write(&file, config).unwrap();
     let arguments = [
         "--data",
@@ -315,7 +330,8 @@ fn the_command_line_sets_shows_and_follows_aliases_with_proof() {
     assert!(for_package.contains("zhttp is free\nacme-zhttp is free\nzhttp-acme is free\n"), "{for_package}");
     user.ok(here, &["alias", "remove", "oth"]);
     let history = user.ok(here, &["alias", "history", "oth"]);
-    let told: Vec<Vec<&str>> = history.lines().map(|line| line.split_whitespace().skip(1).collect()).collect();
+    let told: Vec<Vec<&str>> =
+        history.lines().map(|line| line.split_whitespace().skip(1).collect()).collect();
     assert_eq!(told.len(), 2, "{history}");
     assert_eq!((told[0][2], told[1][2], told[0][3]), ("set", "remove", "other"), "{history}");
     assert!(history.contains("by acct:"), "{history}");
@@ -329,7 +345,10 @@ fn the_command_line_sets_shows_and_follows_aliases_with_proof() {
     assert!(user.ok(&app, &["info", "http"]).starts_with("acme/zhttp 1.0.0"));
     let lost = user.run(&app, &["add", "htttp"]);
     let told = String::from_utf8_lossy(&lost.stderr).into_owned();
-    assert!(!lost.status.success() && told.contains("did you mean `http`, the alias of `acme/zhttp`?"), "{told}");
+    assert!(
+        !lost.status.success() && told.contains("did you mean `http`, the alias of `acme/zhttp`?"),
+        "{told}"
+    );
 
     // Whoever holds the files by name cannot give an alias another meaning.
     let shard = here.join("data/public/aliases/ht.json");
@@ -337,7 +356,10 @@ fn the_command_line_sets_shows_and_follows_aliases_with_proof() {
     fs_err::write(&shard, honest.replace("acme/zhttp", "other")).unwrap();
     let fresh = User::new(&server.url, None);
     assert_eq!(fresh.ok(here, &["alias", "resolve", "http"]), "acme/zhttp\n");
-    let object = here.join(format!("data/public/{}", layout::object(&drystone_schemas::Sha256Digest::of(honest.as_bytes()))));
+    let object = here.join(format!(
+        "data/public/{}",
+        layout::object(&drystone_schemas::Sha256Digest::of(honest.as_bytes()))
+    ));
     fs_err::remove_file(&object).unwrap();
     let cheated = User::new(&server.url, None).run(here, &["alias", "resolve", "http"]);
     assert_eq!(cheated.status.code(), Some(5), "{}", String::from_utf8_lossy(&cheated.stderr));

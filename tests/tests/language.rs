@@ -34,8 +34,7 @@ fn serve(dir: &Path, config: &str) -> (Server, User) {
     let (data, token, file) = (dir.join("data"), dir.join("token"), dir.join("serve.toml"));
     fs_err::write(&file, config).unwrap();
     let [data, token_file, file] = [&data, &token, &file].map(|path| path.to_str().unwrap());
-    let arguments =
-        ["--data", data, "--listen", "127.0.0.1:0", "--token-file", token_file, "--config", file];
+    let arguments = ["--data", data, "--listen", "127.0.0.1:0", "--token-file", token_file, "--config", file];
     let server = Server::start(&arguments, &[]);
     let user = User::new(&server.url, Some(fs_err::read_to_string(&token).unwrap().trim()));
     (server, user)
@@ -110,7 +109,11 @@ fn a_manifest_in_json_and_archives_without_a_root_directory() {
     let config = "[language]\nname = \"nib\"\nmanifest = \"nib.json\"\nflat = true\n\
                   [language.fields]\nname = \"id\"\nversion = \"rev\"\ndependencies = \"uses\"\n";
     let (_server, user) = serve(here, config);
-    package(&here.join("tip"), "nib.json", r#"{"id": "tip", "rev": "2.0.0", "uses": {}, "shape": ["round", null]}"#);
+    package(
+        &here.join("tip"),
+        "nib.json",
+        r#"{"id": "tip", "rev": "2.0.0", "uses": {}, "shape": ["round", null]}"#,
+    );
     user.ok(&here.join("tip"), &["publish"]);
     let app = here.join("app");
     user.ok(here, &["init", "app"]);
@@ -127,8 +130,10 @@ fn a_manifest_in_json_and_archives_without_a_root_directory() {
 
 #[tokio::test]
 async fn a_language_is_an_event_and_decides_from_then_on() {
-    let registry = TestRegistry::with_settings(Store::memory(), Settings::new("test", "http://registry.test")).await;
-    let fields = ManifestFields { name: "title".into(), version: "release".into(), ..ManifestFields::default() };
+    let registry =
+        TestRegistry::with_settings(Store::memory(), Settings::new("test", "http://registry.test")).await;
+    let fields =
+        ManifestFields { name: "title".into(), version: "release".into(), ..ManifestFields::default() };
     let language = Language { fields, flat: true, ..Language::new("quill") };
     let settings = Settings {
         generic_manifest: "quill.toml".into(),
@@ -136,14 +141,18 @@ async fn a_language_is_an_event_and_decides_from_then_on() {
         ..Settings::new("test", "http://registry.test")
     };
     let manifest = b"title = 'ink'\nrelease = '1.0.0'\n";
-    let flat = pack(Vec::new(), "", vec![PackFile::bytes("quill.toml", false, manifest)], &Limits::default()).unwrap();
+    let flat = pack(Vec::new(), "", vec![PackFile::bytes("quill.toml", false, manifest)], &Limits::default())
+        .unwrap();
     let before = registry.publish_bytes(&registry.admin, None, &flat).await;
     assert_eq!(before.status, 422, "{}", before.json());
     assert_eq!(registry.service.configure(settings).await.unwrap(), Some(1));
     let after = registry.publish_bytes(&registry.admin, None, &flat).await;
     assert_eq!((after.status, &after.json()["warnings"]), (201, &serde_json::json!([])), "{}", after.json());
     let package = registry.ask(Method::GET, "/api/v1/packages/ink", None).await.json();
-    assert_eq!((&package["name"], &package["latest"]), (&serde_json::json!("ink"), &serde_json::json!("1.0.0")));
+    assert_eq!(
+        (&package["name"], &package["latest"]),
+        (&serde_json::json!("ink"), &serde_json::json!("1.0.0"))
+    );
     registry.assert_clean("after a change of language").await;
     // An archive of the old form is told what is missing.
     let rooted = drystone_tests::Pkg::new("old", "1.0.0");

@@ -144,7 +144,16 @@ async fn every_projection_comes_back_with_the_same_bytes() {
         deleted.iter().map(String::as_str).filter(|kind| !kind.starts_with("log/checkpoints")).collect();
     let state = ["log/state/shard", "log/state/tile"];
     let tiles = ["log/tile/0", "log/tile/1"];
-    let mut expected = vec!["aliases", "aliases.json", "api", "config.json", "index", "log/latest.tlog-proof", "o", "packages"];
+    let mut expected = vec![
+        "aliases",
+        "aliases.json",
+        "api",
+        "config.json",
+        "index",
+        "log/latest.tlog-proof",
+        "o",
+        "packages",
+    ];
     expected.extend(state.into_iter().chain(tiles));
     expected.sort_unstable();
     assert_eq!(kinds, expected);

@@ -39,9 +39,10 @@ pub(super) async fn alias(args: &args::Alias, cx: &Context) -> Result<(), Failur
 
 async fn resolve(cx: &Context, registry: &Registry, alias: &Alias) -> Result<(), Failure> {
     let snapshot = Snapshot::open(registry, &cx.trust()?).await?;
-    let full_name = snapshot.alias(alias).await?.ok_or_else(|| {
-        Failure::new(Code::AliasNotFound, format!("`{alias}` is no alias of any package"))
-    })?;
+    let full_name = snapshot
+        .alias(alias)
+        .await?
+        .ok_or_else(|| Failure::new(Code::AliasNotFound, format!("`{alias}` is no alias of any package")))?;
     let answer = ResolveResponse { full_name, resolved: true };
     cx.printer.result(&answer, || format!("{}\n", answer.full_name))
 }
@@ -50,7 +51,8 @@ async fn list(cx: &Context, registry: &Registry, args: &args::AliasList) -> Resu
     let package = args.package.as_deref().map(package_name).transpose()?.map(|name| name.canonical());
     let snapshot = Snapshot::open(registry, &cx.trust()?).await?;
     let mut map = snapshot.aliases().await?.unwrap_or_default();
-    map.aliases.retain(|_, target| package.as_ref().is_none_or(|wanted| target.package.canonical() == *wanted));
+    map.aliases
+        .retain(|_, target| package.as_ref().is_none_or(|wanted| target.package.canonical() == *wanted));
     cx.printer.result(&map, || listed(&map))
 }
 
@@ -100,7 +102,8 @@ async fn history(cx: &Context, registry: &Registry, alias: &Alias) -> Result<(),
     cx.printer.result(&changes, || {
         changes.iter().fold(String::new(), |mut out, change| {
             let (what, package) = (change.change.as_str(), &change.package);
-            let _ = writeln!(out, "{}  event {}  {what} {package}  by {}", change.time, change.seq, change.actor);
+            let _ =
+                writeln!(out, "{}  event {}  {what} {package}  by {}", change.time, change.seq, change.actor);
             out
         })
     })

@@ -26,8 +26,11 @@ async fn manifest(asked: Option<&str>, cx: &Context) -> Result<(String, Option<L
         Some(language) => format!("the registry's language is `{}`", language.name),
         None => "no registry with a language of its own is named".to_owned(),
     };
-    let problem = Problem::new(Code::BadUsage, format!("`{asked}` is not a language that is known here: {known}"));
-    Err(problem.with_hint("give `--registry URL` of a registry for the language, or `raven` or `vais`").into())
+    let problem =
+        Problem::new(Code::BadUsage, format!("`{asked}` is not a language that is known here: {known}"));
+    Err(problem
+        .with_hint("give `--registry URL` of a registry for the language, or `raven` or `vais`")
+        .into())
 }
 
 pub(super) async fn init(args: &args::Init, cx: &Context) -> Result<(), Failure> {

@@ -88,8 +88,11 @@ impl LanguageTable {
             return Ok((self.manifest.clone(), language));
         };
         let unknown = || {
-            let problem = Problem::new(Code::BadConfiguration, format!("`{preset}` is no language that is known here"));
-            Failure::from(problem.with_hint("presets are `raven` and `vais`; others are described in `[language]`"))
+            let problem =
+                Problem::new(Code::BadConfiguration, format!("`{preset}` is no language that is known here"));
+            Failure::from(
+                problem.with_hint("presets are `raven` and `vais`; others are described in `[language]`"),
+            )
         };
         let (manifest, language) = Language::preset(preset).ok_or_else(unknown)?;
         Ok((manifest.to_owned(), language))
@@ -286,13 +289,22 @@ mod tests {
             config.new.settings("http://a".into(), config.limits, config.language.as_ref())
         };
         let raven = settings("[language]\npreset = \"raven\"\n").unwrap();
-        assert_eq!((&*raven.generic_manifest, raven.language), ("raven.toml", Language::preset("raven").map(|p| p.1)));
+        assert_eq!(
+            (&*raven.generic_manifest, raven.language),
+            ("raven.toml", Language::preset("raven").map(|p| p.1))
+        );
         let text = "[language]\nname = \"quill\"\nmanifest = \"quill.json\"\n[language.fields]\nname = \"title\"\n\
                     [aliases]\nInk = \"acme/ink\"\n";
         let quill = settings(text).unwrap();
         assert_eq!(quill.check(), Ok(()));
-        assert_eq!((&*quill.generic_manifest, &*quill.language.unwrap().fields.name), ("quill.json", "title"));
-        assert_eq!(settings("[language]\npreset = \"x\"\n").unwrap_err().code(), Some(Code::BadConfiguration));
+        assert_eq!(
+            (&*quill.generic_manifest, &*quill.language.unwrap().fields.name),
+            ("quill.json", "title")
+        );
+        assert_eq!(
+            settings("[language]\npreset = \"x\"\n").unwrap_err().code(),
+            Some(Code::BadConfiguration)
+        );
         let aliases = args().merge(&Env::default(), "f", text).unwrap().aliases;
         assert_eq!(aliases.keys().map(Alias::as_str).collect::<Vec<_>>(), ["ink"]);
     }

@@ -8,10 +8,7 @@ use drystone_log::{
 use drystone_schemas::{Sha256Digest, file_seq};
 
 use super::{Check, FsckProblem, ProblemKind, log::Log, state::ahead, unreadable};
-use crate::{
-    published::BUNDLE_BYTES_MAX,
-    rebuild::BY_NAME_BYTES_MAX,
-};
+use crate::{published::BUNDLE_BYTES_MAX, rebuild::BY_NAME_BYTES_MAX};
 
 impl Check<'_> {
     /// Lists every public file, where that is possible, and checks those that nothing else has looked at.

@@ -4,8 +4,8 @@
 //! existing clients ask for. Does not own: who may set which alias.
 
 use drystone_schemas::{
-    Alias, AliasChange, AliasChangeKind, AliasHistory, AliasMap, AliasTarget, EventBody, FileClass, PackageName,
-    ResolveResponse, layout, rfc3339, with_blank_seq,
+    Alias, AliasChange, AliasChangeKind, AliasHistory, AliasMap, AliasTarget, EventBody, FileClass,
+    PackageName, ResolveResponse, layout, rfc3339, with_blank_seq,
 };
 
 use super::{Draft, PackageState, ProjectError, ProjectedFile};

@@ -131,7 +131,8 @@ impl World {
             PackageState::parse(&self.files[&index.key], &self.files[&document.key]).unwrap()
         };
         let shard = |shard: &String| {
-            let (map, history) = (&self.files[&layout::alias_map(shard)], &self.files[&layout::alias_history(shard)]);
+            let (map, history) =
+                (&self.files[&layout::alias_map(shard)], &self.files[&layout::alias_history(shard)]);
             (serde_json::from_slice(map).unwrap(), serde_json::from_slice(history).unwrap())
         };
         let aliases = self.files.get(layout::ALIASES).map(|bytes| serde_json::from_slice(bytes).unwrap());

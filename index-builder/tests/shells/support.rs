@@ -8,7 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use drystone_index_builder::{
-    AliasState, Draft, PROJECTION_VERSION, PackageState, ProjectedFile, Touched, project, project_config, project_plain,
+    AliasState, Draft, PROJECTION_VERSION, PackageState, ProjectedFile, Touched, project, project_config,
+    project_plain,
 };
 use drystone_log::{
     Checkpoint, EntryBundle, FileRef, Frontier, Hash, HashReader, MemoryTree, NoteSigner, ShardEntry,
@@ -18,8 +19,8 @@ use drystone_log::{
     tile::{entry_bundles, new_tiles, tile_bytes},
 };
 use drystone_schemas::{
-    AccountId, Alias, AliasHistory, AliasMap, DepKind, Event, EventBody, EventId, Format, PackageName, RecordDep, Settings,
-    Sha256Digest, Version, VersionRecord, layout,
+    AccountId, Alias, AliasHistory, AliasMap, DepKind, Event, EventBody, EventId, Format, PackageName,
+    RecordDep, Settings, Sha256Digest, Version, VersionRecord, layout,
 };
 use drystone_storage::{Area, Body, Key, Meta, NewObject, Outcome, Replace, Store};
 

@@ -1,10 +1,12 @@
 //! The decision on one intent: an event, an answer without one, or a refusal. Pure.
 
-use drystone_index_builder::{AliasState, Draft, Touched, project, project_config, project_plain, vais_index_file, vais_package};
+use drystone_index_builder::{
+    AliasState, Draft, Touched, project, project_config, project_plain, vais_index_file, vais_package,
+};
 use drystone_log::commit::{EventDraft, PlainFile, Round, StateFile};
 use drystone_schemas::{
-    AccountId, Code, EventBody, IndexLine, PackageDocument, PackageName, Problem, Role,
-    Sha256Digest, Version, canonical_json, layout,
+    AccountId, Code, EventBody, IndexLine, PackageDocument, PackageName, Problem, Role, Sha256Digest,
+    Version, canonical_json, layout,
 };
 
 use super::{AliasShard, Desk, alias, cargo_name, package_key};
@@ -347,9 +349,14 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
         desk.packages.get_mut(&key).ok_or_else(|| Refusal::internal("a package is not on the desk"))?;
     let created = package.value.is_none();
     let aliases = shard.as_ref().map(|shard| {
-        let on_desk = desk.aliases.get(shard).map(|shard| (shard.value.map.clone(), shard.value.history.clone()));
+        let on_desk =
+            desk.aliases.get(shard).map(|shard| (shard.value.map.clone(), shard.value.history.clone()));
         let (shard, history) = on_desk.unwrap_or_default();
-        AliasState { shard, history, all: desk.all_aliases.as_ref().map(|all| all.value.clone()).unwrap_or_default() }
+        AliasState {
+            shard,
+            history,
+            all: desk.all_aliases.as_ref().map(|all| all.value.clone()).unwrap_or_default(),
+        }
     });
     let mut touched = Touched { package: package.value.take(), aliases };
     let event = Draft { seq: place.seq, time: place.time, actor: &draft.actor, body: &draft.body };

@@ -16,7 +16,7 @@ use drystone_schemas::{
     confusable::look_alikes, layout,
 };
 use drystone_storage::{Key, Store, Versioned};
-use futures_util::future::{try_join, try_join4, try_join_all};
+use futures_util::future::{try_join, try_join_all, try_join4};
 use serde::de::DeserializeOwned;
 
 use super::{AliasShard, Desk, OnDesk, alias_key, package_key};
@@ -128,7 +128,9 @@ impl Desk {
         intents: &[&Intent],
     ) -> Result<Self, Refusal> {
         let mut keys = state_keys(intents);
-        keys.extend(name_sakes(intents).filter(|(_, name)| by_name.lacks(name)).map(|(alias, _)| alias_key(&alias)));
+        keys.extend(
+            name_sakes(intents).filter(|(_, name)| by_name.lacks(name)).map(|(alias, _)| alias_key(&alias)),
+        );
         let load = async { committer.load(round, &keys).await.map_err(Refusal::from) };
         let ((), mut desk) = try_join(load, Self::private(store, settings, intents)).await?;
         let round = &*round;
@@ -171,7 +173,8 @@ impl Desk {
         });
         let lists = try_join(all_aliases, vais_index(store, &desk.settings, intents));
         let (packages, aliases, (all_aliases, vais_index), quotas) =
-            try_join4(try_join_all(reads), try_join_all(alias_reads), lists, try_join_all(quota_reads)).await?;
+            try_join4(try_join_all(reads), try_join_all(alias_reads), lists, try_join_all(quota_reads))
+                .await?;
         desk.packages = packages.into_iter().collect();
         desk.aliases = aliases.into_iter().collect();
         desk.all_aliases = all_aliases;
@@ -282,10 +285,13 @@ async fn vais_index(
         return Ok(None);
     }
     let key = Key::new(layout::API_INDEX).map_err(Refusal::internal)?;
-    let Some(file) = store.public.read(&key, BY_NAME_BYTES_MAX).await? else { return Ok(Some(BTreeMap::new())) };
+    let Some(file) = store.public.read(&key, BY_NAME_BYTES_MAX).await? else {
+        return Ok(Some(BTreeMap::new()));
+    };
     let list: Vec<VaisPackage> = serde_json::from_slice(&file.bytes)
         .map_err(|e| Refusal::internal(format!("`{key}` cannot be read, run `drystone rebuild`: {e}")))?;
-    let canonical = |package: VaisPackage| Some((PackageName::new(&*package.name).ok()?.canonical(), package));
+    let canonical =
+        |package: VaisPackage| Some((PackageName::new(&*package.name).ok()?.canonical(), package));
     Ok(Some(list.into_iter().filter_map(canonical).collect()))
 }
 

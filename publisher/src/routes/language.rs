@@ -12,7 +12,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use drystone_schemas::{
-    Code, EventId, Format, IndexLine, LanguageApi, PackageName, Problem, PublishMetadata, VersionRecord, layout,
+    Code, EventId, Format, IndexLine, LanguageApi, PackageName, Problem, PublishMetadata, VersionRecord,
+    layout,
 };
 
 use super::{
@@ -73,15 +74,25 @@ pub(super) fn name_at(text: &str) -> Result<PackageName, Refusal> {
 }
 
 /// A static file, or the refusal that it is not there.
-pub(super) async fn file(service: &Service, key: String, missing: impl FnOnce() -> Refusal) -> Result<Response, Refusal> {
+pub(super) async fn file(
+    service: &Service,
+    key: String,
+    missing: impl FnOnce() -> Refusal,
+) -> Result<Response, Refusal> {
     let bytes = read::file(service, key).await?.ok_or_else(missing)?;
-    let headers =
-        [(header::CONTENT_TYPE, layout::JSON), (header::CACHE_CONTROL, layout::CacheClass::Fresh.cache_control())];
+    let headers = [
+        (header::CONTENT_TYPE, layout::JSON),
+        (header::CACHE_CONTROL, layout::CacheClass::Fresh.cache_control()),
+    ];
     Ok((headers, bytes).into_response())
 }
 
 /// The release at an address.
-pub(super) async fn release(service: &Service, name: &PackageName, version: &str) -> Result<IndexLine, Refusal> {
+pub(super) async fn release(
+    service: &Service,
+    name: &PackageName,
+    version: &str,
+) -> Result<IndexLine, Refusal> {
     let missing = || Refusal::code(Code::VersionNotFound, format!("`{name}` has no version `{version}`"));
     let wanted = drystone_schemas::Version::new(version).map_err(|_| missing())?;
     let line = read::index(service, name).await?.find(&wanted).cloned().ok_or_else(missing)?;
@@ -103,7 +114,11 @@ pub(super) struct Upload {
 }
 
 /// Receives a multipart body with the parts `metadata` and `archive_part`.
-pub(super) async fn receive(service: &Service, request: Request, archive_part: &str) -> Result<Upload, Refusal> {
+pub(super) async fn receive(
+    service: &Service,
+    request: Request,
+    archive_part: &str,
+) -> Result<Upload, Refusal> {
     let token = bearer(request.headers())?;
     let id = intent_id(service, request.headers())?;
     let max = service.settings().limits.tarball_bytes_max;
@@ -115,9 +130,8 @@ pub(super) async fn receive(service: &Service, request: Request, archive_part: &
         service.admit(&token).await?;
     }
     let (metadata, package) = in_time(service, multipart::read_parts(service, request, archive_part)).await?;
-    let metadata = metadata.ok_or_else(|| {
-        Refusal::code(Code::MalformedMultipart, "the part `metadata` is missing")
-    })?;
+    let metadata =
+        metadata.ok_or_else(|| Refusal::code(Code::MalformedMultipart, "the part `metadata` is missing"))?;
     Ok(Upload { token, id, metadata, package })
 }
 
@@ -149,16 +163,16 @@ impl Upload {
 }
 
 /// Signs in with a token in place of a password: accounts are made by the operator, who hands out tokens.
-pub(super) async fn sign_in(
-    service: &Service,
-    password: &str,
-) -> Result<(TokenRecord, String), Refusal> {
+pub(super) async fn sign_in(service: &Service, password: &str) -> Result<(TokenRecord, String), Refusal> {
     let wrong = || {
         let problem = Problem::new(Code::TokenInvalid, "the password is not a token of this registry");
         Refusal::new(problem.with_hint("ask the operator for a token, and give it as the password"))
     };
     let token = Token::parse(password.trim()).map_err(|_| wrong())?;
-    let record = service.admit(&token).await.map_err(|refusal| if refusal.status() < 500 { wrong() } else { refusal })?;
+    let record = service
+        .admit(&token)
+        .await
+        .map_err(|refusal| if refusal.status() < 500 { wrong() } else { refusal })?;
     let account = vault::read_account(&*service.core.store.vault, &record.account).await?;
     let login = account.map_or_else(|| record.account.to_string(), |account| account.login.into());
     Ok((record, login))
@@ -180,15 +194,18 @@ pub(super) async fn small_json<T: serde::de::DeserializeOwned>(
     request: Request,
 ) -> Result<T, Refusal> {
     let body = in_time(service, super::publish::small_body(request, multipart::METADATA_BYTES_MAX)).await?;
-    serde_json::from_slice(&body).map_err(|e| {
-        Refusal::code(Code::MalformedRequest, format!("the body is not what it should be: {e}"))
-    })
+    serde_json::from_slice(&body)
+        .map_err(|e| Refusal::code(Code::MalformedRequest, format!("the body is not what it should be: {e}")))
 }
 
 /// Fields that a client's error messages come from, beside our own.
-pub(super) fn error_fields(api: LanguageApi, refusal: &Refusal) -> serde_json::Map<String, serde_json::Value> {
+pub(super) fn error_fields(
+    api: LanguageApi,
+    refusal: &Refusal,
+) -> serde_json::Map<String, serde_json::Value> {
     let details: Vec<&str> = refusal.problems.iter().map(|problem| &*problem.detail).collect();
-    let (message, code) = (details.join("; "), refusal.problems.first().map_or("internal", |p| p.code.slug()));
+    let (message, code) =
+        (details.join("; "), refusal.problems.first().map_or("internal", |p| p.code.slug()));
     let fields = match api {
         LanguageApi::Raven => serde_json::json!({"error": code, "message": message}),
         LanguageApi::Vais => serde_json::json!({"error": message, "status": refusal.status()}),

@@ -8,9 +8,7 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use drystone_schemas::{
-    Code, PublishMetadata, RavenOwner, Role, Version, VersionRecord, layout, rfc3339,
-};
+use drystone_schemas::{Code, PublishMetadata, RavenOwner, Role, Version, VersionRecord, layout, rfc3339};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -48,11 +46,15 @@ pub(super) async fn answer(
         }
         (_, ["packages", name, "stats"]) if get => package_stats(service, name).await?,
         (_, ["packages", name, "owners"]) if get => owners(service, name).await?,
-        (&Method::POST | &Method::PUT, ["packages", name, "owners"]) => add_owner(service, name, request).await?,
+        (&Method::POST | &Method::PUT, ["packages", name, "owners"]) => {
+            add_owner(service, name, request).await?
+        }
         (&Method::DELETE, ["packages", name, "owners", login]) => {
             remove_owner(service, name, login, &headers).await?
         }
-        (_, ["packages", name, vers]) if get && Version::new(vers).is_ok() => version(service, name, vers).await?,
+        (_, ["packages", name, vers]) if get && Version::new(vers).is_ok() => {
+            version(service, name, vers).await?
+        }
         (&Method::DELETE, ["packages", name, vers]) => yank(service, name, vers, &headers).await?,
         _ => return Err(NotOurs::Native(Box::new(request))),
     })
@@ -139,7 +141,8 @@ async fn search(service: &Service, names: &Arc<Names>, uri: &Uri) -> Result<Resp
 async fn version(service: &Service, name: &str, vers: &str) -> Result<Response, Refusal> {
     let line = release(service, &name_at(name)?, vers).await?;
     let bytes = read::file(service, layout::object(&line.record)).await?;
-    let bytes = bytes.ok_or_else(|| Refusal::internal(format!("the record of `{name}` {vers} is missing")))?;
+    let bytes =
+        bytes.ok_or_else(|| Refusal::internal(format!("the record of `{name}` {vers} is missing")))?;
     let record: VersionRecord = serde_json::from_slice(&bytes).map_err(Refusal::internal)?;
     let deps = |dev: bool| -> serde_json::Map<String, serde_json::Value> {
         let of_kind = record.deps.iter().filter(|dep| (dep.kind == drystone_schemas::DepKind::Dev) == dev);
@@ -224,7 +227,8 @@ async fn remove_owner(
     let account = account(service, username).await?;
     let action = Action::OwnerRemove { pkg: pkg.clone(), account };
     service.submit(id, &token, action, Vec::new()).await?;
-    Ok(Json(json!({"message": format!("`{username}` may not act for `{pkg}`"), "package": pkg})).into_response())
+    Ok(Json(json!({"message": format!("`{username}` may not act for `{pkg}`"), "package": pkg}))
+        .into_response())
 }
 
 async fn account(service: &Service, username: &str) -> Result<drystone_schemas::AccountId, Refusal> {

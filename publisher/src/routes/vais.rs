@@ -10,11 +10,17 @@ use drystone_schemas::{Code, Problem, PublishMetadata, Version, layout};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::language::{NotOurs, expiry, file, name_at, no_registration, receive, release, sign_in, small_json};
+use super::language::{
+    NotOurs, expiry, file, name_at, no_registration, receive, release, sign_in, small_json,
+};
 use super::read;
 use crate::{Refusal, Service};
 
-pub(super) async fn answer(service: &Service, segments: &[&str], request: Request) -> Result<Response, NotOurs> {
+pub(super) async fn answer(
+    service: &Service,
+    segments: &[&str],
+    request: Request,
+) -> Result<Response, NotOurs> {
     let get = matches!(*request.method(), Method::GET | Method::HEAD);
     Ok(match segments {
         ["auth", "login"] if request.method() == Method::POST => login(service, request).await?,
@@ -46,7 +52,8 @@ async fn index(service: &Service) -> Result<Response, Refusal> {
 async fn version(service: &Service, name: &str, vers: &str) -> Result<Response, Refusal> {
     let line = release(service, &name_at(name)?, vers).await?;
     let key = layout::api_release(&line.name, &line.vers);
-    file(service, key, || Refusal::code(Code::VersionNotFound, format!("`{name}` has no version `{vers}`"))).await
+    file(service, key, || Refusal::code(Code::VersionNotFound, format!("`{name}` has no version `{vers}`")))
+        .await
 }
 
 async fn archive(service: &Service, name: &str, vers: &str) -> Result<Response, Refusal> {
@@ -64,9 +71,12 @@ async fn login(service: &Service, request: Request) -> Result<Response, Refusal>
     let (record, username) = sign_in(service, &asked.password).await?;
     if username != asked.username {
         let problem = Problem::new(Code::TokenInvalid, "the token is that of another user");
-        return Err(Refusal::new(problem.with_hint("ask the operator for your login, and give your token as the password")));
+        return Err(Refusal::new(
+            problem.with_hint("ask the operator for your login, and give your token as the password"),
+        ));
     }
-    let user = json!({"id": record.account, "username": username, "email": "", "is_admin": record.is_admin()});
+    let user =
+        json!({"id": record.account, "username": username, "email": "", "is_admin": record.is_admin()});
     let body = json!({"token": asked.password.trim(), "expires_at": expiry(&record), "user": user});
     Ok(Json(body).into_response())
 }
@@ -80,8 +90,12 @@ async fn publish(service: &Service, request: Request) -> Result<Response, Refusa
     }
     let upload = receive(service, request, "archive").await?;
     let Metadata { name, version, checksum } = upload.metadata()?;
-    let expected =
-        PublishMetadata { name: Some(name), vers: Some(version), sha256: checksum, ..PublishMetadata::default() };
+    let expected = PublishMetadata {
+        name: Some(name),
+        vers: Some(version),
+        sha256: checksum,
+        ..PublishMetadata::default()
+    };
     let (record, line) = upload.publish(service, expected).await?;
     let body = json!({"name": record.name, "version": record.vers, "checksum": line.cksum});
     Ok((StatusCode::CREATED, Json(body)).into_response())

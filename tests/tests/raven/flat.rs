@@ -1,6 +1,9 @@
 //! Archives as languages' own tools pack them, and uploads of them.
 
-use axum::{body::Body, http::{Request, header}};
+use axum::{
+    body::Body,
+    http::{Request, header},
+};
 use drystone_tests::{Answer, TestRegistry};
 use flate2::{Compression, write::GzEncoder};
 

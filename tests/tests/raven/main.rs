@@ -32,7 +32,8 @@ async fn registry() -> TestRegistry {
 fn publish_body(metadata: &Value, tarball: &[u8], file_name: &str) -> (String, Vec<u8>) {
     let boundary = "8b7a0f3c5e1d2946-a1b2c3d4e5f60718-1122334455667788-99aabbccddeeff00";
     let mut body = Vec::new();
-    let part = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"metadata\"\r\n\r\n{metadata}\r\n");
+    let part =
+        format!("--{boundary}\r\nContent-Disposition: form-data; name=\"metadata\"\r\n\r\n{metadata}\r\n");
     body.extend_from_slice(part.as_bytes());
     let part = format!(
         "--{boundary}\r\nContent-Disposition: form-data; name=\"tarball\"; filename=\"{file_name}\"\r\n\r\n"
@@ -52,7 +53,8 @@ fn metadata(name: &str, version: &str) -> Value {
 }
 
 async fn publish(registry: &TestRegistry, token: &str, metadata: &Value, tarball: &[u8]) -> Answer {
-    let name = format!("{}-{}.tar.gz", metadata["name"].as_str().unwrap(), metadata["version"].as_str().unwrap());
+    let name =
+        format!("{}-{}.tar.gz", metadata["name"].as_str().unwrap(), metadata["version"].as_str().unwrap());
     published_with(registry, token, "/api/v1/packages/publish", publish_body(metadata, tarball, &name)).await
 }
 
@@ -63,12 +65,14 @@ async fn get(registry: &TestRegistry, path: &str) -> Answer {
 }
 
 async fn post(registry: &TestRegistry, path: &str, body: &Value) -> Answer {
-    let request = Request::post(path).header(header::CONTENT_TYPE, "application/json").header(header::ACCEPT, "*/*");
+    let request =
+        Request::post(path).header(header::CONTENT_TYPE, "application/json").header(header::ACCEPT, "*/*");
     registry.send(request.body(Body::from(body.to_string())).unwrap()).await
 }
 
 fn parsed<T: DeserializeOwned>(answer: &Answer) -> T {
-    serde_json::from_slice(&answer.body).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&answer.body)))
+    serde_json::from_slice(&answer.body)
+        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&answer.body)))
 }
 
 #[derive(Deserialize)]
@@ -152,11 +156,15 @@ async fn a_session_from_login_to_install() {
     assert_eq!((&*login.user.user_id, &*login.user.email), (ann.account.id.as_str(), "ann@raven.test"));
     assert!(login.expires_at.ends_with('Z'));
 
-    let tarball = archive(&[("raven.toml", MANIFEST), ("src/main.raven", "fn main() {}\n"), ("README.md", "# http\n")]);
+    let tarball =
+        archive(&[("raven.toml", MANIFEST), ("src/main.raven", "fn main() {}\n"), ("README.md", "# http\n")]);
     let answer = publish(&registry, &login.token, &metadata("raven-http", "0.2.0"), &tarball).await;
     assert_eq!(answer.status, 201, "{}", answer.json());
     let published: PublishResponse = parsed(&answer);
-    assert_eq!((&*published.package_id, &*published.name, &*published.version), ("raven-http", "raven-http", "0.2.0"));
+    assert_eq!(
+        (&*published.package_id, &*published.name, &*published.version),
+        ("raven-http", "raven-http", "0.2.0")
+    );
     assert_eq!(published.checksum, Sha256Digest::of(&tarball).hex());
     assert!(published.published_at.ends_with('Z'));
     assert_eq!(published.download_url, "http://registry.test/api/v1/packages/raven-http/0.2.0/download");
@@ -172,7 +180,10 @@ async fn a_session_from_login_to_install() {
     assert_eq!((&*info.versions, &*info.license), (&["0.2.0".to_owned()][..], ""));
     assert_eq!((info.repository, info.homepage, &*info.keywords), (None, None, &["http".to_owned()][..]));
     assert_eq!((info.downloads_total, info.downloads_last_month), (0, 0));
-    assert_eq!((&*info.owner.username, &*info.owner.user_id), (ann.account.id.as_str(), ann.account.id.as_str()));
+    assert_eq!(
+        (&*info.owner.username, &*info.owner.user_id),
+        (ann.account.id.as_str(), ann.account.id.as_str())
+    );
     assert!(info.created_at.ends_with('Z') && info.updated_at.ends_with('Z'));
 
     // Once for the manifest, once to install; the client follows redirects and sends no token.
@@ -180,7 +191,10 @@ async fn a_session_from_login_to_install() {
         let redirect = get(&registry, "/api/v1/packages/raven-http/0.2.0/download").await;
         assert_eq!(redirect.status, 302);
         let location = redirect.headers["location"].to_str().unwrap();
-        assert_eq!(get(&registry, location.strip_prefix("http://registry.test").unwrap()).await.body, tarball);
+        assert_eq!(
+            get(&registry, location.strip_prefix("http://registry.test").unwrap()).await.body,
+            tarball
+        );
     }
     // A requirement in the place of a name, unescaped, as the client writes it.
     let odd = get(&registry, "/api/v1/packages/x@%5E1.0").await;
@@ -196,16 +210,25 @@ async fn a_release_and_its_yank() {
     for version in ["0.2.0", "0.2.1"] {
         let manifest = MANIFEST.replace("0.2.0", version);
         let tarball = archive(&[("raven.toml", &manifest), ("src/main.raven", "")]);
-        assert_eq!(publish(&registry, &registry.admin, &metadata("raven-http", version), &tarball).await.status, 201);
+        assert_eq!(
+            publish(&registry, &registry.admin, &metadata("raven-http", version), &tarball).await.status,
+            201
+        );
     }
     let release = get(&registry, "/api/v1/packages/raven-http/0.2.1").await.json();
     for field in ["name", "version", "description", "license", "published_at", "download_url", "checksum"] {
         assert!(release[field].is_string(), "{field}: {release}");
     }
     assert_eq!(release["dependencies"], json!({"raven-io": "^1.0", "raven-ui": "~0.3"}));
-    assert_eq!((&release["dev_dependencies"], &release["yanked"]), (&json!({"raven-test": "*"}), &json!(false)));
+    assert_eq!(
+        (&release["dev_dependencies"], &release["yanked"]),
+        (&json!({"raven-test": "*"}), &json!(false))
+    );
     let yanked = registry.ask(Method::DELETE, "/api/v1/packages/raven-http/0.2.1", None).await;
-    assert_eq!((yanked.status, &yanked.json()["package"], &yanked.json()["version"]), (200, &json!("raven-http"), &json!("0.2.1")));
+    assert_eq!(
+        (yanked.status, &yanked.json()["package"], &yanked.json()["version"]),
+        (200, &json!("raven-http"), &json!("0.2.1"))
+    );
     let info: PackageInfo = parsed(&get(&registry, "/api/v1/packages/raven-http").await);
     assert_eq!((&*info.latest_version, &*info.versions), ("0.2.0", &["0.2.0".to_owned()][..]));
     registry.assert_clean("after a yank").await;
@@ -218,7 +241,12 @@ async fn refusals_in_both_forms() {
     for (case, answer, status, code) in [
         (
             "a registration",
-            post(&registry, "/api/v1/auth/register", &json!({"username": "u", "email": "e", "password": "p"})).await,
+            post(
+                &registry,
+                "/api/v1/auth/register",
+                &json!({"username": "u", "email": "e", "password": "p"}),
+            )
+            .await,
             403,
             "accounts-closed",
         ),
@@ -236,8 +264,13 @@ async fn refusals_in_both_forms() {
         ),
         (
             "an archive with a root directory",
-            publish(&registry, &registry.admin, &metadata("a", "1.0.0"), &drystone_tests::Pkg::new("a", "1.0.0").archive())
-                .await,
+            publish(
+                &registry,
+                &registry.admin,
+                &metadata("a", "1.0.0"),
+                &drystone_tests::Pkg::new("a", "1.0.0").archive(),
+            )
+            .await,
             422,
             "manifest-missing",
         ),
@@ -257,7 +290,8 @@ async fn owners_and_statistics() {
     let tarball = archive(&[("raven.toml", MANIFEST), ("src/main.raven", "")]);
     publish(&registry, &registry.admin, &metadata("raven-http", "0.2.0"), &tarball).await;
     let owners = "/api/v1/packages/raven-http/owners";
-    let added = registry.ask(Method::POST, owners, Some(json!({"username": "bob", "role": "collaborator"}))).await;
+    let added =
+        registry.ask(Method::POST, owners, Some(json!({"username": "bob", "role": "collaborator"}))).await;
     assert_eq!(added.status, 200, "{}", added.json());
     let listed = get(&registry, owners).await.json();
     let pairs: Vec<(&str, &str)> = listed["owners"]
@@ -273,7 +307,9 @@ async fn owners_and_statistics() {
 
     let stats = get(&registry, "/api/v1/stats").await.json();
     assert_eq!((&stats["total_packages"], &stats["total_downloads"]), (&json!(1), &json!(0)));
-    assert!(stats["total_versions"].is_u64() && stats["total_users"].is_u64() && stats["updated_at"].is_string());
+    assert!(
+        stats["total_versions"].is_u64() && stats["total_users"].is_u64() && stats["updated_at"].is_string()
+    );
     let stats = get(&registry, "/api/v1/packages/raven-http/stats").await.json();
     assert_eq!(stats["downloads"], json!({"total": 0, "last_week": 0, "last_month": 0, "last_year": 0}));
     assert_eq!((&stats["versions_count"], &stats["dependents_count"]), (&json!(1), &json!(0)));

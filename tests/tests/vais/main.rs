@@ -55,7 +55,8 @@ fn metadata(name: &str, version: &str, archive: &[u8]) -> Value {
 
 async fn publish(registry: &TestRegistry, metadata: &Value, archive: &[u8]) -> Answer {
     let boundary = "----vais-publish-4711";
-    let file = format!("{}-{}.tar.gz", metadata["name"].as_str().unwrap(), metadata["version"].as_str().unwrap());
+    let file =
+        format!("{}-{}.tar.gz", metadata["name"].as_str().unwrap(), metadata["version"].as_str().unwrap());
     let mut body = format!(
         "--{boundary}\r\nContent-Disposition: form-data; name=\"metadata\"\r\nContent-Type: application/json\r\n\r\n{metadata}\r\n\
          --{boundary}\r\nContent-Disposition: form-data; name=\"archive\"; filename=\"{file}\"\r\nContent-Type: application/gzip\r\n\r\n"
@@ -144,14 +145,18 @@ async fn a_session_from_publish_to_install() {
     assert_eq!(version.size, Some(archive.len() as u64));
     assert_eq!(version.dependencies.keys().collect::<Vec<_>>(), ["json", "tls"]);
     let tls = &version.dependencies["tls"];
-    assert_eq!((&*tls.req, &*tls.features, tls.optional, &tls.target), (">=2, <4", &["ring".to_owned()][..], false, &None));
+    assert_eq!(
+        (&*tls.req, &*tls.features, tls.optional, &tls.target),
+        (">=2, <4", &["ring".to_owned()][..], false, &None)
+    );
 
     let url = version.download_url.as_deref().unwrap();
     assert_eq!(get(&registry, url.strip_prefix("http://registry.test").unwrap(), None).await.body, archive);
     let fallback = get(&registry, "/api/v1/packages/vais-http/0.1.0.tar.gz", None).await;
     assert_eq!((fallback.status, fallback.headers["location"].to_str().unwrap()), (302, url));
     let single: Package =
-        serde_json::from_slice(&get(&registry, "/api/v1/packages/vais-http/index.json", None).await.body).unwrap();
+        serde_json::from_slice(&get(&registry, "/api/v1/packages/vais-http/index.json", None).await.body)
+            .unwrap();
     assert_eq!((&*single.name, single.versions.len()), ("vais-http", 1));
     registry.assert_clean("after a session").await;
 }
@@ -231,6 +236,9 @@ async fn the_language_can_be_turned_on_later() {
     let options = RebuildOptions { key: Some(TestRegistry::log_key()), dry_run: false };
     rebuild(&registry.store, &options, &Silent).await.unwrap();
     published(&registry, "new", "1.0.0").await;
-    assert_eq!(index(&registry).await.iter().map(|package| &*package.name).collect::<Vec<_>>(), ["new", "old"]);
+    assert_eq!(
+        index(&registry).await.iter().map(|package| &*package.name).collect::<Vec<_>>(),
+        ["new", "old"]
+    );
     registry.assert_clean("after the change").await;
 }

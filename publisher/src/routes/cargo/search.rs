@@ -199,7 +199,10 @@ struct Listed {
 
 impl Names {
     /// The list; none if there are too many names to keep.
-    pub(in super::super) async fn list(&self, service: &Service) -> Result<Option<Arc<Vec<String>>>, Refusal> {
+    pub(in super::super) async fn list(
+        &self,
+        service: &Service,
+    ) -> Result<Option<Arc<Vec<String>>>, Refusal> {
         let mut listed = self.listed.lock().await;
         let now_ms = service.core.clock.now_unix_ms();
         if let Some(listed) = &*listed {

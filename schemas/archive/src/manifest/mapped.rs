@@ -58,7 +58,11 @@ fn required(root: &Section<'_>, path: &str, problems: &mut Problems) -> Option<S
 }
 
 /// The table that the last key of a path is in; none if it is not there.
-fn parent<'t, 'p>(root: &Section<'t>, path: &'p str, problems: &mut Problems) -> Option<(Section<'t>, &'p str)> {
+fn parent<'t, 'p>(
+    root: &Section<'t>,
+    path: &'p str,
+    problems: &mut Problems,
+) -> Option<(Section<'t>, &'p str)> {
     let (tables, key) = path.rsplit_once('.').map_or((None, path), |(tables, key)| (Some(tables), key));
     let mut section = root.clone();
     for table in tables.into_iter().flat_map(|tables| tables.split('.')) {
@@ -204,7 +208,11 @@ mod tests {
                        "needs": {"paper": "^1", "pen": {"at": "~2.1"}}, "checks": {"needs": {"t": "*"}}}"#;
         let expected = r#"ink 1.0.0 ["ann"] Normal paper ^1, Normal pen ~2.1, Dev t *"#;
         for (file, text) in [("quill.toml", toml), ("quill.json", json)] {
-            assert_eq!(shown(&parse_language(file, &quill(), text).expect("it is valid")), expected, "{file}");
+            assert_eq!(
+                shown(&parse_language(file, &quill(), text).expect("it is valid")),
+                expected,
+                "{file}"
+            );
         }
     }
 
