@@ -10,7 +10,7 @@ use drystone_log::{
     BundleId, Frontier, Hash, HashReader, TileId, VerifierKey,
     commit::{CommitError, Gc, Head, Staging},
 };
-use drystone_schemas::{Sha256Digest, canonical_json, layout};
+use drystone_schemas::{Sha256Digest, canonical_json, file_seq, layout};
 use drystone_storage::{
     Area, Body, Entropy, InvalidKey, Key, Meta, NewObject, Outcome, Replace, Store, StoreError, Tag,
 };
@@ -19,9 +19,7 @@ use serde::Deserialize;
 use crate::{
     progress::Progress,
     published::{self, Published},
-    rebuild::{
-        BY_NAME_BYTES_MAX, FilesAhead, HEAD_BYTES_MAX, RebuildError, RebuildReport, file_seq, write_all,
-    },
+    rebuild::{BY_NAME_BYTES_MAX, FilesAhead, HEAD_BYTES_MAX, RebuildError, RebuildReport, write_all},
     replay::{Replay, ReplayError, replay_to},
     source::AreaSource,
 };

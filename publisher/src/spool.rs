@@ -5,7 +5,7 @@ use std::{io::Cursor, path::Path, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use drystone_archive::{Inspected, inspect};
 use drystone_schemas::{
-    Code, Format, Limits, Problem, PublishMetadata, Sha256Digest,
+    Code, Problem, PublishMetadata, Settings, Sha256Digest,
     layout::{self, CacheClass},
 };
 use drystone_storage::{Body, Key, Meta, NewObject};
@@ -116,11 +116,7 @@ impl Service {
     ) -> Result<Inspected, Refusal> {
         let permit = self.inspections.acquire().await.map_err(Refusal::internal)?;
         let (upload, settings) = (upload.clone(), self.settings());
-        let work = move || {
-            let (limits, manifest, formats) =
-                (&settings.limits, &*settings.generic_manifest, &*settings.formats);
-            run_inspection(&upload, limits, manifest, formats, &expected)
-        };
+        let work = move || run_inspection(&upload, &settings, &expected);
         let inspected = tokio::task::spawn_blocking(work).await.map_err(Refusal::internal)?;
         drop(permit);
         inspected
@@ -129,17 +125,16 @@ impl Service {
 
 fn run_inspection(
     upload: &Spooled,
-    limits: &Limits,
-    manifest: &str,
-    formats: &[Format],
+    settings: &Settings,
     expected: &PublishMetadata,
 ) -> Result<Inspected, Refusal> {
+    let (limits, formats) = (&settings.limits, &*settings.formats);
     let inspected = match &upload.body {
-        Body::Bytes(bytes) => inspect(Cursor::new(bytes), limits, manifest, formats, expected),
+        Body::Bytes(bytes) => inspect(Cursor::new(bytes), limits, settings, formats, expected),
         Body::File { path, .. } => {
             debug_assert!(upload.file.is_some(), "a spooled file lives as long as its upload");
             let file = fs_err::File::open(path).map_err(Refusal::internal)?;
-            inspect(std::io::BufReader::with_capacity(128 << 10, file), limits, manifest, formats, expected)
+            inspect(std::io::BufReader::with_capacity(128 << 10, file), limits, settings, formats, expected)
         }
     };
     Ok(inspected?)

@@ -189,17 +189,29 @@ pub enum FileClass {
     /// A package document.
     #[serde(rename = "d")]
     Document,
+    /// What happened to the aliases of a shard.
+    #[serde(rename = "h")]
+    History,
     /// A package's index file.
     #[serde(rename = "i")]
     Index,
 }
 
 impl FileClass {
+    /// Every class.
+    pub const ALL: [Self; 4] = [Self::Alias, Self::Document, Self::History, Self::Index];
+
+    /// The class with this letter.
+    pub fn of_letter(letter: char) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.letter() == letter)
+    }
+
     /// The letter.
     pub const fn letter(self) -> char {
         match self {
             Self::Alias => 'a',
             Self::Document => 'd',
+            Self::History => 'h',
             Self::Index => 'i',
         }
     }

@@ -16,7 +16,7 @@ use drystone_log::{
     commit::{Head, Staging},
     leaf_hash,
 };
-use drystone_schemas::{AccountId, Event, EventBody, EventId, FileClass, IndexFile, Sha256Digest, layout};
+use drystone_schemas::{AccountId, Event, EventBody, EventId, FileClass, Sha256Digest, file_seq, layout};
 use serde::Deserialize;
 
 use super::calls::{Changed, Memory, Place};
@@ -42,30 +42,20 @@ pub(super) struct Oracle {
     violations: Vec<String>,
 }
 
-/// The position in the log that a by-name file carries.
-pub(super) fn file_seq(key: &str, bytes: &[u8]) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Seq {
-        seq: u64,
-    }
-    if key.starts_with("index/") && key != layout::INDEX_CONFIG {
-        IndexFile::parse(bytes).ok()?.seq()
-    } else {
-        serde_json::from_slice::<Seq>(bytes).ok().map(|file| file.seq)
-    }
-}
-
 /// The by-name files that an event changes.
 fn by_name(event: &Event) -> Vec<String> {
     let package = event.package();
     let of_class = |class: FileClass, name: &str| match (class, package) {
         (FileClass::Index, Some(package)) => layout::index_file(package),
         (FileClass::Document, Some(package)) => layout::document(package),
-        _ => layout::alias_map(name.trim_start_matches("~alias/")),
+        (class, _) => layout::alias_file(name, class).unwrap_or_default(),
     };
     let mut files: Vec<String> = event.files.iter().map(|change| of_class(change.0, &change.1)).collect();
     if matches!(event.body, EventBody::Config { .. } | EventBody::Genesis { .. }) {
         files.extend([layout::CONFIG.to_owned(), layout::INDEX_CONFIG.to_owned()]);
+    }
+    if let EventBody::AliasSet { alias, .. } | EventBody::AliasRemove { alias, .. } = &event.body {
+        files.push(layout::resolve(alias));
     }
     files
 }
