@@ -137,7 +137,7 @@ pub async fn run(plan: Plan, told: impl Fn(u64, u64)) -> Report {
     let clock = SystemClock;
     let registry = Arc::new(Registry::make(&plan).await);
     let progress = Arc::new(Progress::new(plan.publishes));
-    let fleet = Fleet::start(registry.clone(), progress.clone(), plan.processes);
+    let fleet = Fleet::start(&registry, &progress, plan.processes);
     let before_ms = clock.now_unix_ms();
     let writers: Vec<_> = (0..plan.writers)
         .map(|number| {

@@ -62,7 +62,8 @@ impl Listens {
 pub fn spawn(mut command: Command, heard: impl FnMut(Said) + Send + 'static) -> Child {
     let (reader, writer) = std::io::pipe().expect("a pipe can be made");
     let stdout = writer.try_clone().expect("a pipe has room for another writer");
-    command.stdin(Stdio::null()).stdout(stdout).stderr(writer);
+    // A backtrace would fill the last words, and they say why.
+    command.env("RUST_BACKTRACE", "0").stdin(Stdio::null()).stdout(stdout).stderr(writer);
     let child = command.spawn().expect("the server starts");
     // The command holds the pipe's writing ends: without them, the pipe ends with the process.
     drop(command);

@@ -48,7 +48,7 @@ pub(super) struct Fleet {
 
 impl Fleet {
     /// Starts the processes; they may listen later.
-    pub(super) fn start(registry: Arc<Registry>, progress: Arc<Progress>, count: usize) -> Self {
+    pub(super) fn start(registry: &Arc<Registry>, progress: &Arc<Progress>, count: usize) -> Self {
         let addresses = Addresses(Arc::new(RwLock::new(vec![None; count])));
         let keep = |number| {
             let (sender, signals) = mpsc::channel();
