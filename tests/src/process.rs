@@ -193,10 +193,19 @@ pub fn s3_environment() -> Option<Vec<(String, String)>> {
     if found.len() == names.len() {
         return Some(found);
     }
-    let required = std::env::var("DRYSTONE_TEST_S3").is_ok_and(|value| value == "required");
-    assert!(!required, "an S3 server is required, but {names:?} are not all set");
-    println!("skipped: no S3 server; start one with `eval \"$(tests/s3.sh start)\"`");
+    skipped("no S3 server; start one with `eval \"$(tests/s3.sh start)\"`");
     None
+}
+
+/// Says that a test is skipped.
+///
+/// # Panics
+///
+/// With `DRYSTONE_TEST_S3=required`, which says that everything must run.
+pub fn skipped(why: &str) {
+    let required = std::env::var("DRYSTONE_TEST_S3").is_ok_and(|value| value == "required");
+    assert!(!required, "everything must run: {why}");
+    println!("skipped: {why}");
 }
 
 /// A name that no other run of the tests uses.

@@ -1,10 +1,5 @@
 //! Puts a registry of many real processes through kills, as long as one likes, and says what was lost.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::disallowed_methods,
-    reason = "a program of its own, which talks to people and reads its environment"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own, which talks to people")]
 
 use std::{path::PathBuf, process::ExitCode, sync::Mutex};
 

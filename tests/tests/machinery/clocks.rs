@@ -9,10 +9,10 @@ use drystone_log::{BundleId, EntryBundle};
 use drystone_schemas::Event;
 use drystone_tests::{
     Pkg,
-    process::{Server, s3_environment, unique},
+    process::{Server, s3_environment, skipped, unique},
 };
 
-use crate::{client::Made, skipped};
+use crate::client::Made;
 
 /// A clock that is off by as much as a file says.
 struct FakeClock {

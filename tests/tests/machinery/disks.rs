@@ -7,13 +7,10 @@ use std::{
 
 use drystone_tests::{
     Pkg,
-    process::{Server, program},
+    process::{Server, program, skipped},
 };
 
-use crate::{
-    client::{Made, new_id},
-    skipped,
-};
+use crate::client::{Made, new_id};
 
 /// What a store on a full disk may answer: nothing is done, or it is not known yet.
 const FULL: [(u16, &str); 2] = [(507, "storage-full"), (503, "try-again")];

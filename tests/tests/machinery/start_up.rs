@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command},
     sync::{Arc, Mutex},
     thread,
 };
@@ -124,20 +124,29 @@ fn a_process_that_is_killed_at_any_point_of_its_first_start_leaves_nothing_half(
         let path = nothing.folder.path().join(point);
         let listens = Arc::new(Mutex::new(false));
         let heard = listens.clone();
-        let mut child = spawn(nothing.serve(), move |said| {
+        let mut process = Mortal(spawn(nothing.serve(), move |said| {
             if matches!(said, Said::Listens(_)) {
                 *heard.lock().unwrap() = true;
             }
-        });
+        }));
         while !appeared(&path) {
-            assert!(child.try_wait().unwrap().is_none(), "{point}: the process ended");
+            assert!(process.0.try_wait().unwrap().is_none(), "{point}: the process ended");
             assert!(!*listens.lock().unwrap(), "{point} never appears");
             thread::yield_now();
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        drop(process);
         let again = Server::of(nothing.serve()).unwrap_or_else(|said| panic!("{point}: {said}"));
         nothing.assert_whole(point, &[again]);
+    }
+}
+
+/// A process that is killed when its test is done with it, one way or the other.
+struct Mortal(Child);
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 
