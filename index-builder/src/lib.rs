@@ -8,6 +8,7 @@
 
 mod concurrent;
 mod fsck;
+mod gc;
 mod objects;
 mod progress;
 mod project;
@@ -19,6 +20,7 @@ mod replica;
 mod source;
 
 pub use fsck::{FsckCounts, FsckOptions, FsckProblem, FsckReport, ProblemKind, fsck};
+pub use gc::{GcAges, GcClass, GcError, GcOptions, GcReport, GcTally, gc};
 pub use objects::ObjectError;
 pub use progress::{Progress, Silent};
 pub use project::{

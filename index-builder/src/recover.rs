@@ -288,7 +288,7 @@ async fn write_head(
         nonce,
         auth_epoch: now_unix_s,
         // Larger than any count of collections, so that every object put before the loss is put again.
-        gc: Gc { n: now_unix_s, doomed: Vec::new() },
+        gc: Gc { n: now_unix_s, ..Gc::default() },
     };
     let body = Body::Bytes(staging.into());
     let object = NewObject { key: Key::new(head.staging.clone())?, body, meta: Meta::PRIVATE };

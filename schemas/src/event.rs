@@ -339,6 +339,27 @@ impl Event {
         Ok(event)
     }
 
+    /// The objects that the event names for ever: archives, records, reasons, settings.
+    ///
+    /// State-mapped files are not among them: they are copies, and go when the state is no longer needed.
+    pub fn objects(&self) -> Vec<Sha256Digest> {
+        match &self.body {
+            EventBody::Genesis { config, .. } | EventBody::Config { config } => vec![*config],
+            EventBody::Publish { tarball, record, .. } => vec![*tarball, *record],
+            EventBody::Yank { reason, .. } | EventBody::Deprecate { reason, .. } => {
+                reason.iter().copied().collect()
+            }
+            EventBody::Unyank { .. }
+            | EventBody::Undeprecate { .. }
+            | EventBody::Delete { .. }
+            | EventBody::OwnerAdd { .. }
+            | EventBody::OwnerRemove { .. }
+            | EventBody::AliasSet { .. }
+            | EventBody::AliasRemove { .. }
+            | EventBody::Heartbeat {} => Vec::new(),
+        }
+    }
+
     /// The package that the event is about, if it is about one.
     pub fn package(&self) -> Option<&PackageName> {
         self.body.package()

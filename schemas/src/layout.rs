@@ -140,6 +140,14 @@ pub fn upload_ticket(id: &EventId) -> String {
     format!("uploads/{id}.ticket")
 }
 
+/// In the vault: where garbage lies until it goes for good.
+pub const TRASH: &str = "trash/";
+
+/// In the vault: a file that garbage collection moved away at this time, in seconds since 1970.
+pub fn trash(at_unix_s: u64, from_vault: bool, key: &str) -> String {
+    format!("{TRASH}{at_unix_s}/{}/{key}", if from_vault { "vault" } else { "public" })
+}
+
 /// How an edge may keep a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheClass {

@@ -18,8 +18,10 @@ pub mod process;
 pub mod raw;
 mod registry;
 pub mod sim;
+mod stores;
 
 pub use effects::{TestClock, TestEntropy};
 pub use gate::Gate;
 pub use package::Pkg;
 pub use registry::{Answer, TestRegistry, multipart_body};
+pub use stores::{TestStore, every_store};

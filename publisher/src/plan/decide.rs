@@ -16,6 +16,10 @@ use crate::{
     vault::DoneRecord,
 };
 
+/// How old an intent may be when it is decided, in seconds. Ids are at most a day old when they arrive, and outcomes are
+/// kept for seven: a process that slept longer than this must not do again what was done.
+const DECIDED_AFTER_S_MAX: u64 = 2 * 24 * 3_600;
+
 /// What becomes of an intent in this batch.
 pub(crate) enum Decision {
     /// This event, if the commit succeeds; then `Done` with its position.
@@ -64,6 +68,10 @@ fn try_decide(desk: &mut Desk, intent: &Intent, place: &Place<'_>) -> Result<Dec
             Err(Refusal::new(Problem::new(Code::IntentReused, detail).fact("seq", done.seq)))
         };
     }
+    if place.time.saturating_sub(intent.id.unix_ms() / 1_000) > DECIDED_AFTER_S_MAX {
+        let detail = format!("`{}` waited too long: whether it was done already is not known", intent.id);
+        return Err(Refusal::code(Code::InvalidIntentId, detail));
+    }
     let actor = authorise(desk, intent, place)?;
     let body = match check(desk, &intent.action, &actor)? {
         Checked::Event(body) => body,
@@ -104,12 +112,7 @@ fn authorise(desk: &Desk, intent: &Intent, place: &Place<'_>) -> Result<Actor, R
     };
     let token = desk.tokens.get(digest).and_then(Option::as_ref);
     let token = token.ok_or_else(|| Refusal::code(Code::TokenInvalid, Code::TokenInvalid.title()))?;
-    if token.created < place.auth_epoch {
-        return Err(Refusal::code(
-            Code::TokenInvalid,
-            "the token was made before the registry was recovered",
-        ));
-    }
+    token.refuse_if_void(place.auth_epoch)?;
     if token.expires.is_some_and(|expires| expires <= place.time) {
         return Err(Refusal::code(Code::TokenExpired, format!("the token `{}` has expired", token.name)));
     }

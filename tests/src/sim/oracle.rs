@@ -4,6 +4,7 @@
 //! at the end. Invariant: it believes no writer; it looks at what is stored.
 
 mod answers;
+mod removed;
 
 pub(super) use answers::{Asked, Meaning};
 
@@ -37,6 +38,7 @@ pub(super) struct Oracle {
     /// Accounts whose only token is being revoked, and those of which that was answered.
     pub(super) revoking: BTreeSet<AccountId>,
     pub(super) revoked: BTreeSet<AccountId>,
+    pub(super) removals: removed::Removals,
     violations: Vec<String>,
 }
 
@@ -74,6 +76,7 @@ impl Oracle {
             latest: 0,
             revoking: BTreeSet::new(),
             revoked: BTreeSet::new(),
+            removals: removed::Removals::default(),
             violations: Vec::new(),
         };
         let head = memory.bytes(Place::Vault, layout::HEAD).expect("a registry has a head");
@@ -117,7 +120,7 @@ impl Oracle {
     /// Looks at a write that has changed something.
     pub(super) fn wrote(&mut self, memory: &Memory, changed: &Changed) {
         let Changed { place, key, before, after } = changed;
-        let Some(after) = after else { return };
+        let Some(after) = after else { return self.removed(memory, *place, key) };
         match (place, key.as_str()) {
             (Place::Vault, layout::HEAD) => self.head(memory, after),
             (Place::Vault, key) if key.starts_with("done/") => {
@@ -312,7 +315,7 @@ impl Oracle {
     fn not_applied(&self, memory: &Memory, seq: u64) -> Option<String> {
         let event = &self.events[seq as usize];
         let done = layout::done(&event.id);
-        if memory.bytes(Place::Vault, &done).is_none() {
+        if memory.bytes(Place::Vault, &done).is_none() && !self.removals.outcomes.contains(&done) {
             return Some(format!("`{done}` was written"));
         }
         let late = |key: &String| {
