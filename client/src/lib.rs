@@ -10,6 +10,7 @@
 //! | [`Snapshot`] | files that are proved against the log |
 //! | [`TrustStore`] | the pinned key and the largest checkpoint seen |
 //! | [`resolve`], [`plan`], [`Lock`] | which versions |
+//! | [`aliases`] | short names to suggest |
 //! | [`install`], [`Store`] | unpacked packages, shared by projects |
 //! | [`pack`], [`publish`] | the way up |
 //! | [`CargoRegistry`], [`pack_vendored`] | where crates are brought from |
@@ -17,6 +18,7 @@
 //!
 //! Invariant: nothing is installed whose bytes the log of the registry does not vouch for.
 
+pub mod aliases;
 mod api;
 mod cache;
 mod cargo_registry;

@@ -22,7 +22,7 @@ use crate::{
     intent::{Answer, Caller},
     plan::{ByName, Decision, Desk, Place, decide},
     sequencer::{self, Job, WAITING_INTENTS_MAX},
-    spool::IN_MEMORY_BYTES_MAX,
+    spool::{self, IN_MEMORY_BYTES_MAX},
     vault,
 };
 
@@ -88,6 +88,7 @@ impl Service {
         let round = core.committer.begin().await?;
         core.saw(&round.head);
         core.settings_of(&round.head.config).await?;
+        spool::remove_stale(&options.spool, core.clock.now_unix_s());
         let (jobs, queue) = mpsc::channel(WAITING_INTENTS_MAX);
         tokio::spawn(sequencer::run(core.clone(), queue));
         let inspections = Semaphore::new(options.inspections_max.max(1));
@@ -261,10 +262,7 @@ impl Core {
     pub(crate) async fn admit(&self, digest: &Sha256Digest) -> Result<TokenRecord, Refusal> {
         let token = vault::read_token(&*self.store.vault, digest).await?;
         let token = token.ok_or_else(|| Refusal::code(Code::TokenInvalid, Code::TokenInvalid.title()))?;
-        if token.created < self.auth_epoch.load(Ordering::Acquire) {
-            let detail = format!("the token `{}` was made before the registry was recovered", token.name);
-            return Err(Refusal::code(Code::TokenInvalid, detail));
-        }
+        token.refuse_if_void(self.auth_epoch.load(Ordering::Acquire))?;
         if token.expires.is_some_and(|expires| expires <= self.clock.now_unix_s()) {
             return Err(Refusal::code(Code::TokenExpired, format!("the token `{}` has expired", token.name)));
         }
