@@ -22,7 +22,7 @@ use crate::{
     intent::{Answer, Caller},
     plan::{ByName, Decision, Desk, Place, decide},
     sequencer::{self, Job, WAITING_INTENTS_MAX},
-    spool::IN_MEMORY_BYTES_MAX,
+    spool::{self, IN_MEMORY_BYTES_MAX},
     vault,
 };
 
@@ -82,6 +82,7 @@ impl Service {
         let round = core.committer.begin().await?;
         core.saw(&round.head);
         core.settings_of(&round.head.config).await?;
+        spool::remove_stale(&options.spool, core.clock.now_unix_s());
         let (jobs, queue) = mpsc::channel(WAITING_INTENTS_MAX);
         tokio::spawn(sequencer::run(core.clone(), queue));
         let inspections = Semaphore::new(options.inspections_max.max(1));

@@ -10,6 +10,7 @@
 //! # }
 //! ```
 
+pub mod chaos;
 pub mod checks;
 mod effects;
 mod gate;
