@@ -55,7 +55,7 @@ enum Verb {
         /// What the token is called
         #[arg(long, default_value = "made by the operator")]
         name: String,
-        /// What it may do; all but `admin` if absent
+        /// What it may do; all that a publisher needs if absent. `read` is for reading alone
         #[arg(long = "scope", value_name = "SCOPE", value_parser = parse_scope)]
         scopes: Vec<Scope>,
         /// Days until it expires
@@ -78,9 +78,8 @@ enum Verb {
 }
 
 fn parse_scope(text: &str) -> Result<Scope, String> {
-    let all = || Scope::ORDINARY.into_iter().chain([Scope::Admin]);
-    all().find(|scope| scope.as_str() == text).ok_or_else(|| {
-        let names: Vec<&str> = all().map(Scope::as_str).collect();
+    Scope::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| {
+        let names: Vec<&str> = Scope::ALL.into_iter().map(Scope::as_str).collect();
         format!("scopes are {}", names.join(", "))
     })
 }

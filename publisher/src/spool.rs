@@ -49,6 +49,9 @@ pub(crate) fn object(
 
 impl Spooled {
     /// Takes an upload in as it arrives; stops at the limit.
+    ///
+    /// Where there is no room for it, the rest is received and dropped: a client that is still sending when it is answered
+    /// would find a broken connection instead of the reason.
     pub(crate) async fn receive<S, E>(mut chunks: S, folder: &Path, len_max: u64) -> Result<Self, Refusal>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
@@ -57,6 +60,7 @@ impl Spooled {
         let mut hasher = Sha256::new();
         let mut memory = BytesMut::new();
         let mut file: Option<(tokio::fs::File, TempPath)> = None;
+        let mut failed: Option<Refusal> = None;
         let mut len = 0_u64;
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(Into::into)?;
@@ -64,22 +68,22 @@ impl Spooled {
             if len > len_max {
                 return Err(too_big(len_max));
             }
+            if failed.is_some() {
+                continue;
+            }
             hasher.update(&chunk);
             if file.is_none() && len <= IN_MEMORY_BYTES_MAX {
                 memory.extend_from_slice(&chunk);
                 continue;
             }
-            let (out, _) = match &mut file {
-                Some(file) => file,
-                None => {
-                    let made = tempfile::Builder::new().prefix(SPOOL_PREFIX).tempfile_in(folder);
-                    let (std_file, path) = made.map_err(full_or_internal)?.into_parts();
-                    let mut out = tokio::fs::File::from_std(std_file);
-                    out.write_all(&std::mem::take(&mut memory)).await.map_err(full_or_internal)?;
-                    file.insert((out, path))
-                }
-            };
-            out.write_all(&chunk).await.map_err(full_or_internal)?;
+            let start = std::mem::take(&mut memory);
+            if let Err(error) = spool(&mut file, folder, &start, &chunk).await {
+                failed = Some(full_or_internal(error));
+                file = None;
+            }
+        }
+        if let Some(refusal) = failed {
+            return Err(refusal);
         }
         let sha256 = Sha256Digest::from_bytes(hasher.finalize().into());
         match file {
@@ -95,6 +99,25 @@ impl Spooled {
     pub(crate) fn object(&self) -> Result<NewObject, Refusal> {
         object(&self.sha256, self.body.clone(), layout::GZIP)
     }
+}
+
+/// Writes to the file of an upload, which is made for the first chunk that does not fit into memory.
+async fn spool(
+    file: &mut Option<(tokio::fs::File, TempPath)>,
+    folder: &Path,
+    start: &[u8],
+    chunk: &[u8],
+) -> std::io::Result<()> {
+    let (out, _) = match file {
+        Some(file) => file,
+        None => {
+            let made = tempfile::Builder::new().prefix(SPOOL_PREFIX).tempfile_in(folder)?;
+            let (std_file, path) = made.into_parts();
+            file.insert((tokio::fs::File::from_std(std_file), path))
+        }
+    };
+    out.write_all(start).await?;
+    out.write_all(chunk).await
 }
 
 /// Removes what processes that have died left in the spool. What cannot be removed is left for the next start.

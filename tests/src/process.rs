@@ -156,6 +156,13 @@ impl User {
         Self { home, environment }
     }
 
+    /// The same user with one more variable in their environment.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Their home directory.
     pub fn home(&self) -> &Path {
         self.home.path()

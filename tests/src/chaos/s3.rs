@@ -52,12 +52,17 @@ impl S3Server {
         environment
     }
 
-    /// Kills it as `kill -9` does.
+    /// Kills it as `kill -9` does, and waits until it is gone.
     pub fn kill(&self) {
         let pid =
             fs_err::read_to_string(self.directory.join("pid")).expect("a running server has a pid file");
         let killed = Command::new("kill").args(["-9", pid.trim()]).status().expect("`kill` runs");
         assert!(killed.success(), "the S3 server was not running");
+        // Its ports are free again only once the kernel has taken it apart.
+        let listens = |port: u16| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+        while (0..5).any(|offset| listens(self.port + offset) || listens(self.port + offset + 10_000)) {
+            std::thread::yield_now();
+        }
     }
 
     /// Starts it again after a kill, and waits until it can be read and written.
