@@ -10,18 +10,26 @@
 
 mod area;
 mod base;
+mod broken;
+mod builder;
 mod calls;
 mod client;
+mod clock;
 mod fleet;
 mod oracle;
+mod random;
 mod reader;
 mod rng;
 mod run;
 mod scheduler;
+mod tally;
 
-pub use calls::{Broken, Call, Fault, Pid, Place, Verdict};
+pub use broken::Broken;
+pub use calls::{Call, Fault, Pid, Place, Verdict};
 pub use client::Ask;
 pub use fleet::{Process, Reply};
+pub use random::{explore, run_random};
 pub use rng::Rng;
-pub use run::{Report, Request, Tally, World, explore, run_random, run_scenario};
+pub use run::{Report, Request, World, run_from_nothing, run_scenario};
 pub use scheduler::{Order, Sim};
+pub use tally::Tally;
