@@ -5,6 +5,8 @@
 
 #[path = "simulation/broken.rs"]
 mod broken;
+#[path = "simulation/collection.rs"]
+mod collection;
 #[path = "simulation/defences.rs"]
 mod defences;
 #[path = "simulation/exhaustive.rs"]
@@ -54,7 +56,7 @@ fn number(name: &str) -> Option<u64> {
 fn assert_held(report: &Report) {
     assert!(
         report.violations.is_empty(),
-        "seed {seed}: {:#?}\nto replay: DRYSTONE_SIM_SEED={seed} cargo test -p drystone-tests --test simulation random -- --nocapture",
+        "seed {seed}: {:#?}\nto replay: DRYSTONE_SIM_SEED={seed} cargo test -p drystone-tests --test simulation random_runs_keep -- --nocapture",
         report.violations,
         seed = report.seed,
     );

@@ -110,6 +110,12 @@ impl Base {
         memory
     }
 
+    /// Archives that nothing names, as abandoned uploads leave them.
+    pub(super) fn abandoned(&self) -> BTreeMap<String, Bytes> {
+        let objects = self.archives.values().map(|(bytes, digest)| (layout::object(digest), bytes.clone()));
+        objects.filter(|(key, _)| !self.public.contains_key(key)).collect()
+    }
+
     pub(super) fn archive(&self, name: &str, vers: &str, variant: u8) -> &Archive {
         &self.archives[&(name.to_owned(), vers.to_owned(), variant)]
     }

@@ -91,6 +91,16 @@ pub enum Broken {
     CheckpointNotReplaced,
     /// The checkpoint always looks like the first one: nothing is compared with what is published.
     CheckpointOld,
+
+    // Garbage collection.
+    /// What was collected once cannot be put again, as if nobody looked at the collector's number.
+    ObjectsNotPutAgain,
+    /// Head does not tell what is being collected.
+    DoomedNotShown,
+    /// Copies in the trash are acknowledged and not kept.
+    TrashNotKept,
+    /// The trash seems to be empty, so that nothing is put back.
+    TrashNotListed,
 }
 
 /// What becomes of an acknowledged write.
@@ -131,6 +141,11 @@ impl Broken {
             Self::FilesNotReplaced => (by_name, Kept::Never),
             Self::FilesLate => (by_name, Kept::Later),
             Self::CheckpointNotReplaced => (key == layout::CHECKPOINT, Kept::Never),
+            Self::TrashNotKept => (vault && key.starts_with("trash/"), Kept::Never),
+            Self::ObjectsNotPutAgain => {
+                let put = public && key.starts_with("o/") && matches!(write, Write::Put(_));
+                (put && memory.in_trash(key), Kept::Never)
+            }
             _ => (false, Kept::Now),
         };
         if hit { kept } else { Kept::Now }
@@ -175,6 +190,13 @@ impl Broken {
             _ => stored,
         }
     }
+}
+
+/// A head that does not tell what is being collected.
+pub(super) fn without_doomed(bytes: &Bytes) -> Bytes {
+    let mut head = Head::parse(bytes).expect("what is written to head is one");
+    head.gc.doomed.clear();
+    head.to_bytes().into()
 }
 
 /// The checkpoint, or the proof file around it, that head would be published with.

@@ -6,7 +6,7 @@ use drystone_storage::{
 };
 use futures_util::FutureExt;
 
-use super::broken::Broken;
+use super::broken::{Broken, without_doomed};
 
 /// A process. Number 0 stands for what lies outside all of them: clients, readers, and writes that are under way.
 pub type Pid = u32;
@@ -220,6 +220,11 @@ impl Memory {
                 let before = self.bytes(place, key);
                 let unconditional = broken.unconditional(place, key);
                 let tag = if unconditional { before.as_ref().map(tag_of) } else { seen.clone() };
+                let bytes = &if broken == Broken::DoomedNotShown && key == "head" {
+                    without_doomed(bytes)
+                } else {
+                    bytes.clone()
+                };
                 let answer = at_once(area.replace(parsed, tag.as_ref(), bytes.clone(), *meta));
                 let change = if matches!(answer, Ok(Replace::Replaced(_))) {
                     changed(before, Some(bytes.clone()))
@@ -229,6 +234,13 @@ impl Memory {
                 (WriteReply::Replace(answer), change)
             }
         }
+    }
+
+    /// Whether a copy of a public file lies in the trash.
+    pub(super) fn in_trash(&self, key: &str) -> bool {
+        let page = at_once(self.vault.list("trash/", None)).expect("memory lists");
+        let end = format!("/public/{key}");
+        page.keys.iter().any(|trashed| trashed.as_str().ends_with(&end))
     }
 }
 

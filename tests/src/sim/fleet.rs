@@ -37,7 +37,7 @@ pub struct Reply {
 }
 
 /// Randomness of its own: what a test registry draws from starts without this bit.
-fn entropy_of(sim: &Sim, pid: Pid) -> TestEntropy {
+pub(super) fn entropy_of(sim: &Sim, pid: Pid) -> TestEntropy {
     TestEntropy::seeded(1 << 63 | sim.seed << 16 | u64::from(pid))
 }
 

@@ -42,18 +42,7 @@ struct Size {
 impl Size {
     fn of(seed: u64, rng: &mut Rng) -> Self {
         if seed.is_multiple_of(32) {
-            return Self {
-                processes: 2 + rng.below(3),
-                clients: 2 + rng.below(3),
-                asks: 5,
-                reads: 3,
-                builds: 2,
-                turns_of_clocks: 4,
-                faults: &[0, 400, 100, 25],
-                crashes: &[0, 400, 150, 60],
-                stalls: &[0, 60, 20],
-                stall_max: 300,
-            };
+            return Self::large(rng);
         }
         Self {
             processes: 2 + rng.below(8) / 7,
@@ -66,6 +55,21 @@ impl Size {
             crashes: &[0, 150, 50, 20],
             stalls: &[0, 40, 12],
             stall_max: 120,
+        }
+    }
+
+    fn large(rng: &mut Rng) -> Self {
+        Self {
+            processes: 2 + rng.below(3),
+            clients: 2 + rng.below(3),
+            asks: 5,
+            reads: 3,
+            builds: 2,
+            turns_of_clocks: 4,
+            faults: &[0, 400, 100, 25],
+            crashes: &[0, 400, 150, 60],
+            stalls: &[0, 60, 20],
+            stall_max: 300,
         }
     }
 
@@ -97,6 +101,11 @@ impl Size {
             Verdict::Let(Fault::None)
         }
     }
+}
+
+/// What goes wrong in a large run.
+pub(super) fn chaos(rng: &mut Rng) -> impl FnMut(&Call<'_>, &mut Rng) -> Verdict + Send + 'static {
+    Size::large(rng).chaos(rng)
 }
 
 /// One random run: publishers, clients, readers, a builder and clocks, all of whose choices follow from the seed.
@@ -134,6 +143,11 @@ pub fn run_random(seed: u64, broken: Broken, keep_trace: bool) -> Report {
 
 /// Runs seeds on every core until one finds a violation; answers with the first such run, and what happened in all.
 pub fn explore(seeds: Range<u64>, broken: Broken) -> (Option<Report>, Tally) {
+    explore_by(seeds, |seed| run_random(seed, broken, false))
+}
+
+/// The same for any kind of run.
+pub fn explore_by(seeds: Range<u64>, run: impl Fn(u64) -> Report + Sync) -> (Option<Report>, Tally) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (next, failed) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let worker = || {
@@ -143,7 +157,7 @@ pub fn explore(seeds: Range<u64>, broken: Broken) -> (Option<Report>, Tally) {
             if seed >= seeds.end {
                 break;
             }
-            let report = run_random(seed, broken, false);
+            let report = run(seed);
             tally += &report.tally;
             if !report.violations.is_empty() {
                 failed.store(true, Relaxed);

@@ -9,8 +9,8 @@ use super::Oracle;
 use crate::sim::{calls::Memory, client::Ask};
 
 /// Codes that leave the outcome open.
-pub(in crate::sim) const UNKNOWN: [&str; 4] =
-    ["try-again", "storage-unavailable", "overloaded", "clock-wrong"];
+pub(in crate::sim) const UNKNOWN: [&str; 5] =
+    ["try-again", "storage-unavailable", "overloaded", "clock-wrong", "collection-under-way"];
 /// Codes that the workload may meet, when what it asks for does not fit the state of things.
 const REFUSALS: [&str; 9] = [
     "version-exists",

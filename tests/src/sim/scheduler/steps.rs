@@ -67,7 +67,7 @@ impl State {
         self.let_through(chosen.0, chosen.1, memory)
     }
 
-    fn may_go_on(&self, call: &Parked) -> bool {
+    pub(super) fn may_go_on(&self, call: &Parked) -> bool {
         call.grant.is_none() && (matches!(call.what, What::Late { .. }) || !self.dead.contains(&call.pid))
     }
 
