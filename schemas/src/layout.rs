@@ -110,9 +110,12 @@ pub fn done(id: &EventId) -> String {
     format!("done/{id}")
 }
 
+/// In the vault: what the keys of all tokens begin with.
+pub const TOKENS: &str = "tokens/";
+
 /// In the vault: a token, by the SHA-256 of its secret.
 pub fn token(digest: &Sha256Digest) -> String {
-    format!("tokens/{}", digest.hex())
+    format!("{TOKENS}{}", digest.hex())
 }
 
 /// In the vault: an account.

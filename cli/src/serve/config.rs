@@ -5,7 +5,9 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use drystone_schemas::{Alias, Code, Language, Limits, ManifestFields, PackageName, Problem, Settings};
+use drystone_schemas::{
+    Alias, Code, Language, Limits, ManifestFields, PackageName, Problem, ReadAccess, Settings,
+};
 use serde::Deserialize;
 
 use crate::{context::Context, env::Env, failure::Failure, operate::StoreArgs};
@@ -25,6 +27,9 @@ pub struct NewArgs {
     /// A dependency of a crate without a registry means this registry: for mirrors of crates.io
     #[arg(long)]
     pub mirror_crates_io: bool,
+    /// Every read needs a token, as Cargo's `auth-required` says
+    #[arg(long)]
+    pub private_reads: bool,
     /// Longest archive, in bytes
     #[arg(long, value_name = "BYTES")]
     pub tarball_bytes_max: Option<u64>,
@@ -55,6 +60,7 @@ impl NewArgs {
             (settings.generic_manifest, settings.language) = (manifest, Some(language));
         }
         settings.mirrors_crates_io = self.mirror_crates_io;
+        settings.reads = if self.private_reads { ReadAccess::Token } else { ReadAccess::Public };
         settings.limits = file;
         let limits = &mut settings.limits;
         limits.tarball_bytes_max = self.tarball_bytes_max.unwrap_or(limits.tarball_bytes_max);
@@ -134,6 +140,7 @@ struct Registry {
     name: Option<String>,
     origin: Option<String>,
     mirror_crates_io: bool,
+    private_reads: bool,
 }
 
 /// What `serve` goes by.
@@ -231,6 +238,7 @@ impl ConfigArgs {
                 name: self.new.name.or(file.registry.name),
                 origin: self.new.origin.or(file.registry.origin),
                 mirror_crates_io: self.new.mirror_crates_io || file.registry.mirror_crates_io,
+                private_reads: self.new.private_reads || file.registry.private_reads,
                 ..self.new
             },
             limits: file.limits,
