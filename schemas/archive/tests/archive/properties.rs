@@ -157,6 +157,9 @@ fn what_would_be_refused_is_not_packed() {
     assert_eq!(codes("p-1.0.0", &["../a", "A", "a"]), [Code::UnsafePath, Code::DuplicatePath]);
     assert_eq!(codes("p-1.0.0", &["a", "b", "c", "d"]), [Code::TooManyFiles]);
     assert_eq!(codes("a/b", &["c"]), [Code::UnsafePath]);
+    // Without a root directory, for languages whose archives are flat, the same rules hold.
+    assert_eq!(codes("", &["../a", "A", "a"]), [Code::UnsafePath, Code::DuplicatePath]);
+    assert_eq!(codes("", &[]), [Code::EmptyArchive]);
 }
 
 #[test]
