@@ -1,6 +1,6 @@
 //! A registry in this process, asked through its router.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::{
     Router,
@@ -163,7 +163,9 @@ impl TestRegistry {
 
     /// The key of every test's log.
     pub fn signer() -> NoteSigner {
-        NoteSigner::from_seed(ORIGIN, &[7; 32]).expect("the origin is a key name")
+        static SIGNER: LazyLock<NoteSigner> =
+            LazyLock::new(|| NoteSigner::from_seed(ORIGIN, &[7; 32]).expect("the origin is a key name"));
+        SIGNER.clone()
     }
 
     /// Its public half.
