@@ -46,7 +46,7 @@ async fn processes_on_one_bucket_are_killed_and_nothing_is_lost() {
     let plan = Plan {
         store,
         programs: None,
-        publishes: 300,
+        publishes: 150,
         kills: 8,
         store_kills: 0,
         processes: 2,
@@ -70,9 +70,9 @@ async fn the_s3_server_is_killed_and_nothing_is_lost() {
     let plan = Plan {
         store,
         programs: None,
-        publishes: 60,
-        kills: 2,
-        store_kills: 2,
+        publishes: 40,
+        kills: 1,
+        store_kills: 1,
         processes: 2,
         writers: 16,
         seed: 3,
