@@ -14,6 +14,7 @@ mod packages;
 mod publish;
 mod report;
 mod server;
+mod writers;
 
 use std::process::ExitCode;
 
@@ -25,7 +26,8 @@ use crate::report::Report;
 type Bench = (&'static str, fn(&mut Report) -> anyhow::Result<()>);
 
 /// The measurements. Counts come first: they are the same on a busy machine.
-const BENCHES: [Bench; 3] = [("calls", calls::run), ("memory", memory::run), ("publish", publish::run)];
+const BENCHES: [Bench; 4] =
+    [("calls", calls::run), ("memory", memory::run), ("publish", publish::run), ("writers", writers::run)];
 
 fn main() -> ExitCode {
     match run() {

@@ -18,8 +18,10 @@ pub mod process;
 pub mod raw;
 mod registry;
 pub mod sim;
+mod virtual_time;
 
 pub use effects::{TestClock, TestEntropy};
 pub use gate::Gate;
 pub use package::Pkg;
-pub use registry::{Answer, TestRegistry, multipart_body};
+pub use registry::{Answer, TestRegistry, ask_router, multipart_body, publish_request};
+pub use virtual_time::{VirtualClock, in_virtual_time};
