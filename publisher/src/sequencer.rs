@@ -89,7 +89,7 @@ struct Sequencer {
     core: Arc<Core>,
     jobs: mpsc::Receiver<Job>,
     waiting: Vec<Waiting>,
-    /// Races lost in a row.
+    /// Attempts in a row that ended before head was replaced.
     lost: u32,
     /// Until then others are taken to be at work.
     contended_until_ms: u64,
@@ -138,7 +138,11 @@ impl Sequencer {
         }
         match ended {
             Ok(Ended::Settled) => self.lost = 0,
-            Ok(Ended::Overtaken) => {}
+            Ok(Ended::Overtaken) => {
+                self.lost += 1;
+                let (ms_min, _) = ATTEMPT_MS;
+                self.core.clock.sleep(self.core.jitter(Duration::from_millis(ms_min))).await;
+            }
             Ok(Ended::Lost(entries)) => {
                 self.lost += 1;
                 self.leave(entries).await;
@@ -150,6 +154,7 @@ impl Sequencer {
                 self.alone = true;
             }
             Err(refusal) => {
+                self.remove(left_by(&self.waiting));
                 self.waiting.drain(..).for_each(|waiting| waiting.give(Err(refusal.clone())));
             }
         }

@@ -145,23 +145,12 @@ impl Service {
         if self.jobs.try_send(Job { intent, fence, came_ms, answer }).is_err() {
             return Err(Refusal::code(Code::Overloaded, "too many changes wait to be committed"));
         }
-        match select(pin!(answered), pin!(self.turned_away(&caller))).await {
+        match select(answered, pin!(turned_away(self.core.clone(), caller))).await {
             Either::Left((answered, _)) => {
                 answered.unwrap_or_else(|_| Err(Refusal::outcome_unknown("the sequencer has stopped")))
             }
             Either::Right((refusal, _)) => Err(refusal),
         }
-    }
-
-    /// Ends if nobody knows the caller, so that a stranger need not wait for a commit to hear it. The commit looks again.
-    async fn turned_away(&self, caller: &Caller) -> Refusal {
-        if let Caller::Token(digest) = caller
-            && let Err(refusal) = self.core.admit(digest).await
-            && matches!(refusal.problems[0].code, Code::TokenInvalid | Code::TokenExpired)
-        {
-            return refusal;
-        }
-        std::future::pending().await
     }
 
     /// Stores large objects before their intent stands in the queue, so that no batch waits for them. Small ones are
@@ -205,6 +194,19 @@ impl Service {
     pub async fn ready(&self) -> Result<u64, Refusal> {
         Ok(self.core.committer.begin().await?.head.size())
     }
+}
+
+/// Ends if nobody knows the caller, so that a stranger need not wait for a commit to hear it. The commit looks again.
+async fn turned_away(core: Arc<Core>, caller: Caller) -> Refusal {
+    if let Caller::Token(digest) = caller {
+        let admitted = tokio::spawn(async move { core.admit(&digest).await }).await;
+        if let Ok(Err(refusal)) = admitted
+            && matches!(refusal.problems[0].code, Code::TokenInvalid | Code::TokenExpired)
+        {
+            return refusal;
+        }
+    }
+    std::future::pending().await
 }
 
 impl Core {

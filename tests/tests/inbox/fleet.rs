@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use axum::Router;
+use axum::{Router, body::Body, http::Request};
 use drystone_publisher::{Options, Service, api_router};
 use drystone_schemas::{IndexFile, PackageName, Settings, Sha256Digest, layout};
 use drystone_storage::{Clock, Key, Store};
@@ -53,8 +53,30 @@ impl Fleet {
         Self { store, clock, processes, token }
     }
 
-    async fn publish(&self, process: usize, package: &Pkg) -> Answer {
+    pub(crate) async fn publish(&self, process: usize, package: &Pkg) -> Answer {
         ask_router(&self.processes[process], publish_request(&self.token, None, &package.archive())).await
+    }
+
+    /// Asks a process for a change of a package.
+    pub(crate) async fn change(&self, process: usize, what: &str) -> Answer {
+        let request = Request::post(format!("/api/v1/packages/{what}"))
+            .header("authorization", format!("Bearer {}", self.token))
+            .body(Body::empty());
+        ask_router(&self.processes[process], request.expect("a test's request is a request")).await
+    }
+
+    /// Number of events in the published log.
+    pub(crate) async fn log_size(&self) -> u64 {
+        let checkpoint = self.store.public.get(&Key::new(layout::CHECKPOINT).expect("a key"), 1 << 16).await;
+        let text =
+            String::from_utf8_lossy(&checkpoint.expect("the store reads").unwrap_or_default()).into_owned();
+        text.lines().nth(1).and_then(|line| line.parse().ok()).expect("a checkpoint has a size")
+    }
+
+    /// Checks every file of the registry.
+    pub(crate) async fn assert_clean(&self) {
+        let report = fsck_store(&self.store).await;
+        assert!(report.is_clean(), "{:#?}", report.problems);
     }
 
     /// Every writer of every process publishes some versions of its own package, one after the other; every answer must
@@ -85,7 +107,7 @@ impl Fleet {
     }
 
     /// Every published checkpoint is kept: as many as there were commits.
-    async fn commits(&self) -> u64 {
+    pub(crate) async fn commits(&self) -> u64 {
         let keys = contents(&*self.store.public).await.into_keys();
         keys.filter(|key| key.starts_with("log/checkpoints/")).count() as u64
     }
@@ -116,8 +138,7 @@ impl Fleet {
                 assert_eq!(Sha256Digest::of(&archive).hex(), digest, "{name}");
             }
         }
-        let report = fsck_store(&self.store).await;
-        assert!(report.is_clean(), "{:#?}", report.problems);
+        self.assert_clean().await;
     }
 
     /// Names of what lies in the inbox.

@@ -1,17 +1,24 @@
 //! Processes that lose: one that never wins is served by the others, and one that nobody serves says so in time.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::SeqCst},
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
 };
 
 use axum::{
     body::Body,
     http::{Method, Request},
 };
-use drystone_storage::{Call, Counter, Fault, Faults, Op};
-use drystone_tests::{Pkg, TestRegistry};
+use drystone_storage::{Call, Clock, Counter, Fault, Faults, Op, Store};
+use drystone_tests::{Pkg, TestRegistry, in_virtual_time};
+use futures_util::future::{Either, select};
 use serde_json::json;
+
+use crate::fleet::{Fleet, START_UNIX_MS};
 
 const YANK: &str = "/api/v1/packages/http/1.0.0/yank";
 
@@ -23,39 +30,47 @@ async fn always_loses(registry: &TestRegistry) -> TestRegistry {
     registry.another(|store| Faults::new(script).wrap(store)).await
 }
 
-#[tokio::test]
-async fn who_never_wins_is_served_by_the_others() {
-    let registry = TestRegistry::new().await;
-    assert_eq!(registry.publish(&Pkg::new("http", "1.0.0")).await.status, 201);
-    // After every third race that it loses, this process moves head; it never succeeds in anything else.
-    let replaced = AtomicU64::new(0);
-    let faults = Faults::new(move |call: &Call<'_>| {
-        let commits = (call.op, call.key) == (Op::Replace, "head") && replaced.fetch_add(1, SeqCst) % 4 < 3;
-        if commits { Fault::AnswerConflict } else { Fault::None }
+#[test]
+fn who_never_wins_is_served_by_the_others() {
+    in_virtual_time(START_UNIX_MS, async |clock| {
+        let clock: Arc<dyn Clock> = clock;
+        let store = Store::memory();
+        let far = store.delayed(&clock, Duration::from_millis(20));
+        // After every third race that it loses, this process moves head; it never succeeds in anything else.
+        let replaced = AtomicU64::new(0);
+        let faults = Faults::new(move |call: &Call<'_>| {
+            let commits =
+                (call.op, call.key) == (Op::Replace, "head") && replaced.fetch_add(1, SeqCst) % 4 < 3;
+            if commits { Fault::AnswerConflict } else { Fault::None }
+        });
+        // The other has work all the time, and no reason to look into the inbox until head is moved under it.
+        let counter = Counter::new();
+        let (losing, busy) = (0, 1);
+        let fleet = Fleet::new(store, clock, vec![faults.wrap(&far), counter.wrap(&far)]).await;
+        for name in ["http", "busy"] {
+            assert_eq!(fleet.publish(busy, &Pkg::new(name, "1.0.0")).await.status, 201);
+        }
+        let mut asked = pin!(fleet.change(losing, "http/1.0.0/yank"));
+        let mut others = 0;
+        let answer = loop {
+            others += 1;
+            let toggle = if others % 2 == 1 { "busy/1.0.0/yank" } else { "busy/1.0.0/unyank" };
+            match select(asked, pin!(fleet.change(busy, toggle))).await {
+                Either::Left((answer, other)) => {
+                    assert_eq!(other.await.status, 200);
+                    break answer;
+                }
+                Either::Right((other, still_asked)) => {
+                    assert_eq!(other.status, 200, "{}", other.json());
+                    asked = still_asked;
+                }
+            }
+        };
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        assert!(others > 1 && counter.counts().lists > 0, "it was served by the busy one");
+        assert_eq!(fleet.log_size().await, 4 + others);
+        fleet.assert_clean().await;
     });
-    let loser = Arc::new(registry.another(|store| faults.wrap(store)).await);
-    let asked = tokio::spawn({
-        let loser = loser.clone();
-        async move { loser.publish(&Pkg::new("json", "1.0.0")).await }
-    });
-    // Another has work all the time, and no reason to look into the inbox until head is moved under it.
-    let counter = Counter::new();
-    let busy = registry.another(|store| counter.wrap(store)).await;
-    let mut version = 0;
-    while !asked.is_finished() {
-        version += 1;
-        let answer = busy.publish(&Pkg::new("busy", &format!("1.{version}.0"))).await;
-        assert_eq!(answer.status, 201, "{}", answer.json());
-        assert!(version < 200, "the loser is never served");
-    }
-    let answer = asked.await.expect("it does not panic");
-    assert_eq!(answer.status, 201, "{}", answer.json());
-    assert!(counter.counts().lists > 0, "it was served by the busy one");
-    let seq = answer.json()["seq"].as_u64().expect("it has a position");
-    let proof = answer.json()["proof"].as_str().map(str::to_owned).expect("it has a receipt");
-    assert!(proof.starts_with(&format!("c2sp.org/tlog-proof@v1\nindex {seq}\n")), "{proof}");
-    assert_eq!(registry.log_size().await, 3 + version);
-    registry.assert_clean("after a loser was served").await;
 }
 
 #[tokio::test]
