@@ -2,7 +2,7 @@
 //! eight that share nothing but the store.
 //!
 //! The store is memory or a directory at a distance of some milliseconds, a directory as it is, and an S3 server if one
-//! is named by `AWS_ENDPOINT_URL_S3`. Everything acknowledged is read back, and every file of the registry checked.
+//! is named by `AWS_ENDPOINT_URL_S3` and the feature `s3` is on. Everything acknowledged is read back, and every file of the registry checked.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -13,7 +13,6 @@ use drystone_schemas::{IndexFile, PackageName, Settings, Sha256Digest, layout};
 use drystone_storage::{
     Clock, Counter, Counts, Entropy, FsArea, Key, Store, Syncs, SystemClock, SystemEntropy,
 };
-use drystone_storage_s3::{S3Area, S3Settings};
 use drystone_tests::{Pkg, TestRegistry, ask_router, checks::fsck_store, publish_request};
 use serde::Serialize;
 use tempfile::TempDir;
@@ -103,8 +102,10 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
     ];
     let mut rows = Vec::new();
     for place in places {
-        if matches!(place, Place::Bucket) && std::env::var_os("AWS_ENDPOINT_URL_S3").is_none() {
-            say("  no S3 server is named by `AWS_ENDPOINT_URL_S3`, and it is left out");
+        if matches!(place, Place::Bucket) && !has_bucket() {
+            say(
+                "  no S3 server is named by `AWS_ENDPOINT_URL_S3`, or the feature `s3` is off: it is left out",
+            );
             continue;
         }
         for (publishers, writers) in SHAPES {
@@ -156,7 +157,7 @@ impl Fleet {
                     areas.extend([public.clone(), vault.clone()]);
                     Store { public: Arc::new(public), vault: Arc::new(vault) }
                 }
-                Place::Bucket => S3Area::connect_store(S3Settings::from_url(&bucket)?).await,
+                Place::Bucket => open_bucket(&bucket).await?,
             })
         };
         let store = open().await?;
@@ -231,6 +232,21 @@ impl Fleet {
         report.problems.iter().for_each(|problem| say(&format!("  {problem}")));
         Ok(lost + report.problems.len())
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "where the S3 server is comes from outside")]
+fn has_bucket() -> bool {
+    cfg!(feature = "s3") && std::env::var_os("AWS_ENDPOINT_URL_S3").is_some()
+}
+
+#[cfg(feature = "s3")]
+async fn open_bucket(url: &str) -> anyhow::Result<Store> {
+    Ok(drystone_storage_s3::S3Area::connect_store(drystone_storage_s3::S3Settings::from_url(url)?).await)
+}
+
+#[cfg(not(feature = "s3"))]
+async fn open_bucket(url: &str) -> anyhow::Result<Store> {
+    anyhow::bail!("`{url}` needs the feature `s3`")
 }
 
 /// What one writer has done.
