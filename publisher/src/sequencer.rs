@@ -8,10 +8,10 @@
 
 mod batch;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use drystone_schemas::{Code, EventId};
-use futures_util::future::{join, try_join_all};
+use futures_util::future::{Either, join, select, try_join_all};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -34,8 +34,10 @@ const LOST_RACES_MAX: u32 = 40;
 const WAIT_MS_MAX: u64 = 20_000;
 /// Milliseconds for which the inbox is looked into after a sign of other writers: longer than an entry is good.
 const CONTENDED_MS: u64 = 30_000;
-/// Every so many lost races in a row head is moved, so that a winner who has not noticed us loses once, and does.
+/// Every so many lost races in a row head is moved again, so that a winner who has not noticed us loses once, and does.
 const KNOCK_LOSSES: u32 = 3;
+/// What part of the last commit's time is spent waiting for those whom it answered to ask for more.
+const LINGER_PART: u64 = 8;
 /// Bounds of the time that one attempt is taken to need, in milliseconds, for what depends on it.
 const ATTEMPT_MS: (u64, u64) = (20, 1_000);
 /// Milliseconds for which an entry that was removed may still be listed.
@@ -79,6 +81,7 @@ pub(crate) async fn run(core: Arc<Core>, jobs: mpsc::Receiver<Job>) {
         contended_until_ms: 0,
         alone: false,
         removed: BTreeMap::new(),
+        last: (0, 0),
     };
     while sequencer.fill().await {
         sequencer.pass().await;
@@ -97,6 +100,8 @@ struct Sequencer {
     alone: bool,
     /// Entries that were removed, and until when they may still be listed.
     removed: BTreeMap<String, u64>,
+    /// How many of this process's intents the last commit took, and how many milliseconds.
+    last: (usize, u64),
 }
 
 impl Sequencer {
@@ -109,13 +114,36 @@ impl Sequencer {
                 None => return false,
             }
         }
+        self.take_queued();
+        self.linger().await;
+        true
+    }
+
+    fn take_queued(&mut self) {
         while self.waiting.len() < BATCH_INTENTS_MAX {
             match self.jobs.try_recv() {
                 Ok(job) => self.waiting.push(Waiting { job, left: false }),
                 Err(_) => break,
             }
         }
-        true
+    }
+
+    /// Waits a little for as many as the last commit took. Those whom it answered come back in a moment; without this
+    /// the first of them would go alone, and the others wait for a whole commit.
+    async fn linger(&mut self) {
+        let (many, commit_ms) = std::mem::take(&mut self.last);
+        let (core, began_ms) = (self.core.clone(), self.core.clock.now_unix_ms());
+        let linger_ms = (commit_ms / LINGER_PART).min(ATTEMPT_MS.0);
+        while self.waiting.len() < many.min(BATCH_INTENTS_MAX) {
+            let left_ms = linger_ms.saturating_sub(core.clock.now_unix_ms() - began_ms);
+            if left_ms == 0 {
+                return;
+            }
+            match select(pin!(self.jobs.recv()), core.clock.sleep(Duration::from_millis(left_ms))).await {
+                Either::Left((Some(job), _)) => self.waiting.push(Waiting { job, left: false }),
+                Either::Left((None, _)) | Either::Right(_) => return,
+            }
+        }
     }
 
     /// One attempt to commit what waits, and what follows from its end.
@@ -137,7 +165,10 @@ impl Sequencer {
             self.contended_until_ms = now_ms + CONTENDED_MS;
         }
         match ended {
-            Ok(Ended::Settled) => self.lost = 0,
+            Ok(Ended::Settled) => {
+                self.lost = 0;
+                self.last = (attempt.committed, now_ms - began_ms);
+            }
             Ok(Ended::Overtaken) => {
                 self.lost += 1;
                 let (ms_min, _) = ATTEMPT_MS;
@@ -145,7 +176,13 @@ impl Sequencer {
             }
             Ok(Ended::Lost(entries)) => {
                 self.lost += 1;
+                // The winner may never have lost, and not know that there are others.
+                let knocks = began_ms >= self.contended_until_ms || self.lost.is_multiple_of(KNOCK_LOSSES);
                 self.leave(entries).await;
+                if knocks {
+                    // If it fails, the next attempt meets the same obstacle and tells.
+                    drop(self.core.committer.fence().await);
+                }
                 self.wait(now_ms - began_ms).await;
             }
             // Whatever it was, those who wait here shall not suffer from what others have left.
@@ -204,10 +241,6 @@ impl Sequencer {
                 // Either there is nothing to wait for, or this process must find out itself.
                 Ok(false) | Err(_) => break,
             }
-        }
-        if !self.waiting.is_empty() && self.lost.is_multiple_of(KNOCK_LOSSES) {
-            // If it fails, the next attempt meets the same obstacle and tells.
-            drop(core.committer.fence().await);
         }
     }
 

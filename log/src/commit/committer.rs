@@ -55,8 +55,9 @@ pub struct Round {
     pub head: Head,
     /// Time that the events of this round will carry, in seconds since 1970.
     pub time: u64,
-    /// A commit was found that its writer had not finished: others are at work now, or have died.
-    pub helped: bool,
+    /// There are signs of other writers: a commit was found that its writer had not finished, or head was moved without
+    /// an event since this process committed last, which is how one that keeps losing makes itself noticed.
+    pub met_others: bool,
     pub(super) head_tag: Option<Tag>,
     pub(super) publishing: Publishing,
     state: StateMap,
@@ -193,7 +194,7 @@ impl Committer {
         let state = StateMap::over(head.root_tile.clone());
         Round {
             time: self.clock.now_unix_s().max(head.time),
-            helped: false,
+            met_others: false,
             head,
             head_tag,
             publishing,
@@ -221,6 +222,11 @@ impl Committer {
     async fn catch_up(&self, round: &mut Round) -> Result<(), CommitError> {
         let (size, root) = (round.head.size(), round.head.root);
         let published = round.publishing.size();
+        round.met_others = {
+            let own = self.last_head.lock().expect("no holder of this lock panics");
+            own.as_ref()
+                .is_some_and(|(_, own)| own.commit == round.head.commit && own.nonce != round.head.nonce)
+        };
         let agrees = match &round.publishing.checkpoint {
             Some(Published { checkpoint, .. }) if checkpoint.size() == size => checkpoint.root() == root,
             _ => published < size,
@@ -231,7 +237,7 @@ impl Committer {
         if round.publishing.complete_size() == size {
             return Ok(());
         }
-        round.helped = true;
+        round.met_others = true;
         let staging_key = Key::new(round.head.staging.clone())?;
         let bytes = self.store.vault.get(&staging_key, STAGING_BYTES_MAX).await?;
         let bytes = bytes.filter(|bytes| Sha256Digest::of(bytes) == round.head.staging_digest);

@@ -36,6 +36,8 @@ pub(super) struct Attempt {
     pub(super) over: Vec<String>,
     /// There are signs of other writers.
     pub(super) met_others: bool,
+    /// How many of this process's intents were committed.
+    pub(super) committed: usize,
     /// Other processes' intents were part of it.
     pub(super) took_guests: bool,
     /// Those whose intent was found done, with the position of its event: their answers lack a receipt.
@@ -77,6 +79,7 @@ impl Attempt {
             guests: Vec::new(),
             over: Vec::new(),
             met_others: false,
+            committed: 0,
             took_guests: false,
             done: Vec::new(),
         }
@@ -160,7 +163,7 @@ impl Attempt {
         by_name.add(files_of_guests);
         self.guests = guests;
         self.took_guests = !self.guests.is_empty();
-        self.met_others = self.took_guests || round.helped;
+        self.met_others = self.took_guests || round.met_others;
         Ok((round, by_name))
     }
 
@@ -279,6 +282,7 @@ impl Attempt {
     fn answer(&mut self, decided: Vec<Decided>, committed: Committed) {
         let mut proofs = committed.proofs.map(Vec::into_iter);
         let mut next_seq = committed.first_seq;
+        self.committed = decided.iter().filter(|decided| matches!(decided.member, Member::Own(_))).count();
         for Decided { member, what } in decided {
             let answer = match what {
                 Outcome::Answer(answer) => answer,
