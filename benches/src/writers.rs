@@ -167,9 +167,8 @@ impl Fleet {
         let origin = signer.verifier().name().to_owned();
         let mut settings = Settings::new("bench", "http://registry.test");
         settings.limits.packages_per_account_max = 1_000_000;
-        let made =
-            Service::initialise(&store, signer, &origin, &settings, clock.clone(), entropy.clone()).await?;
-        let mut routers = Vec::with_capacity(publishers);
+        Service::initialise(&store, signer, &origin, &settings, clock.clone(), entropy.clone()).await?;
+        let (mut routers, mut token) = (Vec::with_capacity(publishers), String::new());
         for _ in 0..publishers {
             let seen = counter.wrap(&open().await?);
             let seen = match place {
@@ -182,9 +181,9 @@ impl Fleet {
             let (clock, entropy) = (clock.clone(), entropy.clone());
             let service =
                 Service::open(seen, TestRegistry::signer(), &*origin, clock, entropy, options).await?;
+            token = service.make_operator_token("bench").await?.token.reveal().to_owned();
             routers.push(api_router(service, None));
         }
-        let token = made.token.token.reveal().to_owned();
         Ok(Self { store, areas, counter, publishers: routers, token, _folder: folder })
     }
 

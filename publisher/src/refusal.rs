@@ -41,6 +41,12 @@ impl Refusal {
         Self::hiding(Code::TryAgain, Code::TryAgain.title(), inside)
     }
 
+    /// What the request names is being collected as garbage: it can be named again in a moment.
+    pub(crate) fn being_collected(inside: impl fmt::Display) -> Self {
+        let code = Code::CollectionUnderWay;
+        Self::hiding(code, code.title(), inside)
+    }
+
     fn hiding(code: Code, detail: &str, inside: impl fmt::Display) -> Self {
         Self { inside: Some(inside.to_string()), ..Self::code(code, detail) }
     }
@@ -92,6 +98,9 @@ impl From<CommitError> for Refusal {
         let code = match error {
             CommitError::Store(error) => return error.into(),
             CommitError::OutcomeUnknown(_) => return Self::outcome_unknown(error),
+            CommitError::BeingCollected { .. } | CommitError::CollectionUnderWay { .. } => {
+                return Self::being_collected(error);
+            }
             CommitError::NotInitialised => Code::NotInitialised,
             CommitError::AlreadyInitialised => Code::AlreadyInitialised,
             CommitError::HeadBehindLog { .. } => Code::HeadBehindLog,
@@ -116,7 +125,9 @@ fn retry_after_s(code: Code) -> Option<u32> {
     match code {
         Code::TryAgain => Some(1),
         Code::Overloaded => Some(2),
-        Code::StorageUnavailable | Code::StorageFull | Code::StorageBroken => Some(5),
+        Code::CollectionUnderWay | Code::StorageUnavailable | Code::StorageFull | Code::StorageBroken => {
+            Some(5)
+        }
         _ => (code.status() == 503).then_some(30),
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     intent::{Answer, Caller, is_of_the_day},
     plan::{ByName, Decision, Desk, Place, decide},
     sequencer::{self, Job, WAITING_INTENTS_MAX},
-    spool::IN_MEMORY_BYTES_MAX,
+    spool::{self, IN_MEMORY_BYTES_MAX},
     vault,
 };
 
@@ -48,6 +48,7 @@ pub(crate) struct Core {
     pub(crate) entropy: Arc<dyn Entropy>,
     settings: Mutex<Option<(Sha256Digest, Arc<Settings>)>>,
     fence: AtomicU64,
+    auth_epoch: AtomicU64,
 }
 
 /// The publish function of one registry.
@@ -76,10 +77,12 @@ impl Service {
             entropy,
             settings: Mutex::new(None),
             fence: AtomicU64::new(0),
+            auth_epoch: AtomicU64::new(0),
         });
         let round = core.committer.begin().await?;
         core.saw(&round.head);
         core.settings_of(&round.head.config).await?;
+        spool::remove_stale(&options.spool, core.clock.now_unix_s());
         let (jobs, queue) = mpsc::channel(WAITING_INTENTS_MAX);
         tokio::spawn(sequencer::run(core.clone(), queue));
         let inspections = Semaphore::new(options.inspections_max.max(1));
@@ -210,8 +213,9 @@ async fn turned_away(core: Arc<Core>, caller: Caller) -> Refusal {
 }
 
 impl Core {
-    /// Notes what a head says about garbage collection, for objects that are put from now on.
+    /// Notes what a head says about garbage collection, for objects that are put from now on, and about old tokens.
     pub(crate) fn saw(&self, head: &Head) {
+        self.auth_epoch.fetch_max(head.auth_epoch, Ordering::AcqRel);
         self.fence.fetch_max(head.gc.n, Ordering::AcqRel);
     }
 
@@ -239,6 +243,7 @@ impl Core {
     pub(crate) async fn admit(&self, digest: &Sha256Digest) -> Result<TokenRecord, Refusal> {
         let token = vault::read_token(&*self.store.vault, digest).await?;
         let token = token.ok_or_else(|| Refusal::code(Code::TokenInvalid, Code::TokenInvalid.title()))?;
+        token.refuse_if_void(self.auth_epoch.load(Ordering::Acquire))?;
         if token.expires.is_some_and(|expires| expires <= self.clock.now_unix_s()) {
             return Err(Refusal::code(Code::TokenExpired, format!("the token `{}` has expired", token.name)));
         }

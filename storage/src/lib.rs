@@ -33,5 +33,5 @@ pub use fault::{Call, Fault, Faults, Faulty};
 pub use fs::{FsArea, Syncs};
 pub use key::{InvalidKey, Key};
 pub use memory::MemoryArea;
-pub use probe::probe;
+pub use probe::{PROBE_FOLDER, probe};
 pub use store::Store;

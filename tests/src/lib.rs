@@ -10,6 +10,7 @@
 //! # }
 //! ```
 
+pub mod chaos;
 pub mod checks;
 mod effects;
 mod gate;
@@ -18,10 +19,12 @@ pub mod process;
 pub mod raw;
 mod registry;
 pub mod sim;
+mod stores;
 mod virtual_time;
 
 pub use effects::{TestClock, TestEntropy};
 pub use gate::Gate;
 pub use package::Pkg;
 pub use registry::{Answer, TestRegistry, ask_router, multipart_body, publish_request};
+pub use stores::{TestStore, every_store};
 pub use virtual_time::{VirtualClock, in_virtual_time};

@@ -346,8 +346,6 @@ fn large_archives_go_to_the_bucket_first() {
 /// The publish function as a plain HTTP server, on a registry that `admin init` made.
 #[test]
 fn the_publisher_runs_on_its_own() {
-    use std::io::BufRead;
-
     let folder = tempfile::tempdir().unwrap();
     let (key, token_file) = (folder.path().join("log.key"), folder.path().join("token"));
     let store = format!("file://{}", folder.path().join("data").display());
@@ -357,26 +355,11 @@ fn the_publisher_runs_on_its_own() {
         .output()
         .unwrap();
     assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
-    let mut child = Command::new(program("drystone-publisher"))
-        .env("DRYSTONE_STORE", &store)
-        .env("DRYSTONE_LOG_KEY_FILE", &key)
-        .env("DRYSTONE_LISTEN", "127.0.0.1:0")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
-    let address = loop {
-        let line: Value =
-            serde_json::from_str(&lines.next().expect("it says where it listens").unwrap()).unwrap();
-        if line["fields"]["message"] == "listening" {
-            break line["fields"]["address"].as_str().unwrap().to_owned();
-        }
-    };
-    thread::spawn(move || lines.for_each(drop));
+    let key = key.display().to_string();
+    let publisher = Server::publisher(&[("DRYSTONE_STORE", &store), ("DRYSTONE_LOG_KEY_FILE", &key)]);
     let token = fs_err::read_to_string(&token_file).unwrap().trim().to_owned();
-    publish_many(&format!("http://{address}"), &token, 1, 2);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    publish_many(&publisher.local, &token, 1, 2);
+    publisher.kill();
     let user = User::new("http://registry.test", None);
     let data = folder.path().join("data").display().to_string();
     assert_eq!(user.ok(folder.path(), &["fsck", &data, "--deep"]), "clean\n");

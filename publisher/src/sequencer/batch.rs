@@ -187,8 +187,9 @@ impl Attempt {
         let gc = &round.head.gc;
         for mut waiting in mem::take(&mut self.waiting) {
             let objects = &waiting.job.intent.objects;
-            if objects.iter().any(|object| gc.doomed.iter().any(|key| key == object.key.as_str())) {
-                waiting.give(Err(Refusal::outcome_unknown("an object is being collected")));
+            if let Some(object) = objects.iter().find(|object| gc.dooms(object.key.as_str())) {
+                let doomed = format!("`{}`", object.key);
+                waiting.give(Err(Refusal::being_collected(doomed)));
                 continue;
             }
             if waiting.job.fence.is_some_and(|fence| fence != gc.n) {

@@ -40,15 +40,18 @@ impl Fleet {
         let origin = signer.verifier().name().to_owned();
         let settings = Settings::new("test", "http://registry.test");
         let made = Service::initialise(&store, signer, &origin, &settings, clock.clone(), entropy).await;
-        let token = made.expect("an empty store takes a registry").token.token.reveal().to_owned();
-        let mut processes = Vec::new();
+        made.expect("an empty store takes a registry");
+        let (mut processes, mut token) = (Vec::new(), String::new());
         for (seed, store) in (2..).zip(seen) {
             // Small uploads never touch the spool.
             let options = Options { spool: PathBuf::from("nowhere"), inspections_max: 2 };
             let entropy = Arc::new(TestEntropy::seeded(seed));
             let service =
                 Service::open(store, TestRegistry::signer(), &*origin, clock.clone(), entropy, options).await;
-            processes.push(api_router(service.expect("the registry opens"), None));
+            let service = service.expect("the registry opens");
+            let made = service.make_operator_token("test").await.expect("a token can be made");
+            token = made.token.reveal().to_owned();
+            processes.push(api_router(service, None));
         }
         Self { store, clock, processes, token }
     }
