@@ -17,6 +17,7 @@ mod publish;
 mod reads;
 mod report;
 mod server;
+mod writers;
 
 use std::process::ExitCode;
 
@@ -28,12 +29,13 @@ use crate::report::Report;
 type Bench = (&'static str, fn(&mut Report) -> anyhow::Result<()>);
 
 /// The measurements. Counts come first: they are the same on a busy machine.
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 6] = [
     ("calls", calls::run),
     ("memory", memory::run),
     ("reads", reads::run),
     ("cargo-api", cargo_api::run),
     ("publish", publish::run),
+    ("writers", writers::run),
 ];
 
 fn main() -> ExitCode {

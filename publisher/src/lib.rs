@@ -10,6 +10,7 @@
 
 mod admin;
 mod files;
+mod inbox;
 mod intent;
 mod multipart;
 mod plan;

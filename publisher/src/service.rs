@@ -2,6 +2,7 @@
 
 use std::{
     path::PathBuf,
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -15,11 +16,12 @@ use drystone_log::{
 };
 use drystone_schemas::{Code, EventId, Settings, Sha256Digest, layout};
 use drystone_storage::{Clock, Entropy, Key, NewObject, Store, new_ulid};
+use futures_util::future::{Either, select};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
     Action, Done, Intent, Refusal, Token, TokenRecord,
-    intent::{Answer, Caller},
+    intent::{Answer, Caller, is_of_the_day},
     plan::{ByName, Decision, Desk, Place, decide},
     sequencer::{self, Job, WAITING_INTENTS_MAX},
     spool::{self, IN_MEMORY_BYTES_MAX},
@@ -30,8 +32,6 @@ use crate::{
 const SETTINGS_BYTES_MAX: u64 = 64 << 10;
 /// How long a process that commits nothing goes by what it knows of head: settings, and from when on tokens are valid.
 const HEAD_AGE_MS_MAX: u64 = 5_000;
-/// Seconds for which a client may repeat a request under its id.
-const INTENT_AGE_S_MAX: u64 = 24 * 3600;
 
 /// What a process decides for itself.
 #[derive(Debug, Clone)]
@@ -115,8 +115,7 @@ impl Service {
     pub(crate) fn client_id(&self, text: &str) -> Result<EventId, Refusal> {
         let invalid = |detail: String| Refusal::code(Code::InvalidIntentId, detail);
         let id = EventId::new(text).map_err(|e| invalid(e.to_string()))?;
-        let age_ms = self.core.clock.now_unix_ms().abs_diff(id.unix_ms());
-        if age_ms / 1000 > INTENT_AGE_S_MAX {
+        if !is_of_the_day(&id, self.core.clock.now_unix_s()) {
             return Err(invalid(format!("`{id}` was not made within the last 24 hours")));
         }
         Ok(id)
@@ -146,8 +145,7 @@ impl Service {
 
     /// Commits a change, with the rights of the caller as they are when the commit is prepared.
     ///
-    /// Small objects are stored while the log's head is read and other commits are under way; the caller's token is
-    /// looked up before.
+    /// Answers within a bounded time; whatever is not known by then is a typed refusal to come back.
     pub(crate) async fn submit_as(
         &self,
         id: EventId,
@@ -155,31 +153,34 @@ impl Service {
         action: Action,
         objects: Vec<NewObject>,
     ) -> Answer {
-        let core = self.core.clone();
-        let (to_store, who) = (objects.clone(), caller.clone());
-        let stored = tokio::spawn(async move {
-            if let Caller::Token(digest) = &who {
-                core.admit(digest).await?;
-            }
-            let fence = core.fence.load(Ordering::Acquire);
-            core.store_objects(&to_store).await?;
-            Ok(fence)
-        });
-        // A batch never waits for a large object: its upload ends before the intent stands in the queue.
-        let bytes: u64 = objects.iter().map(|object| object.body.len()).sum();
-        let stored = if bytes > IN_MEMORY_BYTES_MAX {
-            let outcome = stored.await.map_err(Refusal::internal)?;
-            tokio::spawn(async { outcome })
-        } else {
-            stored
-        };
+        let came_ms = self.core.clock.now_unix_ms();
+        let fence = self.store_large(&caller, &objects).await?;
         let (answer, answered) = oneshot::channel();
-        let job = Job { intent: Intent { id, caller, action, objects }, stored, answer };
-        if self.jobs.try_send(job).is_err() {
-            let refusal = Refusal::code(Code::Overloaded, "too many changes wait to be committed");
-            return Err(Refusal { retry_after_s: Some(1), ..refusal });
+        let intent = Intent { id, caller: caller.clone(), action, objects };
+        if self.jobs.try_send(Job { intent, fence, came_ms, answer }).is_err() {
+            return Err(Refusal::code(Code::Overloaded, "too many changes wait to be committed"));
         }
-        answered.await.unwrap_or_else(|_| Err(Refusal::outcome_unknown("the sequencer has stopped")))
+        match select(answered, pin!(turned_away(self.core.clone(), caller))).await {
+            Either::Left((answered, _)) => {
+                answered.unwrap_or_else(|_| Err(Refusal::outcome_unknown("the sequencer has stopped")))
+            }
+            Either::Right((refusal, _)) => Err(refusal),
+        }
+    }
+
+    /// Stores large objects before their intent stands in the queue, so that no batch waits for them. Small ones are
+    /// put by the commit itself, beside what it puts anyway; none if there are only those.
+    async fn store_large(&self, caller: &Caller, objects: &[NewObject]) -> Result<Option<u64>, Refusal> {
+        let bytes: u64 = objects.iter().map(|object| object.body.len()).sum();
+        if bytes <= IN_MEMORY_BYTES_MAX {
+            return Ok(None);
+        }
+        if let Caller::Token(digest) = caller {
+            self.core.admit(digest).await?;
+        }
+        let fence = self.core.fence.load(Ordering::Acquire);
+        self.core.store_objects(objects).await?;
+        Ok(Some(fence))
     }
 
     /// What a change would come to now, without committing it.
@@ -208,6 +209,19 @@ impl Service {
     pub async fn ready(&self) -> Result<u64, Refusal> {
         Ok(self.core.committer.begin().await?.head.size())
     }
+}
+
+/// Ends if nobody knows the caller, so that a stranger need not wait for a commit to hear it. The commit looks again.
+async fn turned_away(core: Arc<Core>, caller: Caller) -> Refusal {
+    if let Caller::Token(digest) = caller {
+        let admitted = tokio::spawn(async move { core.admit(&digest).await }).await;
+        if let Ok(Err(refusal)) = admitted
+            && matches!(refusal.problems[0].code, Code::TokenInvalid | Code::TokenExpired)
+        {
+            return refusal;
+        }
+    }
+    std::future::pending().await
 }
 
 impl Core {

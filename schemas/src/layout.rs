@@ -110,6 +110,19 @@ pub fn done(id: &EventId) -> String {
     format!("done/{id}")
 }
 
+/// In the vault: where intents wait whose commit lost the race for head.
+pub const INBOX: &str = "inbox/";
+
+/// In the vault: an intent that another process may take along.
+pub fn inbox(id: &EventId) -> String {
+    format!("{INBOX}{id}")
+}
+
+/// In the vault: what lay in the inbox under this name and was no intent.
+pub fn inbox_bad(name: &str) -> String {
+    format!("inbox-bad/{name}")
+}
+
 /// In the vault: what the keys of all tokens begin with.
 pub const TOKENS: &str = "tokens/";
 

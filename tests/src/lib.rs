@@ -24,9 +24,11 @@ pub mod runtime;
 pub mod sim;
 mod stores;
 pub mod web;
+mod virtual_time;
 
 pub use effects::{TestClock, TestEntropy};
 pub use gate::Gate;
 pub use package::Pkg;
-pub use registry::{Answer, TestRegistry, multipart_body};
+pub use registry::{Answer, TestRegistry, ask_router, multipart_body, publish_request};
 pub use stores::{TestStore, every_store};
+pub use virtual_time::{VirtualClock, in_virtual_time};

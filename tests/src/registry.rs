@@ -183,10 +183,7 @@ impl TestRegistry {
 
     /// Sends a request.
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.expect("a router answers");
-        let (parts, body) = response.into_parts();
-        let body = to_bytes(body, usize::MAX).await.expect("the body arrives").to_vec();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        ask_router(&self.router, request).await
     }
 
     /// Sends a request of the operator's, with a JSON body if there is one.
@@ -227,12 +224,25 @@ impl TestRegistry {
 
     /// Publishes these bytes.
     pub async fn publish_bytes(&self, token: &str, metadata: Option<&str>, archive: &[u8]) -> Answer {
-        let (content_type, body) = multipart_body(metadata, archive);
-        let request = Request::post("/api/v1/packages")
-            .header(header::AUTHORIZATION, format!("Bearer {token}"))
-            .header(header::CONTENT_TYPE, content_type)
-            .header(header::CONTENT_LENGTH, body.len())
-            .body(Body::from(body));
-        self.send(request.expect("a test's request is a request")).await
+        self.send(publish_request(token, metadata, archive)).await
     }
+}
+
+/// The request that publishes these bytes.
+pub fn publish_request(token: &str, metadata: Option<&str>, archive: &[u8]) -> Request<Body> {
+    let (content_type, body) = multipart_body(metadata, archive);
+    let request = Request::post("/api/v1/packages")
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .header(header::CONTENT_TYPE, content_type)
+        .header(header::CONTENT_LENGTH, body.len())
+        .body(Body::from(body));
+    request.expect("a test's request is a request")
+}
+
+/// What a router answers.
+pub async fn ask_router(router: &Router, request: Request<Body>) -> Answer {
+    let response = router.clone().oneshot(request).await.expect("a router answers");
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.expect("the body arrives").to_vec();
+    Answer { status: parts.status.as_u16(), headers: parts.headers, body }
 }

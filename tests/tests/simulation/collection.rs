@@ -77,11 +77,15 @@ fn garbage_collection_against_stalled_writers() {
             let (was_put, key) = (put.clone(), archive());
             let held = Held::back(world, writer.pid, move |call| {
                 was_put.fetch_or(is(call, Op::PutNew, &key), SeqCst);
-                was_put.load(SeqCst) && is(call, op, prefix)
+                is(call, op, prefix)
             });
             let request = world.request(PUBLISH);
             let publish = tokio::spawn(async move { request.ask(&writer).await });
             held.reached(world).await;
+            // The archive goes out beside what is held back.
+            while !put.load(SeqCst) {
+                world.sim.turn("for the archive").await;
+            }
             let report = Collector::new(&world.sim).run_to_its_end().await;
             assert!(report.classes.contains_key(&GcClass::Objects) && !world.has(&archive()), "{prefix}");
             held.release();
