@@ -103,14 +103,22 @@ impl TestRegistry {
     async fn at(store: Store, settings: Settings, start_unix_ms: u64) -> Self {
         let clock = Arc::new(TestClock::at(start_unix_ms));
         let entropy: Arc<dyn Entropy> = Arc::new(TestEntropy::seeded(1));
-        let made = Self::make(&store, &settings, entropy.clone()).await;
+        let made = Self::make_by(&store, &settings, clock.clone(), entropy.clone()).await;
         made.expect("an empty store takes a registry");
         Self::opened(store, clock, entropy).await.expect("the registry opens")
     }
 
     /// Makes a registry in an empty store; nobody has a token.
     pub async fn make(store: &Store, settings: &Settings, entropy: Arc<dyn Entropy>) -> Result<(), Refusal> {
-        let clock = Arc::new(TestClock::at(START_UNIX_MS));
+        Self::make_by(store, settings, Arc::new(TestClock::at(START_UNIX_MS)), entropy).await
+    }
+
+    async fn make_by(
+        store: &Store,
+        settings: &Settings,
+        clock: Arc<TestClock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<(), Refusal> {
         Service::initialise(store, Self::signer(), ORIGIN, settings, clock, entropy).await
     }
 
