@@ -74,7 +74,7 @@ impl Size {
     }
 
     /// Faults and delays as a seed wills; nothing outside the run's own processes is harmed.
-    fn chaos(&self, rng: &mut Rng) -> impl FnMut(&Call<'_>, &mut Rng) -> Verdict + Send + 'static {
+    fn chaos(&self, rng: &mut Rng) -> impl FnMut(&Call<'_>, &mut Rng) -> Verdict + Send + use<> {
         let (faults, crashes) = (*rng.pick(self.faults), *rng.pick(self.crashes));
         let (stalls, stall_max) = (*rng.pick(self.stalls), self.stall_max);
         let mut crashes_left = 3;
@@ -104,7 +104,7 @@ impl Size {
 }
 
 /// What goes wrong in a large run.
-pub(super) fn chaos(rng: &mut Rng) -> impl FnMut(&Call<'_>, &mut Rng) -> Verdict + Send + 'static {
+pub(super) fn chaos(rng: &mut Rng) -> impl FnMut(&Call<'_>, &mut Rng) -> Verdict + Send + use<> {
     Size::large(rng).chaos(rng)
 }
 
