@@ -11,6 +11,7 @@
 mod admin;
 mod files;
 mod intent;
+mod listen;
 mod multipart;
 mod plan;
 mod refusal;
@@ -24,6 +25,7 @@ mod vault;
 pub use admin::{Initialised, NewToken};
 pub use files::file_router;
 pub use intent::{Action, Done, Intent};
+pub use listen::{ConnectionLimits, serve};
 pub use refusal::Refusal;
 pub use routes::api_router;
 pub use service::{Options, Service};

@@ -129,6 +129,7 @@ codes! {
     AlreadyInitialised "DRY0613" "already-initialised" 409 "there is a registry here already" "choose an empty directory or prefix";
     Overloaded "DRY0614" "overloaded" 503 "too many requests wait" "try again after the time in `Retry-After`";
     ReadOnlyView "DRY0615" "read-only-view" 405 "this target can be read but not written" "use a directory or a bucket";
+    TooManyConnections "DRY0616" "too-many-connections" 503 "the server has as many connections as it may" "try again after the time in `Retry-After`";
 
     Unreachable "DRY0701" "unreachable" 502 "the registry cannot be reached" "check the URL and the network";
     VerificationFailed "DRY0702" "verification-failed" 502 "what the registry sent does not prove itself" "do not use it; tell the operator";
@@ -165,7 +166,11 @@ impl Code {
             | Self::TokenScope
             | Self::NotSignedIn => 4,
             Self::VerificationFailed => 5,
-            Self::Unreachable | Self::StorageUnavailable | Self::TryAgain | Self::Overloaded => 69,
+            Self::Unreachable
+            | Self::StorageUnavailable
+            | Self::TryAgain
+            | Self::Overloaded
+            | Self::TooManyConnections => 69,
             Self::Internal | Self::StorageBroken => 70,
             _ => 1,
         }
