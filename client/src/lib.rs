@@ -10,14 +10,18 @@
 //! | [`Snapshot`] | files that are proved against the log |
 //! | [`TrustStore`] | the pinned key and the largest checkpoint seen |
 //! | [`resolve`], [`plan`], [`Lock`] | which versions |
+//! | [`aliases`] | short names to suggest |
 //! | [`install`], [`Store`] | unpacked packages, shared by projects |
 //! | [`pack`], [`publish`] | the way up |
+//! | [`CargoRegistry`], [`pack_vendored`] | where crates are brought from |
 //! | [`verify`] | the chain of one release, in words |
 //!
 //! Invariant: nothing is installed whose bytes the log of the registry does not vouch for.
 
+pub mod aliases;
 mod api;
 mod cache;
+mod cargo_registry;
 mod download;
 mod effects;
 mod error;
@@ -35,10 +39,12 @@ mod snapshot;
 mod store;
 mod tiles;
 mod trust;
+mod vendored;
 pub mod verify;
 
 pub use api::Me;
 pub use cache::Cache;
+pub use cargo_registry::{CargoRegistry, CargoRelease, parse_cargo_index};
 pub use effects::{Effects, OnWait, Wait};
 pub use error::{ClientError, VerificationError};
 pub use home::Home;
@@ -50,3 +56,4 @@ pub use registry::{Network, Registry, normalise_base};
 pub use snapshot::{ProvedIndex, Snapshot};
 pub use store::{Store, StoreEntry};
 pub use trust::{PinnedLog, TrustStore};
+pub use vendored::{CHECKSUM_FILE, pack_vendored};

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use drystone_archive::{Manifest, PackError, PackFile, pack, parse_generic, root_directory};
+use drystone_archive::{Generic, Manifest, PackError, PackFile, pack, root_directory};
 use drystone_schemas::{Code, Format, Limits, Problem, Sha256Digest};
 use ignore::{WalkBuilder, overrides::OverrideBuilder};
 use serde::Serialize;
@@ -74,15 +74,21 @@ impl LocalArchive {
     }
 }
 
-/// Packs the package in a directory, in the generic format. Blocks.
+/// Packs the package in a directory, in the generic format as a registry reads it. Blocks.
 ///
 /// # Errors
 ///
 /// [`ClientError::Problems`] with everything that is wrong with manifest and files.
-pub fn pack_directory(dir: &Path, manifest_name: &str, limits: &Limits) -> Result<Packed, ClientError> {
-    let manifest = read_manifest(dir, manifest_name, limits)?;
-    let files = package_files(dir, manifest_name, &manifest.details.include, &manifest.details.exclude)?;
-    let root = root_directory(&manifest.name, &manifest.vers);
+pub fn pack_directory<'g>(
+    dir: &Path,
+    generic: impl Into<Generic<'g>>,
+    limits: &Limits,
+) -> Result<Packed, ClientError> {
+    let generic = generic.into();
+    let manifest = read_manifest(dir, &generic, limits)?;
+    let details = &manifest.details;
+    let files = package_files(dir, generic.manifest(), &details.include, &details.exclude)?;
+    let root = generic.root_directory(&manifest.name, &manifest.vers);
     let to_pack = files.iter().map(|file| {
         let path = dir.join(&file.path);
         PackFile::lazy(file.path.clone(), file.executable, file.size, move || {
@@ -95,7 +101,7 @@ pub fn pack_directory(dir: &Path, manifest_name: &str, limits: &Limits) -> Resul
     writer.into_inner().map_err(io::IntoInnerError::into_error)?;
     let archive = LocalArchive {
         path: temp.path().into(),
-        file_name: format!("{root}.tar.gz"),
+        file_name: format!("{}.tar.gz", root_directory(&manifest.name, &manifest.vers)),
         digest,
         size,
         format: Some(Format::Generic),
@@ -103,7 +109,8 @@ pub fn pack_directory(dir: &Path, manifest_name: &str, limits: &Limits) -> Resul
     Ok(Packed { manifest, files, archive, _file: temp })
 }
 
-fn read_manifest(dir: &Path, manifest_name: &str, limits: &Limits) -> Result<Manifest, ClientError> {
+fn read_manifest(dir: &Path, generic: &Generic<'_>, limits: &Limits) -> Result<Manifest, ClientError> {
+    let manifest_name = generic.manifest();
     let path = dir.join(manifest_name);
     let metadata = match fs_err::metadata(&path) {
         Ok(metadata) => metadata,
@@ -120,7 +127,7 @@ fn read_manifest(dir: &Path, manifest_name: &str, limits: &Limits) -> Result<Man
         );
         return Err(ClientError::Problems(vec![Problem::new(Code::ManifestTooBig, detail)]));
     }
-    parse_generic(&fs_err::read_to_string(&path)?).map_err(ClientError::Problems)
+    generic.parse(&fs_err::read_to_string(&path)?).map_err(ClientError::Problems)
 }
 
 /// The files of a package: all that no ignore file, no pattern and no rule of this module leaves out.
@@ -228,17 +235,17 @@ fn special_file(relative: &Path, kind: std::fs::FileType) -> Problem {
 }
 
 #[cfg(unix)]
-fn is_executable(metadata: &std::fs::Metadata) -> bool {
+pub(crate) fn is_executable(metadata: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     metadata.permissions().mode() & 0o100 != 0
 }
 
 #[cfg(not(unix))]
-fn is_executable(_: &std::fs::Metadata) -> bool {
+pub(crate) fn is_executable(_: &std::fs::Metadata) -> bool {
     false
 }
 
-fn pack_error(error: PackError) -> ClientError {
+pub(crate) fn pack_error(error: PackError) -> ClientError {
     match error {
         PackError::Refused(refusals) => {
             ClientError::Problems(refusals.iter().map(|refusal| refusal.problem()).collect())

@@ -10,7 +10,7 @@ use drystone_log::{
     BundleId, Frontier, Hash, HashReader, TileId, VerifierKey,
     commit::{CommitError, Gc, Head, Staging},
 };
-use drystone_schemas::{Sha256Digest, canonical_json, layout};
+use drystone_schemas::{Sha256Digest, canonical_json, file_seq, layout};
 use drystone_storage::{
     Area, Body, Entropy, InvalidKey, Key, Meta, NewObject, Outcome, Replace, Store, StoreError, Tag,
 };
@@ -19,9 +19,7 @@ use serde::Deserialize;
 use crate::{
     progress::Progress,
     published::{self, Published},
-    rebuild::{
-        BY_NAME_BYTES_MAX, FilesAhead, HEAD_BYTES_MAX, RebuildError, RebuildReport, file_seq, write_all,
-    },
+    rebuild::{BY_NAME_BYTES_MAX, FilesAhead, HEAD_BYTES_MAX, RebuildError, RebuildReport, write_all},
     replay::{Replay, ReplayError, replay_to},
     source::AreaSource,
 };
@@ -290,7 +288,7 @@ async fn write_head(
         nonce,
         auth_epoch: now_unix_s,
         // Larger than any count of collections, so that every object put before the loss is put again.
-        gc: Gc { n: now_unix_s, doomed: Vec::new() },
+        gc: Gc { n: now_unix_s, ..Gc::default() },
     };
     let body = Body::Bytes(staging.into());
     let object = NewObject { key: Key::new(head.staging.clone())?, body, meta: Meta::PRIVATE };

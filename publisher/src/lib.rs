@@ -22,7 +22,7 @@ mod spool;
 mod token;
 mod vault;
 
-pub use admin::{Initialised, NewToken};
+pub use admin::NewToken;
 pub use files::file_router;
 pub use intent::{Action, Done, Intent};
 pub use listen::{ConnectionLimits, serve};

@@ -2,11 +2,15 @@
 //!
 //! Every answer carries `x-request-id`; every refusal is an [`ErrorBody`], written in one place, after it was logged.
 
+mod access;
 mod cargo;
 mod change;
+mod language;
 mod publish;
+mod raven;
 mod read;
 mod target;
+mod vais;
 
 use std::sync::Arc;
 
@@ -19,7 +23,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, get, post, put},
 };
-use drystone_schemas::{Code, ErrorBody, Problem};
+use drystone_schemas::{Code, ErrorBody, Problem, Settings};
 
 use crate::{Refusal, Service, Token};
 
@@ -32,6 +36,7 @@ pub fn api_router(service: Arc<Service>, files: Option<Router>) -> Router {
         .route("/health", get(read::healthz))
         .route("/readyz", get(read::readyz))
         .route("/api/v1/registry/config", get(read::config))
+        .route("/api/v1/registry/access", get(access::granted))
         .route("/api/v1/me", get(read::me))
         .route("/api/v1/search", get(read::search))
         .route("/api/v1/resolve/{alias}", get(read::resolve))
@@ -48,7 +53,9 @@ pub fn api_router(service: Arc<Service>, files: Option<Router>) -> Router {
         Some(files) => api.fallback_service(files),
         None => api.fallback(async |request: Request| no_such_route(request.uri().path())),
     };
-    api.layer(from_fn_with_state(service, envelope))
+    let names = Arc::new(cargo::Names::default());
+    let api = api.layer(from_fn_with_state((service.clone(), names), language::answer));
+    api.layer(from_fn_with_state(service.clone(), access::guard)).layer(from_fn_with_state(service, envelope))
 }
 
 /// Gives a request its id, and its refusal a body; logs one line for it.
@@ -60,7 +67,7 @@ async fn envelope(State(service): App, request: Request, next: Next) -> Response
     let mut response = next.run(request).await;
     if let Some(refusal) = response.extensions_mut().remove::<Arc<Refusal>>() {
         let allow = response.headers_mut().remove(header::ALLOW);
-        response = render(&refusal, &id);
+        response = render(&refusal, &id, &service.settings());
         response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
         log_refusal(&refusal, &id);
     }
@@ -81,17 +88,30 @@ fn log_refusal(refusal: &Refusal, id: &str) {
     }
 }
 
-fn render(refusal: &Refusal, request_id: &str) -> Response {
+fn render(refusal: &Refusal, request_id: &str, settings: &Settings) -> Response {
     let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = ErrorBody { errors: refusal.problems.clone(), request_id: request_id.to_owned() };
-    let mut response = (status, Json(body)).into_response();
+    let mut response = match settings.language_api() {
+        None => (status, Json(body)).into_response(),
+        Some(api) => {
+            let mut fields = language::error_fields(api, refusal);
+            if let Ok(serde_json::Value::Object(ours)) = serde_json::to_value(body) {
+                fields.extend(ours);
+            }
+            (status, Json(fields)).into_response()
+        }
+    };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(seconds) = refusal.retry_after_s {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if status == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        // One field with both challenges: some proxies pass only one on. Cargo's is that of its book, "Registry
+        // authentication".
+        let challenges =
+            HeaderValue::from_str(&format!("Cargo login_url=\"{}/me\", Bearer", settings.public_url));
+        headers.insert(header::WWW_AUTHENTICATE, challenges.unwrap_or(HeaderValue::from_static("Bearer")));
     }
     response
 }

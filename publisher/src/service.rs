@@ -22,12 +22,14 @@ use crate::{
     intent::{Answer, Caller},
     plan::{ByName, Decision, Desk, Place, decide},
     sequencer::{self, Job, WAITING_INTENTS_MAX},
-    spool::IN_MEMORY_BYTES_MAX,
+    spool::{self, IN_MEMORY_BYTES_MAX},
     vault,
 };
 
 /// Longest settings object, in bytes.
 const SETTINGS_BYTES_MAX: u64 = 64 << 10;
+/// How long a process that commits nothing goes by what it knows of head: settings, and from when on tokens are valid.
+const HEAD_AGE_MS_MAX: u64 = 5_000;
 /// Seconds for which a client may repeat a request under its id.
 const INTENT_AGE_S_MAX: u64 = 24 * 3600;
 
@@ -48,6 +50,10 @@ pub(crate) struct Core {
     pub(crate) entropy: Arc<dyn Entropy>,
     settings: Mutex<Option<(Sha256Digest, Arc<Settings>)>>,
     fence: AtomicU64,
+    /// Tokens made before this time (seconds since 1970) are void.
+    auth_epoch: AtomicU64,
+    /// When head was last looked at, in milliseconds since 1970.
+    looked_ms: AtomicU64,
 }
 
 /// The publish function of one registry.
@@ -76,10 +82,13 @@ impl Service {
             entropy,
             settings: Mutex::new(None),
             fence: AtomicU64::new(0),
+            auth_epoch: AtomicU64::new(0),
+            looked_ms: AtomicU64::new(0),
         });
         let round = core.committer.begin().await?;
         core.saw(&round.head);
         core.settings_of(&round.head.config).await?;
+        spool::remove_stale(&options.spool, core.clock.now_unix_s());
         let (jobs, queue) = mpsc::channel(WAITING_INTENTS_MAX);
         tokio::spawn(sequencer::run(core.clone(), queue));
         let inspections = Semaphore::new(options.inspections_max.max(1));
@@ -111,6 +120,12 @@ impl Service {
             return Err(invalid(format!("`{id}` was not made within the last 24 hours")));
         }
         Ok(id)
+    }
+
+    /// The settings in force, as they were a few seconds ago at most, while storage can be read.
+    pub(crate) async fn recent_settings(&self) -> Arc<Settings> {
+        self.core.look_at_head().await;
+        self.settings()
     }
 
     /// Looks a token up, before a request is worth any work. The commit looks again.
@@ -196,9 +211,31 @@ impl Service {
 }
 
 impl Core {
-    /// Notes what a head says about garbage collection, for objects that are put from now on.
+    /// Notes what a head says: about garbage collection, for objects that are put from now on, and about tokens.
     pub(crate) fn saw(&self, head: &Head) {
         self.fence.fetch_max(head.gc.n, Ordering::AcqRel);
+        self.auth_epoch.fetch_max(head.auth_epoch, Ordering::AcqRel);
+        self.looked_ms.fetch_max(self.clock.now_unix_ms(), Ordering::AcqRel);
+    }
+
+    /// Reads head if that was some time ago: another process may have changed the settings or voided tokens.
+    ///
+    /// One request of many does it; one that fails changes nothing, and the next one tries in a few seconds.
+    async fn look_at_head(&self) {
+        let (looked_ms, now_ms) = (self.looked_ms.load(Ordering::Acquire), self.clock.now_unix_ms());
+        let is_due = now_ms.saturating_sub(looked_ms) > HEAD_AGE_MS_MAX;
+        let order = Ordering::AcqRel;
+        if !is_due || self.looked_ms.compare_exchange(looked_ms, now_ms, order, Ordering::Acquire).is_err() {
+            return;
+        }
+        let looked = async {
+            let round = self.committer.begin().await?;
+            self.saw(&round.head);
+            self.settings_of(&round.head.config).await
+        };
+        if let Err(refusal) = looked.await {
+            tracing::warn!("head could not be read: {refusal}");
+        }
     }
 
     /// The settings with this digest; read once.
@@ -225,6 +262,7 @@ impl Core {
     pub(crate) async fn admit(&self, digest: &Sha256Digest) -> Result<TokenRecord, Refusal> {
         let token = vault::read_token(&*self.store.vault, digest).await?;
         let token = token.ok_or_else(|| Refusal::code(Code::TokenInvalid, Code::TokenInvalid.title()))?;
+        token.refuse_if_void(self.auth_epoch.load(Ordering::Acquire))?;
         if token.expires.is_some_and(|expires| expires <= self.clock.now_unix_s()) {
             return Err(Refusal::code(Code::TokenExpired, format!("the token `{}` has expired", token.name)));
         }

@@ -1,6 +1,6 @@
 //! The private area as the publisher sees it: tokens, accounts, and what accounts have used up.
 
-use drystone_schemas::{AccountId, EventId, Login, Sha256Digest, canonical_json, layout};
+use drystone_schemas::{AccountId, Code, EventId, Login, Sha256Digest, canonical_json, layout};
 use drystone_storage::{Area, Key, Meta, Replace};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -9,7 +9,7 @@ use crate::Refusal;
 /// Longest private record, in bytes.
 const RECORD_BYTES_MAX: u64 = 64 << 10;
 
-/// What a token may do.
+/// What a token may do. Reading needs none of these: whoever has a token may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
@@ -25,10 +25,23 @@ pub enum Scope {
     Owners,
     /// Change aliases.
     Alias,
+    /// Nothing but read, where reads need a token.
+    Read,
 }
 
 impl Scope {
-    /// Every scope but `admin`.
+    /// Every scope, `admin` last.
+    pub const ALL: [Self; 7] = [
+        Self::PublishNew,
+        Self::PublishUpdate,
+        Self::Yank,
+        Self::Owners,
+        Self::Alias,
+        Self::Read,
+        Self::Admin,
+    ];
+
+    /// Every right that somebody who publishes needs.
     pub const ORDINARY: [Self; 5] =
         [Self::PublishNew, Self::PublishUpdate, Self::Yank, Self::Owners, Self::Alias];
 
@@ -41,6 +54,7 @@ impl Scope {
             Self::Yank => "yank",
             Self::Owners => "owners",
             Self::Alias => "alias",
+            Self::Read => "read",
         }
     }
 }
@@ -67,6 +81,14 @@ impl TokenRecord {
     /// Whether it may do something that needs this scope.
     pub fn allows(&self, scope: Scope) -> bool {
         self.scopes.contains(&Scope::Admin) || self.scopes.contains(&scope)
+    }
+
+    /// Refuses a token that was made before head was made anew: what was revoked since may have come back.
+    pub(crate) fn refuse_if_void(&self, auth_epoch: u64) -> Result<(), Refusal> {
+        if self.created >= auth_epoch {
+            return Ok(());
+        }
+        Err(Refusal::code(Code::TokenInvalid, "the token was made before the registry was recovered"))
     }
 
     /// Whether it is the operator's.

@@ -10,37 +10,46 @@ mod account;
 mod alias;
 mod api;
 mod config;
+pub mod confusable;
 mod digest;
 mod document;
 mod event;
+mod file_seq;
 mod index;
 mod json;
+mod language;
 pub mod layout;
 mod name;
 mod problem;
+mod raven;
 mod record;
 mod schema;
 mod time;
+mod vais;
 mod version;
 
 pub use account::{AccountId, InvalidAccount, Login};
-pub use alias::{Alias, AliasMap, AliasTarget};
+pub use alias::{Alias, AliasChange, AliasChangeKind, AliasHistory, AliasMap, AliasTarget};
 pub use api::{
     AdminTokenResponse, AliasRequest, ErrorBody, Owner, OwnersRequest, OwnersResponse, PackageResponse,
     PublishMetadata, PublishOutcome, PublishResponse, ReasonRequest, ResolveResponse, SearchHit, SearchMeta,
     SearchResponse, UploadRequest, UploadResponse, VersionResponse, WriteResponse,
 };
-pub use config::{CargoIndexConfig, InvalidSettings, Limits, RegistryConfig, Settings};
+pub use config::{CargoIndexConfig, InvalidSettings, Limits, ReadAccess, RegistryConfig, Settings};
 pub use digest::{InvalidDigest, Sha256Digest};
 pub use document::{Deprecation, OwnerEntry, PackageDocument, Role};
 pub use event::{
     DeleteCode, Event, EventBody, EventError, EventHead, EventId, FileChange, FileClass, InvalidEventId,
 };
+pub use file_seq::{file_seq, with_blank_seq};
 pub use index::{CRATES_IO_INDEX, IndexDep, IndexFile, IndexLine, IndexLineError};
 pub use json::canonical_json;
+pub use language::{Language, LanguageApi, ManifestFields};
 pub use name::{InvalidName, PackageName};
 pub use problem::{Code, Problem};
+pub use raven::{RavenOwner, RavenPackage};
 pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VersionRecord};
 pub use schema::all_schemas;
 pub use time::rfc3339;
+pub use vais::{VaisDep, VaisPackage, VaisRelease, VaisVersion};
 pub use version::{InvalidVersion, Version, VersionReq};

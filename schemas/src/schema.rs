@@ -3,10 +3,10 @@
 use schemars::{Schema, generate::SchemaSettings};
 
 use crate::{
-    AliasMap, CargoIndexConfig, ErrorBody, Event, IndexLine, OwnersRequest, OwnersResponse, PackageDocument,
-    PackageResponse, PublishMetadata, PublishResponse, ReasonRequest, RegistryConfig, ResolveResponse,
-    SearchResponse, Settings, UploadRequest, UploadResponse, VersionRecord, VersionResponse, WriteResponse,
-    api::AliasRequest,
+    AliasHistory, AliasMap, CargoIndexConfig, ErrorBody, Event, IndexLine, OwnersRequest, OwnersResponse,
+    PackageDocument, PackageResponse, PublishMetadata, PublishResponse, RavenPackage, ReasonRequest,
+    RegistryConfig, ResolveResponse, SearchResponse, Settings, UploadRequest, UploadResponse, VaisPackage,
+    VaisRelease, VersionRecord, VersionResponse, WriteResponse, api::AliasRequest,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.
@@ -17,6 +17,7 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         };
     }
     schemas![
+        "alias-history" AliasHistory,
         "alias-map" AliasMap,
         "alias-request" AliasRequest,
         "cargo-index-config" CargoIndexConfig,
@@ -30,12 +31,15 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "package-document" PackageDocument,
         "publish-metadata" PublishMetadata,
         "publish-response" PublishResponse,
+        "raven-package" RavenPackage,
         "reason-request" ReasonRequest,
         "resolve-response" ResolveResponse,
         "search-response" SearchResponse,
         "settings" Settings,
         "upload-request" UploadRequest,
         "upload-response" UploadResponse,
+        "vais-package" VaisPackage,
+        "vais-release" VaisRelease,
         "version" VersionResponse,
         "version-record" VersionRecord,
         "write-response" WriteResponse,

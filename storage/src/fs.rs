@@ -4,7 +4,8 @@
 //! round; none to read a short file). Does not own: HTTP metadata, which follows from the key in the web server's configuration.
 //!
 //! Temporary files lie in `<root>/.tmp/` and lock files in `<root>/.lock/`; web servers must deny both, as they
-//! deny all dot-directories. A crashed process leaves at most temporary files, see [`FsArea::remove_stale_temps`].
+//! deny all dot-directories. A crashed process leaves at most temporary files; whoever opens the area an hour later
+//! removes them, see [`FsArea::remove_stale_temps`].
 //!
 //! Invariant: a final name is only ever given to a file whose bytes are complete and durable (link or rename after
 //! fsync), and a write is answered only after the directory that holds the name is durable too.

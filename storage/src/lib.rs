@@ -31,5 +31,5 @@ pub use fault::{Call, Fault, Faults, Faulty};
 pub use fs::FsArea;
 pub use key::{InvalidKey, Key};
 pub use memory::MemoryArea;
-pub use probe::probe;
+pub use probe::{PROBE_FOLDER, probe};
 pub use store::Store;

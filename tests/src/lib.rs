@@ -10,16 +10,23 @@
 //! # }
 //! ```
 
+pub mod bucket;
+pub mod chaos;
 pub mod checks;
+pub mod deployment;
 mod effects;
 mod gate;
 mod package;
 pub mod process;
 pub mod raw;
 mod registry;
+pub mod runtime;
 pub mod sim;
+mod stores;
+pub mod web;
 
 pub use effects::{TestClock, TestEntropy};
 pub use gate::Gate;
 pub use package::Pkg;
 pub use registry::{Answer, TestRegistry, multipart_body};
+pub use stores::{TestStore, every_store};

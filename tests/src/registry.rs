@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, Method, Request, header},
 };
 use drystone_log::{NoteSigner, VerifierKey};
-use drystone_publisher::{NewToken, Options, Service, api_router, file_router};
+use drystone_publisher::{NewToken, Options, Refusal, Service, Token, api_router, file_router};
 use drystone_schemas::{Login, Settings};
 use drystone_storage::{Clock, Entropy, Store};
 use tempfile::TempDir;
@@ -91,21 +91,51 @@ impl TestRegistry {
 
     /// A new registry in this store, with these settings.
     pub async fn with_settings(store: Store, settings: Settings) -> Self {
-        let clock = Arc::new(TestClock::at(START_UNIX_MS));
-        let entropy: Arc<dyn Entropy> = Arc::new(TestEntropy::seeded(1));
-        let made =
-            Service::initialise(&store, Self::signer(), ORIGIN, &settings, clock.clone(), entropy.clone())
-                .await;
-        let admin = made.expect("an empty store takes a registry").token.token.reveal().to_owned();
-        Self::open(store, clock, entropy, admin).await
+        Self::at(store, settings, START_UNIX_MS).await
     }
 
-    async fn open(store: Store, clock: Arc<TestClock>, entropy: Arc<dyn Entropy>, admin: String) -> Self {
+    /// A new registry in a store that has a clock of its own, so that it begins now.
+    pub async fn now_on(store: Store) -> Self {
+        let settings = Settings::new("test", "http://registry.test");
+        Self::at(store, settings, drystone_storage::SystemClock.now_unix_ms()).await
+    }
+
+    async fn at(store: Store, settings: Settings, start_unix_ms: u64) -> Self {
+        let clock = Arc::new(TestClock::at(start_unix_ms));
+        let entropy: Arc<dyn Entropy> = Arc::new(TestEntropy::seeded(1));
+        let made = Self::make(&store, &settings, entropy.clone()).await;
+        made.expect("an empty store takes a registry");
+        Self::opened(store, clock, entropy).await.expect("the registry opens")
+    }
+
+    /// Makes a registry in an empty store; nobody has a token.
+    pub async fn make(store: &Store, settings: &Settings, entropy: Arc<dyn Entropy>) -> Result<(), Refusal> {
+        let clock = Arc::new(TestClock::at(START_UNIX_MS));
+        Service::initialise(store, Self::signer(), ORIGIN, settings, clock, entropy).await
+    }
+
+    /// The registry in this store, with another token of the operator's.
+    pub async fn opened(
+        store: Store,
+        clock: Arc<TestClock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, Refusal> {
+        let token = Token::generate(&*entropy);
+        let registry = Self::open(store, clock, entropy, token.reveal().to_owned()).await?;
+        registry.service.first_token(&token).await?;
+        Ok(registry)
+    }
+
+    async fn open(
+        store: Store,
+        clock: Arc<TestClock>,
+        entropy: Arc<dyn Entropy>,
+        admin: String,
+    ) -> Result<Self, Refusal> {
         let spool = tempfile::tempdir().expect("a test may make a directory");
-        let service = Self::service(store.clone(), clock.clone(), entropy.clone(), &spool).await;
-        let service = service.expect("the registry opens");
+        let service = Self::service(store.clone(), clock.clone(), entropy.clone(), &spool).await?;
         let router = api_router(service.clone(), Some(file_router(store.public.clone())));
-        Self { store, clock, entropy, service, admin, router, spool }
+        Ok(Self { store, clock, entropy, service, admin, router, spool })
     }
 
     async fn service(
@@ -113,7 +143,7 @@ impl TestRegistry {
         clock: Arc<TestClock>,
         entropy: Arc<dyn Entropy>,
         spool: &TempDir,
-    ) -> Result<Arc<Service>, drystone_publisher::Refusal> {
+    ) -> Result<Arc<Service>, Refusal> {
         let options = Options { spool: spool.path().to_owned(), inspections_max: 2 };
         let clock: Arc<dyn Clock> = clock;
         Service::open(store, Self::signer(), ORIGIN, clock, entropy, options).await
@@ -121,11 +151,13 @@ impl TestRegistry {
 
     /// Another process on the same store, with its own memory; `wrap` may come between.
     pub async fn another(&self, wrap: impl FnOnce(&Store) -> Store) -> Self {
-        Self::open(wrap(&self.store), self.clock.clone(), self.entropy.clone(), self.admin.clone()).await
+        let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+        let opened = Self::open(wrap(&self.store), clock, entropy, self.admin.clone()).await;
+        opened.expect("the registry opens")
     }
 
     /// The same, for a store that may refuse to open.
-    pub async fn try_another(&self, store: Store) -> Result<Arc<Service>, drystone_publisher::Refusal> {
+    pub async fn try_another(&self, store: Store) -> Result<Arc<Service>, Refusal> {
         Self::service(store, self.clock.clone(), self.entropy.clone(), &self.spool).await
     }
 

@@ -43,7 +43,7 @@ struct Prepared {
 async fn pack(cx: &Context, dir: &Path, settings: &Settings) -> Result<Prepared, Failure> {
     let (owned, packing) = (dir.to_owned(), settings.clone());
     let (packed, record) = blocking(move || {
-        let packed = pack_directory(&owned, &packing.generic_manifest, &packing.limits)?;
+        let packed = pack_directory(&owned, &packing, &packing.limits)?;
         let inspected = check_archive(&packed.archive, &packing)?;
         Ok((packed, inspected.record))
     })

@@ -38,7 +38,7 @@ pub fn names(data: &[u8]) {
         }
     }
     if let Ok(alias) = Alias::new(text) {
-        assert_eq!(Alias::new(alias.as_str()), Ok(alias.clone()), "an alias is kept in its one form");
+        assert_eq!(Alias::new(alias.as_str()), Ok(alias), "an alias is kept in its one form");
     }
     let kept = [
         Login::new(text).map(|login| login.as_str().to_owned()).ok(),

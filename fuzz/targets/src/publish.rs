@@ -57,12 +57,13 @@ impl Registry {
             let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
                 (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
             let made =
-                Service::initialise(&store, signer(), ORIGIN, &settings, clock.clone(), entropy.clone())
-                    .await;
-            let token = made.expect("an empty store takes a registry").token.token.reveal().to_owned();
+                Service::initialise(&store, signer(), ORIGIN, &settings, clock.clone(), entropy.clone());
+            made.await.expect("an empty store takes a registry");
             let options = Options { spool: std::env::temp_dir(), inspections_max: 1 };
             let service = Service::open(store, signer(), ORIGIN, clock, entropy, options).await;
-            (api_router(service.expect("the registry opens"), None), token)
+            let service = service.expect("the registry opens");
+            let token = service.make_operator_token("fuzz").await.expect("a token can be made");
+            (api_router(service, None), token.token.reveal().to_owned())
         });
         Self { runtime, router, token }
     }

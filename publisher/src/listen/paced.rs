@@ -114,44 +114,48 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        time::interval,
+    };
 
     use super::*;
 
-    /// Writes 64 KiB to a reader that takes `piece` bytes and then rests for a second, as often as it is let.
+    /// Writes 24 KiB to a reader that takes `piece` bytes every 100 ms, as often as it is let.
     async fn write_to(piece: usize) -> io::Result<()> {
         let (ours, mut theirs) = duplex(1024);
-        let mut paced = Paced::new(ours, Duration::from_secs(10), Activity::default());
+        let mut paced = Paced::new(ours, Duration::from_secs(1), Activity::default());
         let reader = tokio::spawn(async move {
             let mut buffer = vec![0; piece];
-            let mut second = tokio::time::interval(Duration::from_secs(1));
+            let mut ticks = interval(Duration::from_millis(100));
             while theirs.read_exact(&mut buffer).await.is_ok() {
-                second.tick().await;
+                ticks.tick().await;
             }
         });
-        let written = paced.write_all(&[0; 64 << 10]).await;
+        let written = paced.write_all(&[0; 24 << 10]).await;
         drop(paced);
         reader.await.expect("the reader ends");
         written
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_reader_must_keep_the_pace() {
-        write_to(4096).await.expect("4 KiB a second is fast enough");
-        let error = write_to(100).await.expect_err("100 bytes a second are too few");
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let (fast, slow) = tokio::join!(write_to(2048), write_to(10));
+        fast.expect("20 KiB a second are fast enough");
+        assert_eq!(slow.expect_err("100 bytes a second are too few").kind(), io::ErrorKind::TimedOut);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn time_in_which_nothing_is_written_does_not_count() {
         let (ours, mut theirs) = duplex(8);
-        let mut paced = Paced::new(ours, Duration::from_secs(10), Activity::default());
-        for _ in 0..5 {
+        let mut paced = Paced::new(ours, Duration::from_secs(1), Activity::default());
+        let mut ticks = interval(Duration::from_millis(1100));
+        for _ in 0..3 {
+            ticks.tick().await;
             let mut buffer = [0; 16];
             let (written, read) = tokio::join!(paced.write_all(&[1; 16]), theirs.read_exact(&mut buffer));
             written.expect("the reader is there");
             read.expect("so is the writer");
-            tokio::time::advance(Duration::from_secs(60)).await;
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod body;
 mod error;
+mod generic;
 mod gzip;
 mod header;
 mod inspect;
@@ -21,7 +22,8 @@ mod read;
 mod readme;
 
 pub use error::{ArchiveError, ReadError};
-pub use inspect::{Inspected, inspect, root_directory};
-pub use manifest::{Details, Manifest, ReadmeChoice, parse_cargo, parse_generic};
+pub use generic::{Generic, root_directory};
+pub use inspect::{Inspected, inspect};
+pub use manifest::{Details, Manifest, ReadmeChoice, parse_cargo, parse_generic, parse_language};
 pub use pack::{PackError, PackFile, pack};
-pub use read::{ArchiveFacts, Entry, read_archive};
+pub use read::{ArchiveFacts, Entry, Layout, read_archive, read_archive_as};

@@ -29,7 +29,7 @@ const MODE_EXECUTE: u64 = 0o111;
 /// A regular file of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// The archive's root directory, without slash.
+    /// The archive's root directory, without slash; empty in a flat archive.
     pub root: &'a str,
     /// Path below the root directory; relative, portable, NFC.
     pub path: &'a str,
@@ -42,7 +42,7 @@ pub struct Entry<'a> {
 /// What a whole archive came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchiveFacts {
-    /// The one root directory, without slash.
+    /// The one root directory, without slash; empty for a flat archive.
     pub root: String,
     /// Number of regular files.
     pub files: u64,
@@ -52,6 +52,15 @@ pub struct ArchiveFacts {
     pub size: u64,
     /// Whether the tar stream and the gzip header are those that [`pack`](crate::pack) writes for these files.
     pub canonical: bool,
+}
+
+/// Where the files of an archive lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// In one root directory.
+    OneRoot,
+    /// At the top, as some languages' own tools pack them.
+    Flat,
 }
 
 /// Reads a tar.gz archive to its end, strictly, and shows every regular file to `visit` with its content.
@@ -71,11 +80,26 @@ pub fn read_archive<R: Read, E>(
     limits: &Limits,
     visit: &mut dyn FnMut(&Entry<'_>, &mut dyn Read) -> Result<(), E>,
 ) -> Result<ArchiveFacts, ReadError<E>> {
+    read_archive_as(source, limits, Layout::OneRoot, visit)
+}
+
+/// The same for an archive of a given layout. A flat one may hold anything at the top, one directory alone included.
+///
+/// # Errors
+///
+/// Those of [`read_archive`].
+pub fn read_archive_as<R: Read, E>(
+    source: R,
+    limits: &Limits,
+    layout: Layout,
+    visit: &mut dyn FnMut(&Entry<'_>, &mut dyn Read) -> Result<(), E>,
+) -> Result<ArchiveFacts, ReadError<E>> {
     let mut refusals = Vec::new();
     let end = Gunzip::new(source, limits.tarball_bytes_max).map_err(Stop::Fault).and_then(|gunzip| {
         Reader {
             gunzip,
             limits,
+            layout,
             refusals: &mut refusals,
             paths: PathSet::default(),
             root: None,
@@ -115,6 +139,7 @@ impl<E, F: Into<Fault>> From<F> for Stop<E> {
 struct Reader<'a, R> {
     gunzip: Gunzip<R>,
     limits: &'a Limits,
+    layout: Layout,
     refusals: &'a mut Vec<ArchiveError>,
     paths: PathSet,
     root: Option<String>,
@@ -308,7 +333,8 @@ impl<R: Read> Reader<'_, R> {
         self.last_path.clear();
         self.last_path.push_str(full);
         // `check_path` lets no file lie outside the root directory.
-        let entry = Entry { root: &root, path: &full[root.len() + 1..], size: header.size, executable };
+        let path_below = if root.is_empty() { full } else { &full[root.len() + 1..] };
+        let entry = Entry { root: &root, path: path_below, size: header.size, executable };
         self.content(path, header.size, |body| visit(&entry, body))
     }
 
@@ -327,6 +353,20 @@ impl<R: Read> Reader<'_, R> {
             .map_err(|_| ArchiveError::UnsafePath { path: shown(path), why: "is not UTF-8" })?;
         let text = if directory { text.strip_suffix('/').unwrap_or(text) } else { text };
         check(text, self.limits)?;
+        if self.layout == Layout::OneRoot {
+            self.check_root(text, path, directory)?;
+        }
+        let kind = if directory { PathKind::Directory } else { PathKind::File };
+        self.paths.insert(text, kind).map_err(|clash| ArchiveError::DuplicatePath {
+            path: shown(path),
+            other: shown(clash.other.as_bytes()),
+            how: clash.how,
+        })?;
+        Ok(text)
+    }
+
+    /// Checks that an entry lies in the root directory, or is it.
+    fn check_root(&mut self, text: &str, path: &[u8], directory: bool) -> Result<(), ArchiveError> {
         let (root, below) = text.split_once('/').map_or((text, None), |(root, below)| (root, Some(below)));
         if below.is_none() && !directory {
             let expected = self.root.clone().unwrap_or_else(|| "name-version".into());
@@ -336,13 +376,7 @@ impl<R: Read> Reader<'_, R> {
         if *expected != root {
             return Err(ArchiveError::WrongRoot { path: shown(path), root: expected.clone() });
         }
-        let kind = if directory { PathKind::Directory } else { PathKind::File };
-        self.paths.insert(text, kind).map_err(|clash| ArchiveError::DuplicatePath {
-            path: shown(path),
-            other: shown(clash.other.as_bytes()),
-            how: clash.how,
-        })?;
-        Ok(text)
+        Ok(())
     }
 
     /// Gives an entry's content to `read`, then skips what is left of it and its padding.

@@ -23,6 +23,8 @@ use crate::{Body, Key, StoreError};
 pub(super) const TEMP_DIR: &str = ".tmp";
 /// Directory of lock files.
 pub(super) const LOCK_DIR: &str = ".lock";
+/// Age from which a temporary file belongs to a crashed process: no upload takes so long.
+const STALE: Duration = Duration::from_secs(3_600);
 /// Above this many remembered directories the memory is cleared: each costs one fsync to learn again.
 const DURABLE_DIRS_MAX: usize = 65_536;
 
@@ -48,7 +50,18 @@ impl Disk {
             }
         }
         let (next_temp, durable_dirs, walks) = Default::default();
-        Ok(Self { root, next_temp, durable_dirs, walks })
+        let disk = Self { root, next_temp, durable_dirs, walks };
+        disk.tidy();
+        Ok(disk)
+    }
+
+    /// Removes what crashed processes left long ago, if that is possible; the next start tries again.
+    fn tidy(&self) {
+        // What time it is to this file system, a new file tells; without one there is nothing to remove either.
+        let Ok((file, _temp)) = self.create_temp() else { return };
+        if let Ok(now) = file.metadata().and_then(|meta| meta.modified()) {
+            drop(self.remove_stale_temps(now, STALE));
+        }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -103,6 +116,7 @@ impl Disk {
         }
     }
 
+    /// Removes temporary files older than `age`, as [`super::FsArea::remove_stale_temps`] says.
     pub(super) fn remove_stale_temps(&self, now: SystemTime, age: Duration) -> Result<u64, StoreError> {
         let failed = |e: io::Error| unavailable("delete", TEMP_DIR, e.to_string());
         let mut removed = 0;

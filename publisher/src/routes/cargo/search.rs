@@ -49,14 +49,24 @@ pub(super) async fn search(
     names: Arc<Names>,
 ) -> Result<Json<SearchResponse>, Refusal> {
     let Query(asked) = query.map_err(|e| Refusal::code(Code::MalformedRequest, e.body_text()))?;
-    let text: String = asked.q.trim().chars().take(QUERY_CHARS_MAX).collect();
     let per_page = asked.per_page.unwrap_or(PER_PAGE_DEFAULT).clamp(1, PER_PAGE_MAX);
+    Ok(Json(find(&service, &asked.q, per_page, &names).await?))
+}
+
+/// What is found, the best first; at most `per_page` of it.
+pub(in super::super) async fn find(
+    service: &Service,
+    text: &str,
+    per_page: usize,
+    names: &Names,
+) -> Result<SearchResponse, Refusal> {
+    let text: String = text.trim().chars().take(QUERY_CHARS_MAX).collect();
     let query = QueryText::new(&text);
 
-    let mut found = direct(&service, &text).await?;
-    let listed = match names.list(&service).await? {
+    let mut found = direct(service, &text).await?;
+    let listed = match names.list(service).await? {
         Some(names) => names,
-        None => Arc::new(beginning_with(&service, &query).await?),
+        None => Arc::new(beginning_with(service, &query).await?),
     };
     for name in listed.iter() {
         if let Some(rank) = query.rank(name) {
@@ -69,13 +79,13 @@ pub(super) async fn search(
         (Reverse(rank_a), a.len(), a).cmp(&(Reverse(rank_b), b.len(), b))
     });
     let known = found.len();
-    let reads = found.into_iter().take(per_page).map(|(name, _)| hit(&service, name));
+    let reads = found.into_iter().take(per_page).map(|(name, _)| hit(service, name));
     let hits: Vec<Option<SearchHit>> = stream::iter(reads).buffered(READS_MAX).try_collect().await?;
     let read = hits.len();
     let crates: Vec<SearchHit> = hits.into_iter().flatten().collect();
     // What is yanked altogether is no hit, as far as that was seen.
     let total = (known - (read - crates.len())) as u64;
-    Ok(Json(SearchResponse { crates, meta: SearchMeta { total } }))
+    Ok(SearchResponse { crates, meta: SearchMeta { total } })
 }
 
 /// How well a name fits; the best is the last.
@@ -176,7 +186,7 @@ async fn hit(service: &Service, name: String) -> Result<Option<SearchHit>, Refus
 
 /// The names of all packages that Cargo can use, as they were a few seconds ago.
 #[derive(Default)]
-pub(super) struct Names {
+pub(in super::super) struct Names {
     /// Held while the list is made: whoever comes meanwhile waits for it instead of making another.
     listed: Mutex<Option<Listed>>,
 }
@@ -189,7 +199,10 @@ struct Listed {
 
 impl Names {
     /// The list; none if there are too many names to keep.
-    async fn list(&self, service: &Service) -> Result<Option<Arc<Vec<String>>>, Refusal> {
+    pub(in super::super) async fn list(
+        &self,
+        service: &Service,
+    ) -> Result<Option<Arc<Vec<String>>>, Refusal> {
         let mut listed = self.listed.lock().await;
         let now_ms = service.core.clock.now_unix_ms();
         if let Some(listed) = &*listed {
