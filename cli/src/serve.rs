@@ -67,9 +67,9 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     let files = file_router(service.store().public.clone());
     let router = api_router(service.clone(), Some(files));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(async move {
-        axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) }).await
-    });
+    let limits = config.connections.within_open_files();
+    let server =
+        tokio::spawn(drystone_publisher::serve(listener, router, limits, async { drop(stopped.await) }));
     let elsewhere =
         if config.public_url.is_some() { format!(", listening on {address}") } else { String::new() };
     cx.printer.step("Serving", &format!("{} at {url}{elsewhere}", opened.label));
@@ -84,7 +84,7 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     wait_for_stop().await?;
     cx.printer.notice("stopping: what was acknowledged is stored");
     drop(stop);
-    server.await.map_err(|e| Failure::new(Code::Internal, e.to_string()))??;
+    server.await.map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
     Ok(())
 }
 

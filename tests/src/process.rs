@@ -127,6 +127,17 @@ impl Server {
         }
     }
 
+    /// The address that it listens on.
+    pub fn address(&self) -> std::net::SocketAddr {
+        let address = self.local.strip_prefix("http://").expect("it serves without TLS");
+        address.parse().expect("it tells an address")
+    }
+
+    /// The most memory that the process has had so far, in bytes; none where the system does not tell.
+    pub fn memory_peak_bytes(&self) -> Option<u64> {
+        memory_peak_bytes(&self.child.id().to_string())
+    }
+
     /// Kills the process as `kill -9` does.
     pub fn kill(mut self) {
         self.child.kill().expect("the server can be killed");
@@ -138,6 +149,27 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+/// The most memory that a process has had so far, in bytes, where the system tells; the process is a number or `self`.
+pub fn memory_peak_bytes(process: &str) -> Option<u64> {
+    let status = fs_err::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+/// Lets this process, and those that it starts, have so many files and connections open.
+pub fn allow_open_files(count: u64) {
+    let limits = fs_err::read_to_string("/proc/self/limits").expect("the system tells its limits");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("this one too");
+    let mut numbers = line.split_whitespace().map(|number| number.parse::<u64>().unwrap_or(u64::MAX));
+    let (soft, hard) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if soft < count {
+        let limit = format!("--nofile={count}:{}", hard.max(count));
+        let own = std::process::id().to_string();
+        let status = Command::new("prlimit").args(["--pid", &own, &limit]).status().expect("prlimit runs");
+        assert!(status.success(), "this process may not open {count} files");
     }
 }
 

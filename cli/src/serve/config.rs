@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
+use drystone_publisher::ConnectionLimits;
 use drystone_schemas::{
     Alias, Code, Language, Limits, ManifestFields, PackageName, Problem, ReadAccess, Settings,
 };
@@ -110,6 +111,7 @@ impl LanguageTable {
 #[serde(default, deny_unknown_fields)]
 struct File {
     server: Server,
+    connections: ConnectionLimits,
     storage: Storage,
     registry: Registry,
     language: Option<LanguageTable>,
@@ -152,6 +154,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// File for the first token.
     pub token_file: Option<PathBuf>,
+    /// What peers may do.
+    pub connections: ConnectionLimits,
     /// Which store.
     pub store: StoreArgs,
     /// What a new registry starts with.
@@ -214,6 +218,8 @@ impl ConfigArgs {
                 Problem::new(Code::BadConfiguration, format!("`{listen}` is not an address to listen on"));
             Failure::from(problem.with_hint("write an IP address and a port, such as `127.0.0.1:8080`"))
         })?;
+        let connections = file.connections.or_environment(|name| env.get(name).map(str::to_owned));
+        let connections = connections.map_err(|detail| Failure::new(Code::BadConfiguration, detail))?;
         // Where a flag or the environment names one kind of store, the file's other kind does not count.
         let named =
             self.store.data.is_some() || self.store.store.is_some() || env.get("DRYSTONE_STORE").is_some();
@@ -229,6 +235,7 @@ impl ConfigArgs {
                 .token_file
                 .or_else(|| from_env("DRYSTONE_TOKEN_FILE").map(PathBuf::from))
                 .or(file.server.token_file),
+            connections,
             store: StoreArgs {
                 data: self.store.data.or(data),
                 store: self.store.store.or(store),
@@ -253,7 +260,8 @@ mod tests {
     use super::*;
 
     const FILE: &str = "[server]\nlisten = \"127.0.0.1:1\"\npublic_url = \"https://file\"\n[storage]\ndata = \"/file\"\n\
-                        [registry]\nname = \"file\"\n[limits]\ntarball_bytes_max = 7\n";
+                        [registry]\nname = \"file\"\n[limits]\ntarball_bytes_max = 7\n\
+                        [connections]\nconnections_max = 9\n";
 
     fn args() -> ConfigArgs {
         let store = StoreArgs { data: None, store: None, key_file: None };
@@ -269,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_flag_goes_before_the_environment_and_that_before_the_file() {
-        let env = Env::from_iter([("DRYSTONE_LISTEN", "127.0.0.1:2")]);
+        let env = Env::from_iter([("DRYSTONE_LISTEN", "127.0.0.1:2"), ("DRYSTONE_CONNECTIONS_MAX", "8")]);
         let merged = |args: ConfigArgs, env: &Env| args.merge(env, "f", FILE).unwrap();
         assert_eq!(merged(args(), &Env::default()).listen.port(), 1);
         assert_eq!(merged(args(), &env).listen.port(), 2);
@@ -280,7 +288,12 @@ mod tests {
         assert_eq!(config.store.data, Some("/file".into()));
         let settings = config.new.settings("http://a".into(), config.limits, None).unwrap();
         assert_eq!((&*settings.name, settings.limits.tarball_bytes_max), ("file", 7));
-        assert_eq!(args().merge(&Env::default(), "", "").unwrap().listen.to_string(), DEFAULT_LISTEN);
+        assert_eq!((config.connections.connections_max, config.connections.header_s_max), (8, 15));
+        let default = args().merge(&Env::default(), "", "").unwrap();
+        assert_eq!(
+            (default.listen.to_string().as_str(), default.connections),
+            (DEFAULT_LISTEN, ConnectionLimits::default())
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::Read;
 use drystone_archive::{Inspected, inspect};
 use drystone_schemas::{Code, Format, Limits, Problem, PublishMetadata, RecordFile, Sha256Digest};
 
-use crate::build::{Raw, archive};
+use drystone_test_archives::raw::{Raw, archive};
 
 const CARGO: &str = "[package]\nname = \"p\"\nversion = \"1.0.0\"\n";
 
