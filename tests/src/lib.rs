@@ -23,8 +23,8 @@ mod registry;
 pub mod runtime;
 pub mod sim;
 mod stores;
-pub mod web;
 mod virtual_time;
+pub mod web;
 
 pub use effects::{TestClock, TestEntropy};
 pub use gate::Gate;
