@@ -24,6 +24,7 @@ mod problem;
 mod raven;
 mod record;
 mod schema;
+mod sign_in;
 mod time;
 mod vais;
 mod version;
@@ -35,7 +36,9 @@ pub use api::{
     PublishMetadata, PublishOutcome, PublishResponse, ReasonRequest, ResolveResponse, SearchHit, SearchMeta,
     SearchResponse, UploadRequest, UploadResponse, VersionResponse, WriteResponse,
 };
-pub use config::{CargoIndexConfig, InvalidSettings, Limits, ReadAccess, RegistryConfig, Settings};
+pub use config::{
+    CargoIndexConfig, InvalidSettings, Limits, ReadAccess, Registration, RegistryConfig, Settings,
+};
 pub use digest::{InvalidDigest, Sha256Digest};
 pub use document::{Deprecation, OwnerEntry, PackageDocument, Role};
 pub use event::{
@@ -50,6 +53,12 @@ pub use problem::{Code, Problem};
 pub use raven::{RavenOwner, RavenPackage};
 pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VersionRecord};
 pub use schema::all_schemas;
+pub use sign_in::{
+    DeleteAccountRequest, LeakVerdict, LeakedToken, LoginRequest, LogoutRequest, Member, MemberRequest,
+    NewOrgRequest, NewTokenRequest, NewTokenResponse, OrgResponse, PasswordChangeRequest, PasswordResetRequest, PasswordSetRequest, PublicUser,
+    RefreshRequest, RegisterRequest, SecretText, SecurityEvent, SecurityEventsResponse, SessionResponse,
+    TokenInfo, TokensResponse, User, VerifyRequest,
+};
 pub use time::rfc3339;
 pub use vais::{VaisDep, VaisPackage, VaisRelease, VaisVersion};
 pub use version::{InvalidVersion, Version, VersionReq};

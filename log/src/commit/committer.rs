@@ -86,7 +86,7 @@ pub struct EventDraft {
     /// By-name files outside the state map: configuration.
     pub plain: Vec<PlainFile>,
     /// By-name files in the vault: counts that quotas look at.
-    pub private: Vec<PlainFile>,
+    pub private: Vec<PrivateFile>,
     /// Outcome to keep under the intent's id.
     pub done: Bytes,
 }
@@ -113,6 +113,17 @@ pub struct PlainFile {
     pub key: String,
     /// Its bytes, which carry the event's position in the log.
     pub bytes: Vec<u8>,
+}
+
+/// A by-name file in the vault, whose JSON has a top-level `seq`.
+#[derive(Debug, Clone)]
+pub struct PrivateFile {
+    /// Its key.
+    pub key: String,
+    /// Its bytes, which carry the event's position in the log.
+    pub bytes: Vec<u8>,
+    /// The tag of the file, if the planner has read it.
+    pub seen: Option<Option<Tag>>,
 }
 
 /// What became of a commit.
@@ -588,6 +599,9 @@ fn build(
             by_name.insert(file.key, ByName { seq, object: None, bytes: file.bytes.into() });
         }
         for file in draft.private {
+            if let Some(seen) = file.seen {
+                hints.entry(file.key.clone()).or_insert(seen);
+            }
             private.insert(file.key, (seq, file.bytes));
         }
         if let EventBody::Genesis { config: digest, .. } | EventBody::Config { config: digest } = &draft.body
