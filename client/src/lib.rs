@@ -36,6 +36,7 @@ mod store;
 mod tiles;
 mod trust;
 pub mod verify;
+pub mod zig;
 
 pub use api::Me;
 pub use cache::Cache;

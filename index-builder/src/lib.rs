@@ -22,7 +22,8 @@ pub use fsck::{FsckCounts, FsckOptions, FsckProblem, FsckReport, ProblemKind, fs
 pub use objects::ObjectError;
 pub use progress::{Progress, Silent};
 pub use project::{
-    Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched, project, project_config,
+    Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched, github_release, project,
+    project_api, project_config,
 };
 pub use published::{EntriesError, Published, PublishedError};
 pub use rebuild::{RebuildError, RebuildOptions, RebuildReport, rebuild};

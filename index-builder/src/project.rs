@@ -1,4 +1,5 @@
-//! Projection of events into state-mapped files: index files, package documents and shards of the alias map.
+//! Projection of events into state-mapped files: index files, package documents and shards of the alias map; and into
+//! answers for API clients, which are files outside the state map.
 //!
 //! Owns: what each kind of event changes, and in which order the files are named. Does not own: where the bytes go,
 //! the state map, or whether an actor may do what an event says.
@@ -7,17 +8,19 @@
 
 mod aliases;
 mod error;
+mod github;
 mod line;
 mod package;
 #[cfg(test)]
 mod tests;
 
 use drystone_schemas::{
-    AccountId, AliasMap, CargoIndexConfig, EventBody, FileChange, FileClass, RegistryConfig, Settings,
-    Sha256Digest, VersionRecord, layout,
+    AccountId, AliasMap, ApiConfig, CargoIndexConfig, EventBody, FileChange, FileClass, RegistryConfig,
+    Settings, Sha256Digest, VersionRecord, canonical_json, layout, sealed_json,
 };
 
 pub use error::ProjectError;
+pub use github::{github_release, project_api};
 pub use package::PackageState;
 
 /// An event before its files and state root are known.
@@ -106,7 +109,7 @@ pub fn project(
             package
         }
     };
-    package.touch(draft);
+    package.touch(draft, settings);
 
     let mut files = Vec::with_capacity(2);
     match draft.body {
@@ -126,11 +129,14 @@ pub fn project(
     Ok(files)
 }
 
-/// `config.json` and `index/config.json` after a genesis or `config` event at `seq`. They are not state-mapped.
+/// `config.json`, `index/config.json` and what API clients ask of a registry, after a genesis or `config` event at `seq`.
+/// They are not state-mapped.
 pub fn project_config(seq: u64, origin: &str, log_key: &str, settings: &Settings) -> Vec<(String, Vec<u8>)> {
     let registry = RegistryConfig::new(seq, origin.into(), log_key.into(), settings.clone());
     vec![
         (layout::CONFIG.into(), registry.to_bytes()),
         (layout::INDEX_CONFIG.into(), CargoIndexConfig::new(seq, settings).to_bytes()),
+        (layout::API_CONFIG.into(), sealed_json(&ApiConfig::new(registry), seq)),
+        (layout::HEALTH.into(), canonical_json(&serde_json::json!({"seq": seq, "status": "ok"}))),
     ]
 }

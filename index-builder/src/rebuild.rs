@@ -15,12 +15,11 @@ use drystone_log::{
     prove_inclusion,
     tile::{new_tiles, tile_bytes},
 };
-use drystone_schemas::{FileClass, IndexFile, Sha256Digest, layout};
+use drystone_schemas::{FileClass, Sha256Digest, file_seq, layout};
 use drystone_storage::{
     Area, Body, InvalidKey, Key, Meta, NewObject, Outcome, Replace, Store, StoreError, Versioned,
 };
 use futures_util::TryStreamExt;
-use serde::Deserialize;
 
 use crate::{
     concurrent::in_order,
@@ -123,6 +122,7 @@ pub(crate) async fn write_all(
 
     let mut by_name: Vec<_> = files.into_iter().map(|file| (file.key, file.bytes)).collect();
     by_name.extend(replay.replica.config_files().into_iter().flatten());
+    by_name.extend(replay.replica.api_files());
     work.by_name(by_name).await?;
     work.latest_proof(replay).await?;
     Ok(work.report)
@@ -161,19 +161,6 @@ fn object_meta(class: FileClass) -> Meta {
 fn with_meta((key, bytes): (String, Vec<u8>)) -> (String, Vec<u8>, Meta) {
     let meta = meta_of(&key);
     (key, bytes, meta)
-}
-
-/// The position in the log that a by-name file carries in its bytes; none if it cannot be read.
-pub(crate) fn file_seq(key: &str, bytes: &[u8]) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Seq {
-        seq: u64,
-    }
-    if key.starts_with("index/") && key != layout::INDEX_CONFIG {
-        IndexFile::parse(bytes).ok()?.seq()
-    } else {
-        serde_json::from_slice::<Seq>(bytes).ok().map(|file| file.seq)
-    }
 }
 
 /// What became of one file.

@@ -10,7 +10,7 @@ use drystone_log::{
     BundleId, Frontier, Hash, HashReader, TileId, VerifierKey,
     commit::{CommitError, Gc, Head, Staging},
 };
-use drystone_schemas::{Sha256Digest, canonical_json, layout};
+use drystone_schemas::{Sha256Digest, canonical_json, file_seq, layout};
 use drystone_storage::{
     Area, Body, Entropy, InvalidKey, Key, Meta, NewObject, Outcome, Replace, Store, StoreError, Tag,
 };
@@ -19,9 +19,7 @@ use serde::Deserialize;
 use crate::{
     progress::Progress,
     published::{self, Published},
-    rebuild::{
-        BY_NAME_BYTES_MAX, FilesAhead, HEAD_BYTES_MAX, RebuildError, RebuildReport, file_seq, write_all,
-    },
+    rebuild::{BY_NAME_BYTES_MAX, FilesAhead, HEAD_BYTES_MAX, RebuildError, RebuildReport, write_all},
     replay::{Replay, ReplayError, replay_to},
     source::AreaSource,
 };
@@ -227,11 +225,13 @@ async fn lower_quotas(vault: &dyn Area, size: u64) -> Result<(), RecoverError> {
 
 /// Removes by-name files that only unpublished commits knew, such as those of a new package.
 async fn remove_strays(public: &dyn Area, replay: &Replay, size: u64) -> Result<Vec<String>, RecoverError> {
-    let known: std::collections::BTreeSet<String> = replay.replica.files().map(|file| file.key).collect();
+    let mut known: std::collections::BTreeSet<String> = replay.replica.files().map(|file| file.key).collect();
+    known.extend(replay.replica.api_files().map(|(key, _)| key));
+    known.extend(replay.replica.config_files().into_iter().flatten().map(|(key, _)| key));
     let mut removed = Vec::new();
-    for prefix in ["index/", "packages/", "aliases/"] {
+    for prefix in ["index/", "packages/", "aliases/", layout::API] {
         for key in list(public, prefix).await? {
-            if known.contains(key.as_str()) || key.as_str() == layout::INDEX_CONFIG {
+            if known.contains(key.as_str()) {
                 continue;
             }
             let bytes = public.get(&key, BY_NAME_BYTES_MAX).await?;

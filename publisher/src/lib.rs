@@ -12,6 +12,7 @@ mod admin;
 mod files;
 mod intent;
 mod multipart;
+mod names;
 mod plan;
 mod refusal;
 mod routes;

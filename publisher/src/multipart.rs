@@ -100,6 +100,15 @@ impl Meter {
 
 /// Reads the body; parts in either order, each once, no others.
 pub(crate) async fn read(service: &Service, request: Request) -> Result<Upload, Refusal> {
+    read_with(service, request, parse_metadata).await
+}
+
+/// The same, for metadata that this function reads.
+pub(crate) async fn read_with(
+    service: &Service,
+    request: Request,
+    parse: fn(&[u8]) -> Result<PublishMetadata, Refusal>,
+) -> Result<Upload, Refusal> {
     let meter = Meter::default();
     let mut multipart = Multipart::from_request(request.map(|body| meter.watch(body)), &())
         .await
@@ -112,7 +121,7 @@ pub(crate) async fn read(service: &Service, request: Request) -> Result<Upload, 
         let chunks = meter.chunks(field);
         let detail = match &*name {
             "metadata" if metadata.is_none() => {
-                metadata = Some(parse_metadata(&read_small(chunks, &name).await?)?);
+                metadata = Some(parse(&read_small(chunks, &name).await?)?);
                 continue;
             }
             "package" if package.is_none() => {

@@ -196,6 +196,42 @@ impl RegistryConfig {
     }
 }
 
+/// The answer to `api/v1/registry/config`: `config.json`, and the same facts as Zepplin names them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ApiConfig {
+    /// `config.json`.
+    #[serde(flatten)]
+    pub config: RegistryConfig,
+    /// URL of the registry.
+    pub url: String,
+    /// Version of the API.
+    pub api_version: String,
+    /// Version of the registry, as a text: that of the format of `config.json`.
+    pub version: String,
+    /// Publishing takes a token.
+    pub allow_public_publish: bool,
+    /// Whether packages with an owner are described as GitHub does.
+    pub github_compatible: bool,
+    /// Formats that may be published.
+    pub features: Vec<Format>,
+}
+
+impl ApiConfig {
+    /// Makes the answer.
+    pub fn new(config: RegistryConfig) -> Self {
+        let settings = &config.settings;
+        Self {
+            url: settings.public_url.clone(),
+            api_version: "v1".into(),
+            version: config.v.to_string(),
+            allow_public_publish: false,
+            github_compatible: settings.formats.contains(&Format::Zig),
+            features: settings.formats.clone(),
+            config,
+        }
+    }
+}
+
 /// `index/config.json`, as Cargo reads it (the Cargo book, "Index configuration").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CargoIndexConfig {

@@ -13,6 +13,7 @@ mod config;
 mod digest;
 mod document;
 mod event;
+mod github;
 mod index;
 mod json;
 pub mod layout;
@@ -20,8 +21,10 @@ mod name;
 mod problem;
 mod record;
 mod schema;
+mod seq;
 mod time;
 mod version;
+mod zig;
 
 pub use account::{AccountId, InvalidAccount, Login};
 pub use alias::{Alias, AliasMap, AliasTarget};
@@ -30,11 +33,15 @@ pub use api::{
     PublishMetadata, PublishOutcome, PublishResponse, ReasonRequest, ResolveResponse, SearchHit, SearchMeta,
     SearchResponse, UploadRequest, UploadResponse, VersionResponse, WriteResponse,
 };
-pub use config::{CargoIndexConfig, InvalidSettings, Limits, RegistryConfig, Settings};
+pub use config::{ApiConfig, CargoIndexConfig, InvalidSettings, Limits, RegistryConfig, Settings};
 pub use digest::{InvalidDigest, Sha256Digest};
 pub use document::{Deprecation, OwnerEntry, PackageDocument, Role};
 pub use event::{
     DeleteCode, Event, EventBody, EventError, EventHead, EventId, FileChange, FileClass, InvalidEventId,
+};
+pub use github::{
+    GithubCommit, GithubDependencies, GithubDependency, GithubPackage, GithubRelease, GithubTag,
+    ReleaseSummary, SearchAnswer, SearchItem, ZionHit, ZionSearch,
 };
 pub use index::{CRATES_IO_INDEX, IndexDep, IndexFile, IndexLine, IndexLineError};
 pub use json::canonical_json;
@@ -42,5 +49,7 @@ pub use name::{InvalidName, PackageName};
 pub use problem::{Code, Problem};
 pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VersionRecord};
 pub use schema::all_schemas;
+pub use seq::{file_seq, sealed_json};
 pub use time::rfc3339;
 pub use version::{InvalidVersion, Version, VersionReq};
+pub use zig::{ZigDep, ZigLine, ZigRecord, ZigSnippet};

@@ -86,7 +86,7 @@ codes! {
     ManifestTooBig "DRY0303" "manifest-too-big" 422 "the manifest is too long" "shorten the manifest";
     ManifestInvalid "DRY0304" "manifest-invalid" 422 "the manifest cannot be read" "fix the manifest";
     ManifestDisagrees "DRY0305" "manifest-disagrees" 422 "the request says something else than the manifest" "leave the field out of the request, or make it equal";
-    UnknownFormat "DRY0306" "unknown-format" 422 "the package format is not known" "use `generic` or `cargo`";
+    UnknownFormat "DRY0306" "unknown-format" 422 "the package format is not known" "use `generic`, `cargo` or `zig`";
     FormatDisabled "DRY0307" "format-disabled" 422 "this registry does not take the package format" "see `formats` in the registry's config.json";
     ReadmeTooBig "DRY0308" "readme-too-big" 422 "the README is too long" "shorten the README";
     RecordTooBig "DRY0309" "record-too-big" 422 "manifest, README and file list together are too long" "exclude files that users do not need";

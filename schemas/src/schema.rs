@@ -3,10 +3,11 @@
 use schemars::{Schema, generate::SchemaSettings};
 
 use crate::{
-    AliasMap, CargoIndexConfig, ErrorBody, Event, IndexLine, OwnersRequest, OwnersResponse, PackageDocument,
-    PackageResponse, PublishMetadata, PublishResponse, ReasonRequest, RegistryConfig, ResolveResponse,
-    SearchResponse, Settings, UploadRequest, UploadResponse, VersionRecord, VersionResponse, WriteResponse,
-    api::AliasRequest,
+    AliasMap, ApiConfig, CargoIndexConfig, ErrorBody, Event, GithubDependencies, GithubPackage,
+    GithubRelease, GithubTag, IndexLine, OwnersRequest, OwnersResponse, PackageDocument, PackageResponse,
+    PublishMetadata, PublishResponse, ReasonRequest, RegistryConfig, ReleaseSummary, ResolveResponse,
+    SearchAnswer, SearchResponse, Settings, UploadRequest, UploadResponse, VersionRecord, VersionResponse,
+    WriteResponse, ZionSearch, api::AliasRequest,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.
@@ -19,10 +20,16 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
     schemas![
         "alias-map" AliasMap,
         "alias-request" AliasRequest,
+        "api-config" ApiConfig,
         "cargo-index-config" CargoIndexConfig,
         "config" RegistryConfig,
         "error" ErrorBody,
         "event" Event,
+        "github-dependencies" GithubDependencies,
+        "github-package" GithubPackage,
+        "github-release" GithubRelease,
+        "github-release-summary" ReleaseSummary,
+        "github-tag" GithubTag,
         "index-line" IndexLine,
         "owners-request" OwnersRequest,
         "owners-response" OwnersResponse,
@@ -32,6 +39,7 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "publish-response" PublishResponse,
         "reason-request" ReasonRequest,
         "resolve-response" ResolveResponse,
+        "search-answer" SearchAnswer,
         "search-response" SearchResponse,
         "settings" Settings,
         "upload-request" UploadRequest,
@@ -39,5 +47,6 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "version" VersionResponse,
         "version-record" VersionRecord,
         "write-response" WriteResponse,
+        "zion-search" ZionSearch,
     ]
 }

@@ -13,13 +13,16 @@
 pub mod checks;
 mod effects;
 mod gate;
+mod nginx;
 mod package;
 pub mod process;
 pub mod raw;
 mod registry;
 pub mod sim;
+pub mod zig;
 
 pub use effects::{TestClock, TestEntropy};
 pub use gate::Gate;
+pub use nginx::Nginx;
 pub use package::Pkg;
 pub use registry::{Answer, TestRegistry, multipart_body};

@@ -7,12 +7,12 @@
 
 use std::{
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
 };
 
 use drystone_tests::{
-    Pkg,
+    Nginx, Pkg,
     process::{Server, User, program, s3_environment, unique},
 };
 use serde_json::{Value, json};
@@ -181,57 +181,6 @@ fn two_servers_on_one_bucket_lose_nothing() {
     let store = format!("s3://drystone/{}", unique("two"));
     // The S3 server makes losers of one key wait for about a second, so a few rounds are enough.
     two_servers_lose_nothing(&["--store", &store, "--key-file", &key], &store, &pairs, 3);
-}
-
-/// nginx on the public directory, with the configuration that operators get.
-struct Nginx {
-    child: Child,
-    url: String,
-}
-
-impl Nginx {
-    fn start(folder: &Path, public: &Path, port: u16, api: &str) -> Self {
-        let template = fs_err::read_to_string(
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/nginx/drystone.conf.template"),
-        );
-        let server = template
-            .unwrap()
-            .replace("${DRYSTONE_LISTEN}", &format!("127.0.0.1:{port}"))
-            .replace("${DRYSTONE_PUBLIC}", &public.display().to_string())
-            .replace("${DRYSTONE_API}", api);
-        let work = folder.join("nginx");
-        fs_err::create_dir_all(work.join("logs")).unwrap();
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
-            .map(|kind| format!("{kind}_temp_path {}/{kind};\n", work.display()))
-            .collect();
-        let log = work.join("logs/error.log").display().to_string();
-        let config = format!(
-            "daemon off;\nmaster_process off;\npid {0}/pid;\nerror_log {log};\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{server}\n}}\n",
-            work.display()
-        );
-        fs_err::write(work.join("nginx.conf"), config).unwrap();
-        let child = Command::new("nginx")
-            .args([
-                "-p".as_ref(),
-                work.as_os_str(),
-                "-e".as_ref(),
-                log.as_ref(),
-                "-c".as_ref(),
-                work.join("nginx.conf").as_os_str(),
-            ])
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("nginx is installed");
-        Self { child, url: format!("http://127.0.0.1:{port}") }
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
 }
 
 #[test]

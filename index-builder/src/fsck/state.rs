@@ -7,7 +7,7 @@ use drystone_log::{
     commit::Head,
     state_map::{SHARD_READ_BYTES_MAX, STATE_TILE_BYTES, StateError, mid_tile_key, root_tile_key, shard_key},
 };
-use drystone_schemas::{PackageDocument, PackageName, Sha256Digest, layout};
+use drystone_schemas::{PackageDocument, PackageName, Sha256Digest, file_seq, layout};
 use drystone_storage::Key;
 use futures_util::StreamExt;
 
@@ -15,7 +15,7 @@ use super::{Check, FsckProblem, ProblemKind, compare, events::Events, log::Log, 
 use crate::{
     concurrent::in_order,
     objects::fetch,
-    rebuild::{BY_NAME_BYTES_MAX, HEAD_BYTES_MAX, file_seq},
+    rebuild::{BY_NAME_BYTES_MAX, HEAD_BYTES_MAX},
     source::Source,
 };
 
@@ -182,17 +182,17 @@ impl Check<'_> {
         }
     }
 
-    /// `config.json` and `index/config.json`.
+    /// The configuration files, and the answers for API clients.
     pub(super) async fn config(&mut self, log: &Log, events: &Events) {
         let files = if events.complete { events.replica.config_files() } else { None };
         let Some(files) = files else {
-            for key in [layout::CONFIG, layout::INDEX_CONFIG] {
+            for key in [layout::CONFIG, layout::INDEX_CONFIG, layout::API_CONFIG, layout::HEALTH] {
                 self.seen.insert(key.into());
                 self.problem(key, ProblemKind::Unchecked, "the settings in force are not known");
             }
             return;
         };
-        for (key, bytes) in files {
+        for (key, bytes) in files.into_iter().chain(events.replica.api_files()) {
             self.counts.by_name += 1;
             self.seen.insert(key.clone());
             let (digest, len) = (Sha256Digest::of(&bytes), bytes.len() as u64);

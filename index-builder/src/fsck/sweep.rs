@@ -5,13 +5,10 @@ use drystone_log::{
     state_map::{SHARD_READ_BYTES_MAX, STATE_TILE_BYTES},
     tile::parse_tile,
 };
-use drystone_schemas::Sha256Digest;
+use drystone_schemas::{Sha256Digest, file_seq};
 
 use super::{Check, FsckProblem, ProblemKind, log::Log, state::ahead, unreadable};
-use crate::{
-    published::BUNDLE_BYTES_MAX,
-    rebuild::{BY_NAME_BYTES_MAX, file_seq},
-};
+use crate::{published::BUNDLE_BYTES_MAX, rebuild::BY_NAME_BYTES_MAX};
 
 impl Check<'_> {
     /// Lists every public file, where that is possible, and checks those that nothing else has looked at.

@@ -59,6 +59,7 @@ fn record(pkg: &PackageName, vers: &Version) -> VersionRecord {
         homepage: None,
         repository: Some("https://git.example/x".into()),
         documentation: None,
+        zig: None,
         readme: None,
         files: vec![RecordFile("src/lib.rs".into(), 200, "00".into())],
     }

@@ -2,16 +2,14 @@
 
 use std::collections::HashMap;
 
+use super::{CommitError, Op, OpKind, Staging};
 use bytes::Bytes;
 use drystone_schemas::{
-    IndexFile,
+    file_seq,
     layout::{self, CacheClass},
 };
 use drystone_storage::{Area, Body, Key, Meta, NewObject, Outcome, Replace, Store, StoreError, Tag};
 use futures_util::future::{join, join4, try_join_all};
-use serde::Deserialize;
-
-use super::{CommitError, Op, OpKind, Staging};
 
 /// How often a by-name file is read again before its writer gives up; each time somebody else has won.
 const REPLACE_TRIES_MAX: usize = 16;
@@ -140,17 +138,4 @@ async fn replace_by_seq(area: &dyn Area, (op, seq, meta): File<'_>) -> Result<()
         detail: format!("lost {REPLACE_TRIES_MAX} races for a file that only ever moves forward"),
     }
     .into())
-}
-
-/// The position in the log that a by-name file carries in its bytes; none if it cannot be read, so that it is replaced.
-fn file_seq(key: &str, bytes: &[u8]) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Seq {
-        seq: u64,
-    }
-    if key.starts_with("index/") && key != layout::INDEX_CONFIG {
-        IndexFile::parse(bytes).ok()?.seq()
-    } else {
-        serde_json::from_slice::<Seq>(bytes).ok().map(|file| file.seq)
-    }
 }

@@ -1,6 +1,6 @@
 //! The decision on one intent: an event, an answer without one, or a refusal. Pure.
 
-use drystone_index_builder::{Draft, Touched, project, project_config};
+use drystone_index_builder::{Draft, Touched, project, project_api, project_config};
 use drystone_log::commit::{EventDraft, PlainFile, Round, StateFile};
 use drystone_schemas::{
     AccountId, AliasMap, Code, EventBody, IndexLine, PackageDocument, PackageName, Problem, Role,
@@ -345,7 +345,7 @@ fn keep_an_owner(document: &PackageDocument, leaving: &AccountId) -> Result<(), 
 fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<'_>) -> Result<(), Refusal> {
     if let Action::Configure { settings } = action {
         let files = project_config(place.seq, place.origin, place.log_key, settings);
-        draft.plain = files.into_iter().map(|(key, bytes)| PlainFile { key, bytes }).collect();
+        draft.plain = files.into_iter().map(PlainFile::unseen).collect();
         desk.settings = settings.clone();
         return Ok(());
     }
@@ -369,6 +369,7 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
         }
     };
     package.value = touched.package;
+    let api = package.value.as_ref().map_or_else(Vec::new, |state| project_api(state, &desk.settings));
     let mut seen = package.seen.clone();
     if let (Some(shard), Some(map)) = (shard, touched.aliases) {
         let on_desk = desk
@@ -378,6 +379,8 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
         on_desk.value = map;
         seen.extend(on_desk.seen.clone());
     }
+    draft.plain =
+        api.into_iter().map(|(key, bytes)| PlainFile { seen: seen.get(&key).cloned(), key, bytes }).collect();
     draft.files = files
         .into_iter()
         .map(|file| StateFile {
@@ -391,7 +394,7 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
     if created && let Some(quota) = desk.quotas.get_mut(&draft.actor) {
         quota.packages += 1;
         quota.seq = place.seq;
-        draft.private.push(PlainFile { key: layout::quota(&draft.actor), bytes: canonical_json(quota) });
+        draft.private.push(PlainFile::unseen((layout::quota(&draft.actor), canonical_json(quota))));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use drystone_log::{
     Hash, ShardEntry,
     commit::{Committer, Round},
 };
-use drystone_schemas::{AliasMap, FileClass, Settings, Sha256Digest, layout};
+use drystone_schemas::{AliasMap, FileClass, Format, Settings, Sha256Digest, layout};
 use drystone_storage::{Key, Store, Versioned};
 use futures_util::future::{try_join, try_join_all};
 
@@ -36,6 +36,7 @@ impl ByName {
             if let Some(pkg) = intent.action.package() {
                 keys.insert(layout::index_file(pkg));
                 keys.insert(layout::document(pkg));
+                keys.extend(api_keys(&intent.action));
             }
             if let Some(alias) = intent.action.alias() {
                 keys.insert(layout::alias_map(alias.shard()));
@@ -76,6 +77,16 @@ impl ByName {
     }
 }
 
+/// The files for API clients that an action will surely change: so far only a release tells that it is Zig's.
+fn api_keys(action: &Action) -> Vec<String> {
+    match action {
+        Action::Publish { record, .. } if record.format == Format::Zig => {
+            layout::github_files(&record.name).map_or_else(Vec::new, |files| files.keys().to_vec())
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// The lines of the state map that these intents need.
 pub(crate) fn state_keys(intents: &[&Intent]) -> Vec<String> {
     let mut keys = BTreeSet::new();
@@ -112,7 +123,9 @@ impl Desk {
                 Some(entry) => Some(read_package(store, by_name, entry, name).await?),
                 None => None,
             };
-            let seen = by_name.seen([layout::index_file(name), layout::document(name)]);
+            let api = layout::github_files(name).map_or_else(Vec::new, |files| files.keys().to_vec());
+            let seen =
+                by_name.seen([layout::index_file(name), layout::document(name)].into_iter().chain(api));
             Ok::<_, Refusal>((key, OnDesk { value: state, seen }))
         });
         let aliases: BTreeMap<String, _> = intents

@@ -29,7 +29,7 @@ const MODE_EXECUTE: u64 = 0o111;
 /// A regular file of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// The archive's root directory, without slash.
+    /// The archive's root directory, without slash; empty where files lie anyhow.
     pub root: &'a str,
     /// Path below the root directory; relative, portable, NFC.
     pub path: &'a str,
@@ -37,6 +37,15 @@ pub struct Entry<'a> {
     pub size: u64,
     /// Whether anybody may execute it.
     pub executable: bool,
+}
+
+/// How the files of an archive must lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// All in one root directory.
+    OneRoot,
+    /// Anyhow; there is no root directory then, and paths are whole.
+    Any,
 }
 
 /// What a whole archive came to.
@@ -71,11 +80,22 @@ pub fn read_archive<R: Read, E>(
     limits: &Limits,
     visit: &mut dyn FnMut(&Entry<'_>, &mut dyn Read) -> Result<(), E>,
 ) -> Result<ArchiveFacts, ReadError<E>> {
+    read_layout(source, limits, Layout::OneRoot, visit)
+}
+
+/// The same, for archives whose files lie in this way.
+pub(crate) fn read_layout<R: Read, E>(
+    source: R,
+    limits: &Limits,
+    layout: Layout,
+    visit: &mut dyn FnMut(&Entry<'_>, &mut dyn Read) -> Result<(), E>,
+) -> Result<ArchiveFacts, ReadError<E>> {
     let mut refusals = Vec::new();
     let end = Gunzip::new(source, limits.tarball_bytes_max).map_err(Stop::Fault).and_then(|gunzip| {
         Reader {
             gunzip,
             limits,
+            layout,
             refusals: &mut refusals,
             paths: PathSet::default(),
             root: None,
@@ -84,7 +104,7 @@ pub fn read_archive<R: Read, E>(
             unpacked: 0,
             last_path: String::new(),
             raw: Vec::new(),
-            canonical: true,
+            canonical: layout == Layout::OneRoot,
         }
         .run(visit)
     });
@@ -115,6 +135,7 @@ impl<E, F: Into<Fault>> From<F> for Stop<E> {
 struct Reader<'a, R> {
     gunzip: Gunzip<R>,
     limits: &'a Limits,
+    layout: Layout,
     refusals: &'a mut Vec<ArchiveError>,
     paths: PathSet,
     root: Option<String>,
@@ -308,7 +329,8 @@ impl<R: Read> Reader<'_, R> {
         self.last_path.clear();
         self.last_path.push_str(full);
         // `check_path` lets no file lie outside the root directory.
-        let entry = Entry { root: &root, path: &full[root.len() + 1..], size: header.size, executable };
+        let path_below = if root.is_empty() { full } else { &full[root.len() + 1..] };
+        let entry = Entry { root: &root, path: path_below, size: header.size, executable };
         self.content(path, header.size, |body| visit(&entry, body))
     }
 
@@ -327,6 +349,20 @@ impl<R: Read> Reader<'_, R> {
             .map_err(|_| ArchiveError::UnsafePath { path: shown(path), why: "is not UTF-8" })?;
         let text = if directory { text.strip_suffix('/').unwrap_or(text) } else { text };
         check(text, self.limits)?;
+        if self.layout == Layout::OneRoot {
+            self.check_root(path, text, directory)?;
+        }
+        let kind = if directory { PathKind::Directory } else { PathKind::File };
+        self.paths.insert(text, kind).map_err(|clash| ArchiveError::DuplicatePath {
+            path: shown(path),
+            other: shown(clash.other.as_bytes()),
+            how: clash.how,
+        })?;
+        Ok(text)
+    }
+
+    /// Checks that an entry lies in the one root directory, and notes that directory.
+    fn check_root(&mut self, path: &[u8], text: &str, directory: bool) -> Result<(), ArchiveError> {
         let (root, below) = text.split_once('/').map_or((text, None), |(root, below)| (root, Some(below)));
         if below.is_none() && !directory {
             let expected = self.root.clone().unwrap_or_else(|| "name-version".into());
@@ -336,13 +372,7 @@ impl<R: Read> Reader<'_, R> {
         if *expected != root {
             return Err(ArchiveError::WrongRoot { path: shown(path), root: expected.clone() });
         }
-        let kind = if directory { PathKind::Directory } else { PathKind::File };
-        self.paths.insert(text, kind).map_err(|clash| ArchiveError::DuplicatePath {
-            path: shown(path),
-            other: shown(clash.other.as_bytes()),
-            how: clash.how,
-        })?;
-        Ok(text)
+        Ok(())
     }
 
     /// Gives an entry's content to `read`, then skips what is left of it and its padding.

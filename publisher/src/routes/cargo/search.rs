@@ -2,7 +2,7 @@
 //!
 //! Finds a package by its name in any spelling, by an alias, by the beginning of its name, and by the beginnings of the
 //! words in it. There is no index of names: the package documents are listed, and the list is kept for a few seconds.
-//! A registry with more than [`NAMES_MAX`] packages is not listed; there, names are found by their beginning only.
+//! A registry with more than [`names::NAMES_MAX`] packages is not listed; there, names are found by their beginning only.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
@@ -13,13 +13,15 @@ use axum::{
 use drystone_schemas::{Alias, Code, PackageName, SearchHit, SearchMeta, SearchResponse};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
-use tokio::sync::Mutex;
 
 use super::super::{
     App,
     read::{alias_target, find_document},
 };
-use crate::{Refusal, Service};
+use crate::{
+    Refusal, Service,
+    names::{self, Names},
+};
 
 /// Longest query that is looked at, in characters.
 const QUERY_CHARS_MAX: usize = 200;
@@ -27,12 +29,6 @@ const QUERY_CHARS_MAX: usize = 200;
 const PER_PAGE_DEFAULT: usize = 10;
 /// Most hits of an answer, as in Cargo.
 const PER_PAGE_MAX: usize = 100;
-/// Most names that are kept in memory: about a megabyte, and 20 pages of a listing.
-const NAMES_MAX: usize = 20_000;
-/// How long a list of names is kept.
-const LIST_MS: u64 = 5_000;
-/// How long it is remembered that there are too many.
-const TOO_MANY_MS: u64 = 3_600_000;
 /// Documents that are read at once.
 const READS_MAX: usize = 8;
 
@@ -58,7 +54,7 @@ pub(super) async fn search(
         Some(names) => names,
         None => Arc::new(beginning_with(&service, &query).await?),
     };
-    for name in listed.iter() {
+    for name in listed.iter().filter(|name| !name.contains('/')) {
         if let Some(rank) = query.rank(name) {
             let best = found.entry(name.clone()).or_insert(rank);
             *best = rank.max(*best);
@@ -156,8 +152,7 @@ async fn beginning_with(service: &Service, query: &QueryText) -> Result<Vec<Stri
 
 /// The package whose document has this key, in lower case; none for scoped names, which Cargo cannot write.
 fn name_of(key: &str) -> Option<String> {
-    let name = key.strip_prefix("packages/")?.strip_suffix(".json")?;
-    if name.contains('/') { None } else { Some(name.to_owned()) }
+    names::name_of(key).filter(|name| !name.contains('/'))
 }
 
 /// A hit, unless there is nothing to use: all of it is yanked.
@@ -172,52 +167,6 @@ async fn hit(service: &Service, name: String) -> Result<Option<SearchHit>, Refus
             aliases: Vec::new(),
         })
     }))
-}
-
-/// The names of all packages that Cargo can use, as they were a few seconds ago.
-#[derive(Default)]
-pub(super) struct Names {
-    /// Held while the list is made: whoever comes meanwhile waits for it instead of making another.
-    listed: Mutex<Option<Listed>>,
-}
-
-struct Listed {
-    at_ms: u64,
-    /// None: there are too many.
-    names: Option<Arc<Vec<String>>>,
-}
-
-impl Names {
-    /// The list; none if there are too many names to keep.
-    async fn list(&self, service: &Service) -> Result<Option<Arc<Vec<String>>>, Refusal> {
-        let mut listed = self.listed.lock().await;
-        let now_ms = service.core.clock.now_unix_ms();
-        if let Some(listed) = &*listed {
-            let kept_ms = if listed.names.is_some() { LIST_MS } else { TOO_MANY_MS };
-            if now_ms.saturating_sub(listed.at_ms) < kept_ms {
-                return Ok(listed.names.clone());
-            }
-        }
-        let names = list_names(service, NAMES_MAX).await?.map(Arc::new);
-        *listed = Some(Listed { at_ms: now_ms, names: names.clone() });
-        Ok(names)
-    }
-}
-
-async fn list_names(service: &Service, names_max: usize) -> Result<Option<Vec<String>>, Refusal> {
-    let (mut names, mut keys, mut after) = (Vec::new(), 0, None);
-    loop {
-        let page = service.core.store.public.list("packages/", after.as_deref()).await?;
-        keys += page.keys.len();
-        names.extend(page.keys.iter().filter_map(|key| name_of(key.as_str())));
-        if keys > names_max {
-            return Ok(None);
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(Some(names)),
-        }
-    }
 }
 
 #[cfg(test)]

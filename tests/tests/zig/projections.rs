@@ -1,0 +1,63 @@
+//! The answers for API clients are projections: rebuilt to the same bytes, checked, and paid for by Zig packages alone.
+
+use axum::http::Method;
+use drystone_index_builder::{AreaSource, FsckOptions, RebuildOptions, Silent, fsck, rebuild};
+use drystone_storage::{Key, Store};
+use drystone_tests::{Pkg, TestRegistry};
+
+use super::packages::{manifest, package};
+
+async fn publish(registry: &TestRegistry, vers: &str) {
+    let archive = package(&format!("http-{vers}"), &manifest("http", vers, ""));
+    let metadata = r#"{"format":"zig","name":"acme/http"}"#;
+    let answer = registry.publish_bytes(&registry.admin, Some(metadata), &archive).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+}
+
+async fn api_files(store: &Store) -> Vec<(Key, Vec<u8>)> {
+    let mut files = Vec::new();
+    for key in store.public.list("api/", None).await.unwrap().keys {
+        let bytes = store.public.get(&key, 1 << 20).await.unwrap().unwrap().to_vec();
+        files.push((key, bytes));
+    }
+    files
+}
+
+#[tokio::test]
+async fn lost_and_damaged_answers_are_found_and_come_back() {
+    let registry = TestRegistry::new().await;
+    publish(&registry, "1.0.0").await;
+    publish(&registry, "1.1.0").await;
+    registry.ask(Method::POST, "/api/v1/packages/acme%2Fhttp/1.1.0/yank", None).await;
+    registry.publish(&Pkg::new("acme/other", "1.0.0")).await;
+    let store = &registry.store;
+    let before = api_files(store).await;
+    let names: Vec<&str> = before.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "api/v1/packages/acme/http.json",
+            "api/v1/packages/acme/http/dependencies.json",
+            "api/v1/packages/acme/http/releases.json",
+            "api/v1/packages/acme/http/tags.json",
+            "api/v1/registry/config.json",
+            "api/v1/repos/acme/http/releases.json",
+        ]
+    );
+    let key = Some(TestRegistry::log_key());
+    let check = async || {
+        let source = AreaSource::new(store.public.clone());
+        let options = FsckOptions { key: key.clone(), deep: false };
+        let report = fsck(&source, Some(store.vault.clone()), &options, &Silent).await;
+        report.problems.into_iter().map(|problem| problem.key).collect::<Vec<_>>()
+    };
+    assert_eq!(check().await, [""; 0]);
+    store.public.delete(&before[0].0).await.unwrap();
+    let damaged = store.public.read(&before[2].0, 1 << 20).await.unwrap().unwrap();
+    let meta = drystone_storage::Meta { content_type: "application/json", cache_control: "no-cache" };
+    store.public.replace(&before[2].0, Some(&damaged.tag), "[]\n".into(), meta).await.unwrap();
+    assert_eq!(check().await, [before[0].0.as_str(), before[2].0.as_str()]);
+    rebuild(store, &RebuildOptions { key: key.clone(), dry_run: false }, &Silent).await.unwrap();
+    assert_eq!(api_files(store).await, before);
+    assert_eq!(check().await, [""; 0]);
+}
