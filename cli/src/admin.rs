@@ -88,7 +88,8 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
 pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     match args.verb {
         Verb::Init { store, public_url, api_url, direct_upload_bytes_max, token_file, new } => {
-            let mut settings = new.settings(public_url.trim_end_matches('/').to_owned(), Limits::default());
+            let public_url = public_url.trim_end_matches('/').to_owned();
+            let mut settings = new.settings(public_url, Limits::default(), None)?;
             settings.api_url = api_url;
             if let Some(bytes) = direct_upload_bytes_max {
                 settings.limits.direct_upload_bytes_max = bytes;

@@ -10,9 +10,9 @@ use std::{
 
 use drystone_client::{
     ClientError, Effects, Home, Http, HttpOptions, Network, Project, Registry, Secret, Snapshot, Token,
-    TrustStore, Wait, normalise_base, project::DEFAULT_MANIFEST,
+    TrustStore, Wait, aliases::similar, normalise_base, project::DEFAULT_MANIFEST,
 };
-use drystone_schemas::{Alias, Code, Limits, PackageName, Problem};
+use drystone_schemas::{Alias, Code, Language, Limits, PackageName, Problem};
 
 use crate::{
     args::{NetworkArgs, ProjectArgs},
@@ -125,24 +125,34 @@ impl Context {
     /// Reads the project's manifest: the one given, or the nearest one, under the name that the registry gives it.
     pub async fn project(&self, args: &ProjectArgs) -> Result<Project, Failure> {
         if let Some(path) = &args.manifest_path {
-            return Ok(Project::open(&self.cwd.join(path))?);
+            let project = Project::open(&self.cwd.join(path))?;
+            let ours = path.file_name().is_some_and(|name| name == DEFAULT_MANIFEST);
+            return if ours { Ok(project) } else { Ok(self.as_language_reads(project).await?) };
         }
         match Project::find(&self.cwd, DEFAULT_MANIFEST) {
             Err(ClientError::ProjectNotFound { .. }) if self.given_registry_url().is_some() => {
-                let name = self.manifest_name().await?;
-                Ok(Project::find(&self.cwd, &name)?)
+                let (name, _) = self.manifest().await?;
+                self.as_language_reads(Project::find(&self.cwd, &name)?).await
             }
             other => Ok(other?),
         }
     }
 
-    /// The name of manifests at the registry that flags or environment name; the default if none is named.
-    pub async fn manifest_name(&self) -> Result<String, Failure> {
+    async fn as_language_reads(&self, project: Project) -> Result<Project, Failure> {
+        Ok(match self.manifest().await?.1 {
+            Some(language) => project.with_fields(language.fields),
+            None => project,
+        })
+    }
+
+    /// The name of manifests, and the language, of the registry that flags or environment name; ours if none is named.
+    pub async fn manifest(&self) -> Result<(String, Option<Language>), Failure> {
         if self.given_registry_url().is_none() {
-            return Ok(DEFAULT_MANIFEST.into());
+            return Ok((DEFAULT_MANIFEST.into(), None));
         }
         let registry = self.registry(None)?;
-        Ok(registry.config().await?.settings.generic_manifest.clone())
+        let settings = &registry.config().await?.settings;
+        Ok((settings.generic_manifest.clone(), settings.language.clone()))
     }
 
     /// Paths on the command line are relative to the working directory.
@@ -205,5 +215,14 @@ pub async fn named_package(
         cx.printer.step("Alias", &format!("{short} means {package}"));
         return Ok(package);
     }
-    Err(ClientError::PackageNotFound { name }.into())
+    let problem =
+        Problem::new(Code::PackageNotFound, ClientError::PackageNotFound { name: name.clone() }.to_string());
+    // One more read is worth it where somebody is lost anyway.
+    let near = similar(&snapshot.aliases().await?.unwrap_or_default(), name.short());
+    let hint =
+        near.first().map(|near| format!("did you mean `{}`, the alias of `{}`?", near.alias, near.package));
+    Err(match hint {
+        Some(hint) => problem.with_hint(hint).into(),
+        None => problem.into(),
+    })
 }

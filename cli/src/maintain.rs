@@ -1,4 +1,6 @@
-//! `drystone rebuild`, `fsck` and `recover`, on a directory, a bucket, or a URL.
+//! `drystone rebuild`, `fsck`, `gc` and `recover`, on a directory, a bucket, or a URL.
+
+mod collect;
 
 use std::sync::Arc;
 
@@ -45,6 +47,8 @@ pub enum Args {
         #[arg(long)]
         deep: bool,
     },
+    /// Remove what nothing leads to any more; without `--apply` only tell what that is
+    Gc(collect::Args),
     /// Make the private head of a registry anew from its log; tokens made before are void
     Recover {
         /// Directory or `s3://bucket/prefix`
@@ -77,6 +81,7 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
             cx.printer.result(&value, || report.written.iter().map(|key| format!("{key}\n")).collect())
         }
         Args::Fsck { target, log_key, deep } => check(cx, &target, log_key, deep).await,
+        Args::Gc(args) => collect::run(args, cx).await,
         Args::Recover { target, log_key } => {
             let store = writable(cx, &target).await?;
             let options = RecoverOptions { key: log_key, now_unix_s: cx.effects.clock.now_unix_s() };

@@ -4,11 +4,12 @@
 
 mod config;
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
+use drystone_index_builder::{RebuildOptions, Silent, rebuild};
 use drystone_log::NoteSigner;
-use drystone_publisher::{Refusal, Service, api_router, file_router};
-use drystone_schemas::{Code, Problem, Settings};
+use drystone_publisher::{Action, Refusal, Service, api_router, file_router};
+use drystone_schemas::{Alias, Code, PackageName, Problem, Settings};
 use drystone_storage::{Store, new_ulid, probe};
 use tokio::net::TcpListener;
 
@@ -55,7 +56,8 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     let url = config.public_url.clone().unwrap_or(format!("http://{address}"));
     let url = url.trim_end_matches('/').to_owned();
     let (service, first_token) = open_or_initialise(cx, &opened, &config, &url).await?;
-    follow_url(&service, &url).await?;
+    follow_url(&service, &opened.store, &url).await?;
+    seed_aliases(cx, &service, &config.aliases).await?;
 
     let files = file_router(service.store().public.clone());
     let router = api_router(service.clone(), Some(files));
@@ -105,24 +107,17 @@ async fn open_or_initialise(
     config: &Config,
     url: &str,
 ) -> Result<(Arc<Service>, Option<String>), Failure> {
+    let settings = config.new.settings(url.to_owned(), config.limits.clone(), config.language.as_ref())?;
     if let Some(signer) = read_key(cx, &opened.key_file)? {
         match service_with(cx, opened, signer.clone()).await {
             Err(refusal) if refusal.problems[0].code == Code::NotInitialised => {}
             other => return Ok((other?, None)),
         }
-        let token = initialise(
-            cx,
-            opened,
-            signer.clone(),
-            config.new.settings(url.to_owned(), config.limits.clone()),
-        )
-        .await?;
+        let token = initialise(cx, opened, signer.clone(), settings).await?;
         return Ok((service_with(cx, opened, signer).await?, Some(token)));
     }
     let signer = new_key(cx, opened, config.new.origin.as_deref()).await?;
-    let token =
-        initialise(cx, opened, signer.clone(), config.new.settings(url.to_owned(), config.limits.clone()))
-            .await?;
+    let token = initialise(cx, opened, signer.clone(), settings).await?;
     Ok((service_with(cx, opened, signer).await?, Some(token)))
 }
 
@@ -155,11 +150,37 @@ pub async fn initialise(
     Ok(made.token.token.reveal().to_owned())
 }
 
-/// Puts a new public URL in force; everything else is changed by `drystone admin configure`.
-async fn follow_url(service: &Service, url: &str) -> Result<(), Refusal> {
+/// Puts a new public URL in force; everything else is changed by `drystone admin configure`. Files for other clients name
+/// URLs, and are made anew.
+async fn follow_url(service: &Service, store: &Store, url: &str) -> Result<(), Failure> {
     let settings = service.settings();
     if settings.public_url != url {
         service.configure(Settings { public_url: url.to_owned(), ..(*settings).clone() }).await?;
+        if settings.language_api().is_some() {
+            rebuild(store, &RebuildOptions { key: None, dry_run: false }, &Silent)
+                .await
+                .map_err(|e| Failure::new(Code::FsckProblems, e.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets the short names of the file. What cannot be set is told, and tried again at the next start.
+async fn seed_aliases(
+    cx: &Context,
+    service: &Service,
+    aliases: &BTreeMap<Alias, PackageName>,
+) -> Result<(), Refusal> {
+    for (alias, pkg) in aliases {
+        let action = Action::AliasSet { alias: alias.clone(), pkg: pkg.clone() };
+        match service.operate(action, Vec::new()).await {
+            Ok(done) if done.already => {}
+            Ok(_) => cx.printer.step("Alias", &format!("{alias} means {pkg}")),
+            Err(refusal) if refusal.status() < 500 => {
+                cx.printer.notice(&format!("the alias `{alias}` of the configuration is not set: {refusal}"));
+            }
+            Err(refusal) => return Err(refusal),
+        }
     }
     Ok(())
 }

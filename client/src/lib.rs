@@ -10,12 +10,14 @@
 //! | [`Snapshot`] | files that are proved against the log |
 //! | [`TrustStore`] | the pinned key and the largest checkpoint seen |
 //! | [`resolve`], [`plan`], [`Lock`] | which versions |
+//! | [`aliases`] | short names to suggest |
 //! | [`install`], [`Store`] | unpacked packages, shared by projects |
 //! | [`pack`], [`publish`] | the way up |
 //! | [`verify`] | the chain of one release, in words |
 //!
 //! Invariant: nothing is installed whose bytes the log of the registry does not vouch for.
 
+pub mod aliases;
 mod api;
 mod cache;
 mod download;

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use drystone_archive::{Manifest, PackError, PackFile, pack, parse_generic, root_directory};
+use drystone_archive::{Generic, Manifest, PackError, PackFile, pack, root_directory};
 use drystone_schemas::{Code, Format, Limits, Problem, Sha256Digest};
 use ignore::{WalkBuilder, overrides::OverrideBuilder};
 use serde::Serialize;
@@ -76,27 +76,34 @@ impl LocalArchive {
     }
 }
 
-/// Packs the package in a directory, in the generic format. Blocks.
+/// Packs the package in a directory, in the generic format as a registry reads it. Blocks.
 ///
 /// # Errors
 ///
 /// [`ClientError::Problems`] with everything that is wrong with manifest and files.
-pub fn pack_directory(dir: &Path, manifest_name: &str, limits: &Limits) -> Result<Packed, ClientError> {
-    let text = read_limited(dir, manifest_name, limits)?;
-    let manifest = parse_generic(&text).map_err(ClientError::Problems)?;
-    let files = package_files(dir, manifest_name, &manifest.details.include, &manifest.details.exclude)?;
-    pack_files(dir, manifest, files, Format::Generic, limits)
+pub fn pack_directory<'g>(
+    dir: &Path,
+    generic: impl Into<Generic<'g>>,
+    limits: &Limits,
+) -> Result<Packed, ClientError> {
+    let generic = generic.into();
+    let text = read_limited(dir, generic.manifest(), limits)?;
+    let manifest = generic.parse(&text).map_err(ClientError::Problems)?;
+    let details = &manifest.details;
+    let files = package_files(dir, generic.manifest(), &details.include, &details.exclude)?;
+    let root = generic.root_directory(&manifest.name, &manifest.vers);
+    pack_files(dir, &root, manifest, files, Format::Generic, limits)
 }
 
-/// Packs these files of a directory below the root that the manifest makes.
+/// Packs these files of a directory below a root directory.
 pub(crate) fn pack_files(
     dir: &Path,
+    root: &str,
     manifest: Manifest,
     files: Vec<PackedFile>,
     format: Format,
     limits: &Limits,
 ) -> Result<Packed, ClientError> {
-    let root = root_directory(&manifest.name, &manifest.vers);
     let to_pack = files.iter().map(|file| {
         let path = dir.join(&file.path);
         PackFile::lazy(file.path.clone(), file.executable, file.size, move || {
@@ -109,7 +116,7 @@ pub(crate) fn pack_files(
     writer.into_inner().map_err(io::IntoInnerError::into_error)?;
     let archive = LocalArchive {
         path: temp.path().into(),
-        file_name: format!("{root}.tar.gz"),
+        file_name: format!("{}.tar.gz", root_directory(&manifest.name, &manifest.vers)),
         digest,
         size,
         format: Some(format),

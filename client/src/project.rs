@@ -4,12 +4,15 @@
 //! archive library's.
 //! Invariant: an edit changes the lines that it is about and no other.
 
+mod notation;
+
 use std::path::{Path, PathBuf};
 
-use drystone_schemas::{PackageName, VersionReq};
+use drystone_schemas::{DepKind, ManifestFields, PackageName, VersionReq};
 use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
 
 use crate::{ClientError, cache::write_atomically, resolve::Requirement};
+use notation::{is_json, put, toml_of_json};
 
 /// Name of the manifest, unless the registry's configuration gives another.
 pub const DEFAULT_MANIFEST: &str = "drystone.toml";
@@ -19,6 +22,7 @@ pub const DEFAULT_MANIFEST: &str = "drystone.toml";
 pub struct Project {
     path: PathBuf,
     document: DocumentMut,
+    fields: ManifestFields,
 }
 
 /// Which table of the manifest.
@@ -36,12 +40,11 @@ impl DependencyTable {
     /// Every table, in the order in which they are read.
     pub const ALL: [Self; 3] = [Self::Normal, Self::Build, Self::Dev];
 
-    /// The name of the table.
-    pub const fn as_str(self) -> &'static str {
+    const fn kind(self) -> DepKind {
         match self {
-            Self::Normal => "dependencies",
-            Self::Build => "build-dependencies",
-            Self::Dev => "dev-dependencies",
+            Self::Normal => DepKind::Normal,
+            Self::Build => DepKind::Build,
+            Self::Dev => DepKind::Dev,
         }
     }
 }
@@ -73,12 +76,46 @@ impl Project {
         Self::parse(path, &text)
     }
 
-    /// Takes the text of a manifest that is, or will be, at `path`.
+    /// Takes the text of a manifest that is, or will be, at `path`. One whose name ends in `.json` can be read, not edited.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ClientError> {
+        let converted = if is_json(path) { Some(toml_of_json(path, text)?) } else { None };
+        let text = converted.as_deref().unwrap_or(text);
         let document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| {
             ClientError::BadManifest { path: path.into(), detail: e.to_string().trim_end().to_owned() }
         })?;
-        Ok(Self { path: path.into(), document })
+        Ok(Self { path: path.into(), document, fields: ManifestFields::default() })
+    }
+
+    /// The same manifest, read by a language's mapping.
+    #[must_use]
+    pub fn with_fields(self, fields: ManifestFields) -> Self {
+        Self { fields, ..self }
+    }
+
+    /// Writes a language's own manifest for a new project; fails with [`ClientError::AlreadyExists`] if there is one.
+    pub fn init_language(
+        path: &Path,
+        name: &PackageName,
+        fields: &ManifestFields,
+    ) -> Result<Self, ClientError> {
+        if path.exists() {
+            return Err(ClientError::AlreadyExists { path: path.into() });
+        }
+        let mut table = toml::Table::new();
+        put(&mut table, &fields.name, toml::Value::String(name.to_string()));
+        put(&mut table, &fields.version, toml::Value::String("0.1.0".into()));
+        put(&mut table, &fields.description, toml::Value::String(String::new()));
+        put(&mut table, &fields.authors, toml::Value::Array(Vec::new()));
+        put(&mut table, &fields.dependencies, toml::Value::Table(toml::Table::new()));
+        let text = if is_json(path) {
+            serde_json::to_string_pretty(&table).map(|text| text + "\n").map_err(|e| e.to_string())
+        } else {
+            toml::to_string(&table).map_err(|e| e.to_string())
+        };
+        let text = text.map_err(ClientError::Internal)?;
+        let project = Self::parse(path, &text)?.with_fields(fields.clone());
+        write_atomically(path, text.as_bytes())?;
+        Ok(project)
     }
 
     /// Writes a manifest for a new project; fails with [`ClientError::AlreadyExists`] if there is one.
@@ -116,17 +153,20 @@ impl Project {
 
     /// Writes the manifest back, whole.
     pub fn save(&self) -> Result<(), ClientError> {
+        if is_json(&self.path) {
+            return Err(self.bad("it is JSON, which is edited by hand; then run `drystone install`".into()));
+        }
         Ok(write_atomically(&self.path, self.text().as_bytes())?)
     }
 
     /// The package's own name, if it has one.
     pub fn name(&self) -> Option<&str> {
-        self.document.get("package")?.get("name")?.as_str()
+        self.at(&self.fields.name)?.as_str()
     }
 
     /// The package's own version, if it has one.
     pub fn version(&self) -> Option<&str> {
-        self.document.get("package")?.get("version")?.as_str()
+        self.at(&self.fields.version)?.as_str()
     }
 
     /// The registry that the project names.
@@ -138,10 +178,10 @@ impl Project {
     pub fn requirements(&self) -> Result<Vec<Requirement>, ClientError> {
         let mut requirements = Vec::new();
         for table in DependencyTable::ALL {
-            let Some(item) = self.document.get(table.as_str()) else { continue };
+            let Some(item) = self.at(self.place(table)) else { continue };
             let table_like = item
                 .as_table_like()
-                .ok_or_else(|| self.bad(format!("`{}` is not a table", table.as_str())))?;
+                .ok_or_else(|| self.bad(format!("`{}` is not a table", self.place(table))))?;
             for (key, item) in table_like.iter() {
                 requirements.extend(self.requirement(table, key, item)?);
             }
@@ -156,19 +196,23 @@ impl Project {
         name: &PackageName,
         req: &str,
     ) -> Result<Edit, ClientError> {
-        let path = self.path.clone();
-        let item = self.document.entry(table.as_str()).or_insert_with(|| Item::Table(Table::new()));
-        let table_like = item.as_table_like_mut().ok_or_else(|| ClientError::BadManifest {
-            path,
-            detail: format!("`{}` is not a table", table.as_str()),
-        })?;
+        let place = self.place(table).to_owned();
+        let (path, requirement) = (self.path.clone(), self.fields.requirement.clone());
+        let not_a_table =
+            || ClientError::BadManifest { path: path.clone(), detail: format!("`{place}` is not a table") };
+        let mut item = self.document.as_item_mut();
+        for key in place.split('.') {
+            let inside = item.as_table_like_mut().ok_or_else(not_a_table)?;
+            item = inside.entry(key).or_insert_with(|| Item::Table(Table::new()));
+        }
+        let table_like = item.as_table_like_mut().ok_or_else(not_a_table)?;
         let Some(key) = key_of(table_like, name) else {
             table_like.insert(name.as_str(), toml_edit::value(req));
             return Ok(Edit::Added);
         };
         let Some(entry) = table_like.get_mut(&key) else { return Ok(Edit::Unchanged) };
         let version = match entry.as_table_like_mut() {
-            Some(inner) => inner.entry("version").or_insert(toml_edit::value(req)),
+            Some(inner) => inner.entry(&requirement).or_insert(toml_edit::value(req)),
             None => entry,
         };
         if version.as_str() == Some(req) {
@@ -184,7 +228,12 @@ impl Project {
 
     /// Removes a requirement, in any spelling; false if there is none.
     pub fn remove(&mut self, table: DependencyTable, name: &PackageName) -> bool {
-        let Some(table_like) = self.document.get_mut(table.as_str()).and_then(Item::as_table_like_mut) else {
+        let place = self.place(table).to_owned();
+        let mut item = Some(self.document.as_item_mut());
+        for key in place.split('.') {
+            item = item.and_then(|item| item.as_table_like_mut()?.get_mut(key));
+        }
+        let Some(table_like) = item.and_then(Item::as_table_like_mut) else {
             return false;
         };
         match key_of(table_like, name) {
@@ -196,9 +245,19 @@ impl Project {
     /// Where in the manifest a package is asked for.
     pub fn find_dependency(&self, name: &PackageName) -> Option<DependencyTable> {
         DependencyTable::ALL.into_iter().find(|table| {
-            let table = self.document.get(table.as_str()).and_then(Item::as_table_like);
+            let table = self.at(self.place(*table)).and_then(Item::as_table_like);
             table.is_some_and(|table| key_of(table, name).is_some())
         })
+    }
+
+    /// The item at a path of keys.
+    fn at(&self, path: &str) -> Option<&Item> {
+        path.split('.').try_fold(self.document.as_item(), |item, key| item.get(key))
+    }
+
+    /// The path of a table of dependencies.
+    fn place(&self, table: DependencyTable) -> &str {
+        self.fields.dependencies_of(table.kind())
     }
 
     fn requirement(
@@ -207,7 +266,7 @@ impl Project {
         key: &str,
         item: &Item,
     ) -> Result<Option<Requirement>, ClientError> {
-        let place = format!("`{}.{key}`", table.as_str());
+        let place = format!("`{}.{key}`", self.place(table));
         let inner = item.as_table_like();
         let text = |field: &str| inner.and_then(|inner| inner.get(field)).and_then(Item::as_str);
         if inner.and_then(|inner| inner.get("optional")).and_then(Item::as_bool) == Some(true) {
@@ -216,7 +275,7 @@ impl Project {
         if text("registry-index").is_some() {
             return Err(self.bad(format!("{place} is to come from another registry, which is not supported")));
         }
-        let req = item.as_str().or_else(|| text("version"));
+        let req = item.as_str().or_else(|| text(&self.fields.requirement));
         let req = req.ok_or_else(|| self.bad(format!("{place} has no version requirement")))?;
         let name = PackageName::new(text("package").unwrap_or(key))
             .map_err(|e| self.bad(format!("{place}: {e}")))?;
@@ -314,6 +373,43 @@ url = "https://registry.example"
             assert!(error.contains(what), "{error}");
         }
         assert!(Project::parse(Path::new("drystone.toml"), "[").is_err());
+    }
+
+    #[test]
+    fn a_languages_own_manifest_in_both_notations() {
+        let fields = ManifestFields {
+            name: "project.title".into(),
+            version: "project.release".into(),
+            dependencies: "project.needs".into(),
+            requirement: "at".into(),
+            ..ManifestFields::default()
+        };
+        let toml =
+            "[project]\ntitle = \"ink\"\nrelease = \"1.0.0\"\n\n[project.needs]\npen = { at = \"1\" }\n";
+        let json =
+            r#"{"project": {"title": "ink", "release": "1.0.0", "x": null, "needs": {"pen": {"at": "1"}}}}"#;
+        for (file, text) in [("quill.toml", toml), ("quill.json", json)] {
+            let mut project = Project::parse(Path::new(file), text).unwrap().with_fields(fields.clone());
+            assert_eq!((project.name(), project.version()), (Some("ink"), Some("1.0.0")));
+            let found: Vec<String> =
+                project.requirements().unwrap().iter().map(|r| format!("{} {}", r.name, r.req)).collect();
+            assert_eq!(found, ["pen ^1"], "{file}");
+            assert_eq!(project.add(DependencyTable::Normal, &name("pen"), "2").unwrap(), Edit::Changed);
+            assert_eq!(project.add(DependencyTable::Dev, &name("t"), "1").unwrap(), Edit::Added);
+            let text = project.text();
+            assert!(text.contains("at = \"2\"") && text.contains("[dev-dependencies]\nt = \"1\""), "{text}");
+            assert!(project.remove(DependencyTable::Normal, &name("pen")));
+            assert_eq!(project.find_dependency(&name("pen")), None);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["quill.toml", "quill.json"] {
+            let path = dir.path().join(file);
+            Project::init_language(&path, &name("ink"), &fields).unwrap();
+            let project = Project::open(&path).unwrap().with_fields(fields.clone());
+            assert_eq!((project.name(), project.version()), (Some("ink"), Some("0.1.0")));
+            assert_eq!(project.requirements().unwrap(), []);
+            assert_eq!(project.save().is_err(), file.ends_with("json"));
+        }
     }
 
     #[test]

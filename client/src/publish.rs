@@ -56,8 +56,7 @@ pub fn check_archive(archive: &LocalArchive, settings: &Settings) -> Result<Insp
     }
     let file = std::io::BufReader::new(fs_err::File::open(&archive.path)?);
     let expected = expected(archive);
-    inspect(file, limits, &settings.generic_manifest, &settings.formats, &expected)
-        .map_err(ClientError::Problems)
+    inspect(file, limits, settings, &settings.formats, &expected).map_err(ClientError::Problems)
 }
 
 /// What a publish of an archive says of it.

@@ -30,7 +30,7 @@ const CONFIG_BYTES_MAX: u64 = 256 << 10;
 pub(crate) const INDEX_BYTES_MAX: u64 = 64 << 20;
 /// Longest package document, in bytes.
 pub(crate) const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
-/// Longest shard of the alias map, in bytes.
+/// Longest file about aliases, in bytes.
 pub(crate) const ALIASES_BYTES_MAX: u64 = 16 << 20;
 
 /// Whether the network may be used.

@@ -14,9 +14,11 @@ use drystone_log::{
     state_map::{SHARD_READ_BYTES_MAX, STATE_TILE_BYTES, StateNode, root_tile_key},
 };
 use drystone_schemas::{
-    Alias, AliasMap, EventHead, FileClass, IndexFile, PackageDocument, PackageName, Sha256Digest, layout,
+    Alias, AliasChange, AliasHistory, AliasMap, EventHead, FileClass, IndexFile, PackageDocument,
+    PackageName, Sha256Digest, layout,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::de::DeserializeOwned;
 
 use crate::{
     ClientError, Network, Registry, TrustStore, VerificationError,
@@ -164,14 +166,38 @@ impl<'a> Snapshot<'a> {
 
     /// What a short name means; `None` proves that it means nothing.
     pub async fn alias(&self, alias: &Alias) -> Result<Option<PackageName>, ClientError> {
-        let key = layout::alias_state_key(alias);
-        let by_name = layout::alias_map(alias.shard());
         let what = format!("the aliases of `{}`", alias.shard());
-        let found = self.file(&key, FileClass::Alias, &by_name, &what, ALIASES_BYTES_MAX).await?;
-        let Some((bytes, _)) = found else { return Ok(None) };
-        let map: AliasMap =
-            serde_json::from_slice(&bytes).map_err(|e| self.registry.unexpected(&by_name, &e))?;
-        Ok(map.aliases.get(alias).map(|target| target.package.clone()))
+        let map: Option<AliasMap> =
+            self.about_aliases(&layout::alias_state_key(alias), FileClass::Alias, &what).await?;
+        Ok(map.and_then(|map| map.aliases.get(alias).map(|target| target.package.clone())))
+    }
+
+    /// Every short name with what it means; `None` proves that there has never been one.
+    pub async fn aliases(&self) -> Result<Option<AliasMap>, ClientError> {
+        self.about_aliases(layout::ALIASES_STATE_KEY, FileClass::Alias, "the alias map").await
+    }
+
+    /// Everything that ever happened to a short name, oldest first; nothing proves that nothing did.
+    pub async fn alias_history(&self, alias: &Alias) -> Result<Vec<AliasChange>, ClientError> {
+        let what = format!("the history of the aliases of `{}`", alias.shard());
+        let key = layout::alias_state_key(alias);
+        let history: Option<AliasHistory> = self.about_aliases(&key, FileClass::History, &what).await?;
+        let changes = history.map(|history| history.changes).unwrap_or_default();
+        Ok(changes.into_iter().filter(|change| change.alias == *alias).collect())
+    }
+
+    async fn about_aliases<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        class: FileClass,
+        what: &str,
+    ) -> Result<Option<T>, ClientError> {
+        let by_name = layout::alias_file(key, class)
+            .ok_or_else(|| ClientError::Internal(format!("`{key}` is not about aliases")))?;
+        let Some((bytes, _)) = self.file(key, class, &by_name, what, ALIASES_BYTES_MAX).await? else {
+            return Ok(None);
+        };
+        serde_json::from_slice(&bytes).map(Some).map_err(|e| self.registry.unexpected(&by_name, &e))
     }
 
     /// The bytes of a state-mapped file: cached, or by name, or by hash where the name gives other bytes.

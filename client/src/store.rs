@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use drystone_archive::{ReadError, read_archive};
+use drystone_archive::{Layout, ReadError, read_archive_as};
 use drystone_schemas::{Limits, Problem, Sha256Digest};
 use serde::{Deserialize, Serialize};
 
@@ -79,7 +79,7 @@ impl Store {
     /// Unpacks an archive whose SHA-256 has been checked. Blocks; safe against other processes doing the same.
     ///
     /// `root` is the directory that everything in the archive must lie in, so that an archive cannot be passed off as
-    /// that of another package.
+    /// that of another package; or the archive is flat, as those of some languages are, and has files at the top.
     pub fn unpack(
         &self,
         digest: &Sha256Digest,
@@ -133,7 +133,7 @@ fn unpack_into(
     let files_dir = temp.join(FILES);
     fs_err::create_dir_all(&files_dir)?;
     let mut files = Vec::new();
-    let facts = read_archive(BufReader::new(archive), limits, &mut |entry, content| {
+    read_archive_as(BufReader::new(archive), limits, Layout::Flat, &mut |entry, content| {
         let path = files_dir.join(entry.path);
         if let Some(parent) = path.parent() {
             fs_err::create_dir_all(parent)?;
@@ -143,16 +143,32 @@ fn unpack_into(
         set_read_only(&path, entry.executable)?;
         files.push(StoredFile { path: entry.path.into(), len: entry.size, executable: entry.executable });
         Ok::<(), io::Error>(())
-    });
-    let facts = facts.map_err(archive_error)?;
-    check_root(digest, &facts.root, root)?;
-    let marker = Marker { v: 1, digest: *digest, root: facts.root, files };
+    })
+    .map_err(archive_error)?;
+    let found = root_of(&files);
+    check_root(digest, &found, root)?;
+    if !found.is_empty() {
+        // Everything lies in one directory, whose content moves up.
+        let inside = temp.join("root");
+        fs_err::rename(files_dir.join(&found), &inside)?;
+        fs_err::remove_dir(&files_dir)?;
+        fs_err::rename(&inside, &files_dir)?;
+        files.iter_mut().for_each(|file| drop(file.path.drain(..=found.len())));
+    }
+    let marker = Marker { v: 1, digest: *digest, root: found, files };
     let bytes = serde_json::to_vec(&marker).map_err(|e| ClientError::Internal(e.to_string()))?;
     Ok(fs_err::write(temp.join(MARKER), bytes)?)
 }
 
+/// The directory that all files lie in; empty if some lie at the top, or in several.
+fn root_of(files: &[StoredFile]) -> String {
+    let top = |file: &StoredFile| file.path.split_once('/').map(|(top, _)| top.to_owned());
+    let first = files.first().and_then(top).unwrap_or_default();
+    if files.iter().all(|file| top(file).as_deref() == Some(&*first)) { first } else { String::new() }
+}
+
 fn check_root(digest: &Sha256Digest, found: &str, wanted: &str) -> Result<(), ClientError> {
-    if found == wanted {
+    if found == wanted || found.is_empty() {
         return Ok(());
     }
     Err(VerificationError::Contradiction(format!("the archive {digest} holds `{found}`, not `{wanted}`"))

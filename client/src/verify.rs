@@ -84,7 +84,7 @@ pub async fn verify_file(
         let archive = LocalArchive::open(&owned, None)?;
         let file = std::io::BufReader::new(fs_err::File::open(&owned)?);
         let expected = PublishMetadata::default();
-        drystone_archive::inspect(file, &limits, &settings.generic_manifest, &settings.formats, &expected)
+        drystone_archive::inspect(file, &limits, &settings, &settings.formats, &expected)
             .map(|inspected| (archive, inspected.record))
             .map_err(ClientError::Problems)
     })

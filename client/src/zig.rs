@@ -11,7 +11,7 @@ use std::{
 };
 
 use drystone_archive::{
-    Manifest, RepackError, ZonField, ZonNode, ZonValue, parse_zig, parse_zon, repack_zig,
+    Manifest, RepackError, ZonField, ZonNode, ZonValue, parse_zig, parse_zon, repack_zig, root_directory,
 };
 use drystone_schemas::{Code, Format, Limits, Problem, ZigSnippet};
 use tempfile::NamedTempFile;
@@ -42,7 +42,8 @@ pub fn pack_zig_directory(dir: &Path, owner: Option<&str>, limits: &Limits) -> R
     let mut files = package_files(dir, ZIG_MANIFEST, &[], &[])?;
     let zig = manifest.details.zig.as_ref();
     files.retain(|file| file.path == ZIG_MANIFEST || zig.is_none_or(|zig| zig.selects(&file.path)));
-    let packed = pack_files(dir, manifest, files, Format::Zig, limits)?;
+    let root = root_directory(&manifest.name, &manifest.vers);
+    let packed = pack_files(dir, &root, manifest, files, Format::Zig, limits)?;
     Ok(Packed {
         archive: LocalArchive { owner: owner.map(str::to_owned), ..packed.archive.clone() },
         ..packed

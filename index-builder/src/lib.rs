@@ -8,6 +8,7 @@
 
 mod concurrent;
 mod fsck;
+mod gc;
 mod objects;
 mod progress;
 mod project;
@@ -19,11 +20,12 @@ mod replica;
 mod source;
 
 pub use fsck::{FsckCounts, FsckOptions, FsckProblem, FsckReport, ProblemKind, fsck};
+pub use gc::{GcAges, GcClass, GcError, GcOptions, GcReport, GcTally, gc};
 pub use objects::ObjectError;
 pub use progress::{Progress, Silent};
 pub use project::{
-    Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched, github_release, project,
-    project_api, project_config,
+    AliasState, Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched,
+    github_release, project, project_config, project_plain, vais_index_file, vais_package,
 };
 pub use published::{EntriesError, Published, PublishedError};
 pub use rebuild::{RebuildError, RebuildOptions, RebuildReport, rebuild};

@@ -11,17 +11,23 @@ mod error;
 mod github;
 mod line;
 mod package;
+mod raven;
 #[cfg(test)]
 mod tests;
+mod vais;
 
 use drystone_schemas::{
-    AccountId, AliasMap, ApiConfig, CargoIndexConfig, EventBody, FileChange, FileClass, RegistryConfig,
+    AccountId, ApiConfig, CargoIndexConfig, EventBody, FileChange, FileClass, LanguageApi, RegistryConfig,
     Settings, Sha256Digest, VersionRecord, canonical_json, layout, sealed_json,
 };
 
+pub use aliases::AliasState;
+pub(crate) use aliases::{resolve_file, whole_map};
 pub use error::ProjectError;
-pub use github::{github_release, project_api};
+pub use github::github_release;
+pub(crate) use github::project_api;
 pub use package::PackageState;
+pub use vais::{vais_index_file, vais_package};
 
 /// An event before its files and state root are known.
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +47,8 @@ pub struct Draft<'a> {
 pub struct Touched {
     /// The package that the event names.
     pub package: Option<PackageState>,
-    /// The shard of the alias map that holds the alias which the event names.
-    pub aliases: Option<AliasMap>,
+    /// The alias map around the alias that the event names.
+    pub aliases: Option<AliasState>,
 }
 
 /// One state-mapped file after an event.
@@ -69,7 +75,7 @@ impl ProjectedFile {
 /// this one, for the events after it.
 pub const PROJECTION_VERSION: u32 = 1;
 
-/// Folds one event into what it touches and returns every state-mapped file that it changes: the index file or the
+/// Folds one event into what it touches and returns every state-mapped file that it changes: the index file or those of the
 /// alias map first, the package document last.
 ///
 /// `record` is the version record that a publish event names, and is not looked at for other kinds. `settings` are
@@ -101,7 +107,9 @@ pub fn project(
         }
         (None, _) => return Err(ProjectError::UnknownPackage { name: name.clone() }),
         (Some(package), EventBody::AliasSet { alias, .. } | EventBody::AliasRemove { alias, .. }) => {
-            aliases::apply(&mut touched.aliases, package, alias, draft)?;
+            let mut state = touched.aliases.clone().unwrap_or_default();
+            aliases::apply(&mut state, package, alias, draft)?;
+            touched.aliases = Some(state);
             package
         }
         (Some(package), _) => {
@@ -120,13 +128,47 @@ pub fn project(
             files.push(package.index_file());
         }
         EventBody::AliasSet { alias, .. } | EventBody::AliasRemove { alias, .. } => {
-            let map = touched.aliases.as_ref().expect("an alias event leaves a map behind");
-            files.push(aliases::file(map, alias));
+            let state = touched.aliases.as_ref().expect("an alias event leaves a map behind");
+            files.extend(state.files(alias));
         }
         _ => {}
     }
     files.push(package.document_file());
     Ok(files)
+}
+
+/// The by-name files outside the state map that an event changes, besides the configuration: what clients of other
+/// registries ask for, in their own form. `package` is the package that the event names, after it.
+pub fn project_plain(
+    package: &PackageState,
+    body: &EventBody,
+    seq: u64,
+    settings: &Settings,
+) -> Vec<(String, Vec<u8>)> {
+    let name = &package.document.name;
+    let mut files = package_files(package, settings, Some(seq));
+    files.extend(project_api(package, settings));
+    match body {
+        EventBody::AliasSet { alias, .. } => files.push(resolve_file(alias, Some(name), seq)),
+        EventBody::AliasRemove { alias, .. } => files.push(resolve_file(alias, None, seq)),
+        _ => {}
+    }
+    files
+}
+
+/// What the existing client of the registry's language asks for of one package; with `since`, what changed then. Such
+/// clients have no owners in names.
+pub(crate) fn package_files(
+    package: &PackageState,
+    settings: &Settings,
+    since: Option<u64>,
+) -> Vec<(String, Vec<u8>)> {
+    match settings.language_api() {
+        Some(_) if package.document.name.owner().is_some() => Vec::new(),
+        Some(LanguageApi::Raven) => vec![raven::package_file(package)],
+        Some(LanguageApi::Vais) => vais::package_files(package, settings, since),
+        None => Vec::new(),
+    }
 }
 
 /// `config.json`, `index/config.json` and what API clients ask of a registry, after a genesis or `config` event at `seq`.

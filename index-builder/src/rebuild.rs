@@ -121,8 +121,7 @@ pub(crate) async fn write_all(
     work.history(replay).await?;
 
     let mut by_name: Vec<_> = files.into_iter().map(|file| (file.key, file.bytes)).collect();
-    by_name.extend(replay.replica.config_files().into_iter().flatten());
-    by_name.extend(replay.replica.api_files());
+    by_name.extend(replay.replica.plain_files().into_iter().flatten());
     work.by_name(by_name).await?;
     work.latest_proof(replay).await?;
     Ok(work.report)

@@ -226,8 +226,7 @@ async fn lower_quotas(vault: &dyn Area, size: u64) -> Result<(), RecoverError> {
 /// Removes by-name files that only unpublished commits knew, such as those of a new package.
 async fn remove_strays(public: &dyn Area, replay: &Replay, size: u64) -> Result<Vec<String>, RecoverError> {
     let mut known: std::collections::BTreeSet<String> = replay.replica.files().map(|file| file.key).collect();
-    known.extend(replay.replica.api_files().map(|(key, _)| key));
-    known.extend(replay.replica.config_files().into_iter().flatten().map(|(key, _)| key));
+    known.extend(replay.replica.plain_files().into_iter().flatten().map(|(key, _)| key));
     let mut removed = Vec::new();
     for prefix in ["index/", "packages/", "aliases/", layout::API] {
         for key in list(public, prefix).await? {
@@ -290,7 +289,7 @@ async fn write_head(
         nonce,
         auth_epoch: now_unix_s,
         // Larger than any count of collections, so that every object put before the loss is put again.
-        gc: Gc { n: now_unix_s, doomed: Vec::new() },
+        gc: Gc { n: now_unix_s, ..Gc::default() },
     };
     let body = Body::Bytes(staging.into());
     let object = NewObject { key: Key::new(head.staging.clone())?, body, meta: Meta::PRIVATE };

@@ -12,13 +12,13 @@ use std::{
 
 use drystone_log::{FileRef, Hash, ShardEntry, StateMap};
 use drystone_schemas::{
-    AliasMap, Event, EventBody, FileChange, FileClass, Format, PackageName, Settings, Sha256Digest, Version,
-    VersionRecord, layout,
+    Alias, AliasHistory, AliasMap, Event, EventBody, FileChange, FileClass, Format, LanguageApi, PackageName,
+    Settings, Sha256Digest, Version, VersionRecord, layout,
 };
 
 use crate::project::{
-    Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched, project, project_api,
-    project_config,
+    AliasState, Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched, package_files,
+    project, project_api, project_config, resolve_file, vais_index_file, vais_package, whole_map,
 };
 
 /// Everything that follows from the events so far.
@@ -29,7 +29,10 @@ pub struct Replica {
     identity: Option<Identity>,
     config: Option<Config>,
     packages: BTreeMap<String, PackageState>,
-    aliases: BTreeMap<String, AliasMap>,
+    /// Shards of the alias map with their history, by name.
+    shards: BTreeMap<String, (AliasMap, AliasHistory)>,
+    /// The whole alias map; its position is 0 as long as there was no alias.
+    aliases: AliasMap,
     /// Packages with the versions whose record was missing, or with none where the state was lost altogether.
     unknown: BTreeMap<String, BTreeSet<String>>,
     state: StateMap,
@@ -149,6 +152,11 @@ impl Replica {
         &self.packages
     }
 
+    /// The whole alias map.
+    pub fn aliases(&self) -> &AliasMap {
+        &self.aliases
+    }
+
     /// The state map.
     pub fn state(&self) -> &StateMap {
         &self.state
@@ -161,29 +169,61 @@ impl Replica {
 
     /// Every state-mapped file as it is now, except those of unknown packages.
     pub fn files(&self) -> impl Iterator<Item = ProjectedFile> {
-        let maps = self.aliases.iter().map(|(state_key, map)| ProjectedFile {
-            class: FileClass::Alias,
-            state_key: state_key.clone(),
-            key: layout::alias_map(shard_name(state_key)),
-            bytes: map.to_bytes(),
-        });
+        let of_shard = |(name, (map, history)): (&String, &(AliasMap, AliasHistory))| {
+            let file =
+                |class, key, bytes| ProjectedFile { class, state_key: format!("~alias/{name}"), key, bytes };
+            [
+                file(FileClass::Alias, layout::alias_map(name), map.to_bytes()),
+                file(FileClass::History, layout::alias_history(name), history.to_bytes()),
+            ]
+        };
+        let whole = (!self.shards.is_empty()).then(|| whole_map(&self.aliases));
+        let maps = self.shards.iter().flat_map(of_shard).chain(whole);
         let known = self.packages.iter().filter(|(canonical, _)| !self.unknown(canonical));
         maps.chain(known.flat_map(|(_, package)| [package.index_file(), package.document_file()]))
     }
 
-    /// The files for API clients, by key, except those of unknown packages.
-    pub fn api_files(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+    /// The answers in GitHub's shape, by key, except those of unknown packages.
+    fn api_files(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
         let known = self.api.iter().filter(|(canonical, _)| !self.unknown(canonical));
         known.flat_map(|(canonical, settings)| {
             self.packages.get(canonical).map_or_else(Vec::new, |package| project_api(package, settings))
         })
     }
 
-    /// The configuration files, by key; none before genesis or without settings.
-    pub fn config_files(&self) -> Option<Vec<(String, Vec<u8>)>> {
+    /// Every by-name file outside the state map, by key: the configuration, and what clients of other registries ask for.
+    /// None before genesis or without settings.
+    pub fn plain_files(&self) -> Option<Vec<(String, Vec<u8>)>> {
         let (identity, config) = (self.identity.as_ref()?, self.config.as_ref()?);
         let settings = config.settings.as_ref()?;
-        Some(project_config(config.seq, &identity.origin, &identity.log_key, settings))
+        let mut files = project_config(config.seq, &identity.origin, &identity.log_key, settings);
+        files.extend(self.resolve_files());
+        files.extend(self.api_files());
+        let known = self.packages.iter().filter(|(canonical, _)| !self.unknown(canonical));
+        files.extend(known.flat_map(|(_, package)| package_files(package, settings, None)));
+        files.extend(self.vais_index(settings));
+        Some(files)
+    }
+
+    /// The index of all packages, where the registry's language asks for one and there is a package.
+    fn vais_index(&self, settings: &Settings) -> Option<(String, Vec<u8>)> {
+        let wanted = settings.language_api() == Some(LanguageApi::Vais);
+        let known = self.packages.iter().filter(|(canonical, package)| {
+            wanted && !self.unknown(canonical) && package.document.name.owner().is_none()
+        });
+        let elements: BTreeMap<_, _> =
+            known.map(|(canonical, package)| (canonical.clone(), vais_package(package, settings))).collect();
+        (!elements.is_empty()).then(|| vais_index_file(&elements))
+    }
+
+    /// What every short name means that ever meant something, by its last change.
+    fn resolve_files(&self) -> Vec<(String, Vec<u8>)> {
+        let mut last: BTreeMap<&Alias, (u64, Option<&PackageName>)> = BTreeMap::new();
+        for change in self.shards.values().flat_map(|(_, history)| &history.changes) {
+            let target = self.aliases.aliases.get(&change.alias).map(|target| &target.package);
+            last.insert(&change.alias, (change.seq, target));
+        }
+        last.into_iter().map(|(alias, (seq, target))| resolve_file(alias, target, seq)).collect()
     }
 
     /// Folds one event and returns the files that it changes, with every claim that does not follow.
@@ -251,7 +291,7 @@ impl Replica {
         let canonical = name.canonical();
         let shard = match &event.body {
             EventBody::AliasSet { alias, .. } | EventBody::AliasRemove { alias, .. } => {
-                Some(layout::alias_state_key(alias))
+                Some(alias.shard().to_owned())
             }
             _ => None,
         };
@@ -263,15 +303,22 @@ impl Replica {
         let record = record.or_else(|| blank_record(&event.body));
         let mut touched = Touched {
             package: self.packages.remove(&canonical),
-            aliases: shard.as_ref().and_then(|key| self.aliases.remove(key)),
+            aliases: shard.as_ref().map(|shard| {
+                let (shard, history) = self.shards.remove(shard).unwrap_or_default();
+                AliasState { shard, history, all: std::mem::take(&mut self.aliases) }
+            }),
         };
         let projected = project(&mut touched, &draft, record.as_ref(), settings.unwrap_or(&stand_in));
         if let Some(package) = touched.package {
             self.note_settings(&canonical, &package, told);
             self.packages.insert(canonical.clone(), package);
         }
-        if let (Some(key), Some(map)) = (shard, touched.aliases) {
-            self.aliases.insert(key, map);
+        if let (Some(shard), Some(state)) = (shard, touched.aliases) {
+            self.aliases = state.all;
+            // A refused event may leave a shard empty that never was one.
+            if !state.history.changes.is_empty() {
+                self.shards.insert(shard, (state.shard, state.history));
+            }
         }
 
         let files = match projected {
@@ -290,7 +337,9 @@ impl Replica {
             if !event.files.iter().map(blind).eq(made.iter().map(blind)) {
                 faults.push(wrong_files(&event.files, &made));
             }
-            return files.into_iter().filter(|file| file.class == FileClass::Alias).collect();
+            let of_aliases =
+                |file: &ProjectedFile| matches!(file.class, FileClass::Alias | FileClass::History);
+            return files.into_iter().filter(of_aliases).collect();
         }
         if made != event.files {
             faults.push(wrong_files(&event.files, &made));
@@ -332,11 +381,6 @@ impl Replica {
             _ => {}
         }
     }
-}
-
-/// The shard's name in the state key of an alias map.
-fn shard_name(state_key: &str) -> &str {
-    state_key.rsplit('/').next().unwrap_or(state_key)
 }
 
 /// A record that says only what the publish event says, for releases whose own is gone.

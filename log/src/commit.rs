@@ -11,6 +11,7 @@
 //! a writer that loses or dies never holds a signed fork.
 
 mod apply;
+mod collect;
 mod committer;
 mod edge;
 mod error;
@@ -21,8 +22,9 @@ mod publish;
 mod staging;
 
 pub use apply::put_all;
+pub use collect::{DOOMED_MAX, Fence, LEASE_S, SeenHead};
 pub use committer::{CommitOutcome, Committed, Committer, EventDraft, PlainFile, Round, StateFile};
 pub use error::CommitError;
 pub use genesis::Genesis;
 pub use head::{Gc, Head};
-pub use staging::{Op, OpKind, Staging};
+pub use staging::{Op, OpKind, STAGING_BYTES_MAX, Staging};

@@ -73,7 +73,8 @@ async fn serve(State(public): State<Arc<dyn Area>>, request: Request) -> Result<
     let asked = request.uri().path();
     let path = asked.strip_prefix('/').unwrap_or(asked);
     let missing = || no_such_route(asked);
-    let known = path == layout::CONFIG || PUBLIC_FOLDERS.iter().any(|folder| path.starts_with(folder));
+    let known = [layout::CONFIG, layout::ALIASES].contains(&path)
+        || PUBLIC_FOLDERS.iter().any(|folder| path.starts_with(folder));
     let hidden = path.split('/').any(|segment| segment.starts_with('.'));
     let key = Key::new(path).ok().filter(|_| known && !hidden).ok_or_else(missing)?;
     if !matches!(*request.method(), Method::GET | Method::HEAD) {

@@ -12,7 +12,6 @@ mod admin;
 mod files;
 mod intent;
 mod multipart;
-mod names;
 mod plan;
 mod refusal;
 mod routes;

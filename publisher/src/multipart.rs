@@ -100,15 +100,17 @@ impl Meter {
 
 /// Reads the body; parts in either order, each once, no others.
 pub(crate) async fn read(service: &Service, request: Request) -> Result<Upload, Refusal> {
-    read_with(service, request, parse_metadata).await
+    let (metadata, package) = read_parts(service, request, "package").await?;
+    let metadata = metadata.map(|bytes| parse_metadata(&bytes)).transpose()?.unwrap_or_default();
+    Ok(Upload { metadata, package })
 }
 
-/// The same, for metadata that this function reads.
-pub(crate) async fn read_with(
+/// Reads a body whose archive is in the part `archive`; the metadata come as they are.
+pub(crate) async fn read_parts(
     service: &Service,
     request: Request,
-    parse: fn(&[u8]) -> Result<PublishMetadata, Refusal>,
-) -> Result<Upload, Refusal> {
+    archive: &str,
+) -> Result<(Option<Vec<u8>>, Arc<Spooled>), Refusal> {
     let meter = Meter::default();
     let mut multipart = Multipart::from_request(request.map(|body| meter.watch(body)), &())
         .await
@@ -121,15 +123,15 @@ pub(crate) async fn read_with(
         let chunks = meter.chunks(field);
         let detail = match &*name {
             "metadata" if metadata.is_none() => {
-                metadata = Some(parse(&read_small(chunks, &name).await?)?);
+                metadata = Some(read_small(chunks, &name).await?);
                 continue;
             }
-            "package" if package.is_none() => {
+            name if name == archive && package.is_none() => {
                 let max = service.settings().limits.tarball_bytes_max;
                 package = Some(Spooled::receive(chunks, &service.options.spool, max).await?);
                 continue;
             }
-            "metadata" | "package" => format!("the part `{name}` is there twice"),
+            again if again == "metadata" || again == archive => format!("the part `{again}` is there twice"),
             other => {
                 let shown: String = other.chars().take(64).collect();
                 format!("there is no part `{shown}` in a publish")
@@ -145,12 +147,10 @@ pub(crate) async fn read_with(
         }
     }
     if package.is_none() {
-        problems.push(Problem::new(Code::MalformedMultipart, "the part `package` is missing"));
+        problems.push(Problem::new(Code::MalformedMultipart, format!("the part `{archive}` is missing")));
     }
     match package {
-        Some(package) if problems.is_empty() => {
-            Ok(Upload { metadata: metadata.unwrap_or_default(), package: Arc::new(package) })
-        }
+        Some(package) if problems.is_empty() => Ok((metadata, Arc::new(package))),
         _ => Err(problems.into()),
     }
 }

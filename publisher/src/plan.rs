@@ -2,6 +2,7 @@
 //!
 //! Reading is in [`Desk::gather`]; every decision is in [`decide`], which is pure.
 
+mod alias;
 mod cargo_name;
 mod decide;
 mod gather;
@@ -9,7 +10,9 @@ mod gather;
 use std::{collections::BTreeMap, sync::Arc};
 
 use drystone_index_builder::PackageState;
-use drystone_schemas::{AccountId, Alias, AliasMap, PackageName, Settings, Sha256Digest};
+use drystone_schemas::{
+    AccountId, Alias, AliasHistory, AliasMap, PackageName, Settings, Sha256Digest, VaisPackage,
+};
 use drystone_storage::Tag;
 
 use crate::{
@@ -26,9 +29,14 @@ pub(crate) struct Desk {
     pub(crate) settings: Arc<Settings>,
     /// Packages by canonical name; present for every package that an intent names.
     pub(crate) packages: BTreeMap<String, OnDesk<Option<PackageState>>>,
-    /// Shards of the alias map.
-    pub(crate) aliases: BTreeMap<String, OnDesk<AliasMap>>,
-    /// Canonical names, of those asked for as aliases, that packages have.
+    /// Shards of the alias map: those of every alias that an intent names, and those that could keep a new package from its
+    /// name.
+    pub(crate) aliases: BTreeMap<String, OnDesk<AliasShard>>,
+    /// The whole alias map, where an intent names an alias.
+    pub(crate) all_aliases: Option<OnDesk<AliasMap>>,
+    /// The index of all packages by canonical name, where the existing client of the registry's language asks for one.
+    pub(crate) vais_index: Option<BTreeMap<String, VaisPackage>>,
+    /// Canonical names that packages have, of those asked for as aliases and of those that look like them.
     pub(crate) taken_by_package: Vec<String>,
     /// Tokens by digest, as they were after the head was read.
     pub(crate) tokens: BTreeMap<Sha256Digest, Option<TokenRecord>>,
@@ -38,7 +46,16 @@ pub(crate) struct Desk {
     pub(crate) quotas: BTreeMap<AccountId, QuotaRecord>,
 }
 
+/// A shard of the alias map.
+#[derive(Default)]
+pub(crate) struct AliasShard {
+    pub(crate) map: AliasMap,
+    /// What happened in it; empty where no intent changes the shard.
+    pub(crate) history: AliasHistory,
+}
+
 /// A file's content with the tags of its by-name files, where they were read.
+#[derive(Default)]
 pub(crate) struct OnDesk<T> {
     pub(crate) value: T,
     /// By-name key and tag (none: absent).

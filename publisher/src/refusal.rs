@@ -9,6 +9,9 @@ use drystone_log::{CheckpointError, NoteError, commit::CommitError};
 use drystone_schemas::{Code, Problem};
 use drystone_storage::StoreError;
 
+/// After how many seconds a request may be repeated that names what is being collected.
+const COLLECTION_RETRY_S: u32 = 5;
+
 /// One or more problems, and what only the operator may see.
 #[derive(Debug, Clone)]
 pub struct Refusal {
@@ -39,6 +42,12 @@ impl Refusal {
     /// The outcome is not known: the same request with the same id will find out.
     pub fn outcome_unknown(inside: impl fmt::Display) -> Self {
         Self { retry_after_s: Some(1), ..Self::hiding(Code::TryAgain, Code::TryAgain.title(), inside) }
+    }
+
+    /// What the request names is being collected as garbage: it can be named again in a moment.
+    pub(crate) fn being_collected(inside: impl fmt::Display) -> Self {
+        let code = Code::CollectionUnderWay;
+        Self { retry_after_s: Some(COLLECTION_RETRY_S), ..Self::hiding(code, code.title(), inside) }
     }
 
     fn hiding(code: Code, detail: &str, inside: impl fmt::Display) -> Self {
@@ -95,6 +104,9 @@ impl From<CommitError> for Refusal {
         let code = match error {
             CommitError::Store(error) => return error.into(),
             CommitError::OutcomeUnknown(_) => return Self::outcome_unknown(error),
+            CommitError::BeingCollected { .. } | CommitError::CollectionUnderWay { .. } => {
+                return Self::being_collected(error);
+            }
             CommitError::NotInitialised => Code::NotInitialised,
             CommitError::AlreadyInitialised => Code::AlreadyInitialised,
             CommitError::HeadBehindLog { .. } => Code::HeadBehindLog,

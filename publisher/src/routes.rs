@@ -5,9 +5,12 @@
 mod cargo;
 mod change;
 mod github;
+mod language;
 mod publish;
+mod raven;
 mod read;
 mod target;
+mod vais;
 mod zion;
 
 use std::sync::Arc;
@@ -21,7 +24,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, get, post, put},
 };
-use drystone_schemas::{Code, ErrorBody, Problem};
+use drystone_schemas::{Code, ErrorBody, LanguageApi, Problem};
 
 use crate::{Refusal, Service, Token};
 
@@ -50,6 +53,8 @@ pub fn api_router(service: Arc<Service>, files: Option<Router>) -> Router {
         Some(files) => api.fallback_service(files),
         None => api.fallback(async |request: Request| no_such_route(request.uri().path())),
     };
+    let names = Arc::new(cargo::Names::default());
+    let api = api.layer(from_fn_with_state((service.clone(), names), language::answer));
     api.layer(from_fn_with_state(service, envelope))
 }
 
@@ -62,7 +67,7 @@ async fn envelope(State(service): App, request: Request, next: Next) -> Response
     let mut response = next.run(request).await;
     if let Some(refusal) = response.extensions_mut().remove::<Arc<Refusal>>() {
         let allow = response.headers_mut().remove(header::ALLOW);
-        response = render(&refusal, &id);
+        response = render(&refusal, &id, service.settings().language_api());
         response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
         log_refusal(&refusal, &id);
     }
@@ -83,10 +88,19 @@ fn log_refusal(refusal: &Refusal, id: &str) {
     }
 }
 
-fn render(refusal: &Refusal, request_id: &str) -> Response {
+fn render(refusal: &Refusal, request_id: &str, api: Option<LanguageApi>) -> Response {
     let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = ErrorBody { errors: refusal.problems.clone(), request_id: request_id.to_owned() };
-    let mut response = (status, Json(body)).into_response();
+    let mut response = match api {
+        None => (status, Json(body)).into_response(),
+        Some(api) => {
+            let mut fields = language::error_fields(api, refusal);
+            if let Ok(serde_json::Value::Object(ours)) = serde_json::to_value(body) {
+                fields.extend(ours);
+            }
+            (status, Json(fields)).into_response()
+        }
+    };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(seconds) = refusal.retry_after_s {

@@ -167,10 +167,8 @@ async fn store_again(core: &Core, round: &Round, waiting: &mut Vec<Ready>) {
     let gc = &round.head.gc;
     let mut kept = Vec::with_capacity(waiting.len());
     for mut ready in std::mem::take(waiting) {
-        let doomed =
-            ready.intent.objects.iter().any(|object| gc.doomed.iter().any(|key| key == object.key.as_str()));
-        if doomed {
-            give(ready.answer, Err(Refusal::outcome_unknown("an object is being collected")));
+        if let Some(object) = ready.intent.objects.iter().find(|object| gc.dooms(object.key.as_str())) {
+            give(ready.answer, Err(Refusal::being_collected(format!("`{}`", object.key))));
             continue;
         }
         if ready.fence != gc.n {

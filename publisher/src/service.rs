@@ -48,6 +48,7 @@ pub(crate) struct Core {
     pub(crate) entropy: Arc<dyn Entropy>,
     settings: Mutex<Option<(Sha256Digest, Arc<Settings>)>>,
     fence: AtomicU64,
+    auth_epoch: AtomicU64,
 }
 
 /// The publish function of one registry.
@@ -76,6 +77,7 @@ impl Service {
             entropy,
             settings: Mutex::new(None),
             fence: AtomicU64::new(0),
+            auth_epoch: AtomicU64::new(0),
         });
         let round = core.committer.begin().await?;
         core.saw(&round.head);
@@ -196,8 +198,9 @@ impl Service {
 }
 
 impl Core {
-    /// Notes what a head says about garbage collection, for objects that are put from now on.
+    /// Notes what a head says about garbage collection, for objects that are put from now on, and about old tokens.
     pub(crate) fn saw(&self, head: &Head) {
+        self.auth_epoch.fetch_max(head.auth_epoch, Ordering::AcqRel);
         self.fence.fetch_max(head.gc.n, Ordering::AcqRel);
     }
 
@@ -225,6 +228,7 @@ impl Core {
     pub(crate) async fn admit(&self, digest: &Sha256Digest) -> Result<TokenRecord, Refusal> {
         let token = vault::read_token(&*self.store.vault, digest).await?;
         let token = token.ok_or_else(|| Refusal::code(Code::TokenInvalid, Code::TokenInvalid.title()))?;
+        token.refuse_if_void(self.auth_epoch.load(Ordering::Acquire))?;
         if token.expires.is_some_and(|expires| expires <= self.clock.now_unix_s()) {
             return Err(Refusal::code(Code::TokenExpired, format!("the token `{}` has expired", token.name)));
         }

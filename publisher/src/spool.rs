@@ -195,7 +195,6 @@ fn run_inspection(
     settings: &Settings,
     expected: &PublishMetadata,
 ) -> Result<Inspected, Refusal> {
-    let Settings { limits, generic_manifest, formats, .. } = settings;
     let source = upload.reader().map_err(Refusal::internal)?;
-    Ok(inspect(source, limits, generic_manifest, formats, expected)?)
+    Ok(inspect(source, &settings.limits, settings, &settings.formats, expected)?)
 }

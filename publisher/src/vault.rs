@@ -1,6 +1,6 @@
 //! The private area as the publisher sees it: tokens, accounts, and what accounts have used up.
 
-use drystone_schemas::{AccountId, EventId, Login, Sha256Digest, canonical_json, layout};
+use drystone_schemas::{AccountId, Code, EventId, Login, Sha256Digest, canonical_json, layout};
 use drystone_storage::{Area, Key, Meta, Replace};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -67,6 +67,14 @@ impl TokenRecord {
     /// Whether it may do something that needs this scope.
     pub fn allows(&self, scope: Scope) -> bool {
         self.scopes.contains(&Scope::Admin) || self.scopes.contains(&scope)
+    }
+
+    /// Refuses a token that was made before head was made anew: what was revoked since may have come back.
+    pub(crate) fn refuse_if_void(&self, auth_epoch: u64) -> Result<(), Refusal> {
+        if self.created >= auth_epoch {
+            return Ok(());
+        }
+        Err(Refusal::code(Code::TokenInvalid, "the token was made before the registry was recovered"))
     }
 
     /// Whether it is the operator's.

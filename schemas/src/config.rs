@@ -1,9 +1,11 @@
 //! A registry's settings, and the configuration files that clients read.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Format, canonical_json};
+use crate::{Alias, Format, Language, LanguageApi, canonical_json};
 
 /// What the operator decides: an object named by the genesis event and by every `config` event after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -19,8 +21,14 @@ pub struct Settings {
     pub formats: Vec<Format>,
     /// Manifest file name of the generic format.
     pub generic_manifest: String,
+    /// How the generic format is read, where a language has a manifest of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
     /// Whether this registry stands in for crates.io: then a dependency without `registry-index` means this registry.
     pub mirrors_crates_io: bool,
+    /// Names that only the operator may give to an alias, and that no new package may have.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub reserved: BTreeSet<Alias>,
     /// Limits on what comes from outside.
     pub limits: Limits,
 }
@@ -34,6 +42,9 @@ pub enum InvalidSettings {
     /// Not a single file name.
     #[error("`{0}` is not a manifest file name")]
     Manifest(String),
+    /// A language whose name, keys or entry files cannot be.
+    #[error("the language `{0}` has a name, a key or an entry file that cannot be used")]
+    Language(String),
     /// No format at all.
     #[error("no package format is allowed")]
     NoFormat,
@@ -51,7 +62,9 @@ impl Settings {
             api_url: None,
             formats: Format::ALL.to_vec(),
             generic_manifest: "drystone.toml".into(),
+            language: None,
             mirrors_crates_io: false,
+            reserved: BTreeSet::new(),
             limits: Limits::default(),
         }
     }
@@ -72,8 +85,12 @@ impl Settings {
         }
         let manifest = &self.generic_manifest;
         let plain = manifest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-        if !plain || !manifest.ends_with(".toml") || manifest == "Cargo.toml" || manifest.starts_with('.') {
+        let typed = manifest.ends_with(".toml") || (self.language.is_some() && manifest.ends_with(".json"));
+        if !plain || !typed || manifest == "Cargo.toml" || manifest.starts_with('.') {
             return Err(InvalidSettings::Manifest(manifest.clone()));
+        }
+        if let Some(language) = self.language.as_ref().filter(|language| !language.is_valid()) {
+            return Err(InvalidSettings::Language(language.name.clone()));
         }
         if self.formats.is_empty() {
             return Err(InvalidSettings::NoFormat);
@@ -92,6 +109,11 @@ impl Settings {
     /// URL of the publisher's API.
     pub fn api_url(&self) -> &str {
         self.api_url.as_deref().unwrap_or(&self.public_url)
+    }
+
+    /// The existing client whose API is answered beside our own, if there is one.
+    pub fn language_api(&self) -> Option<LanguageApi> {
+        self.language.as_ref().and_then(|language| language.api)
     }
 
     /// Cargo's name for this registry's index.

@@ -32,6 +32,9 @@ pub struct PackageDocument {
     /// Facts from the manifest of the release published last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Authors, as the release published last names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authors: Vec<String>,
     /// SPDX expression of the release published last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,

@@ -189,17 +189,29 @@ pub enum FileClass {
     /// A package document.
     #[serde(rename = "d")]
     Document,
+    /// What happened to the aliases of a shard.
+    #[serde(rename = "h")]
+    History,
     /// A package's index file.
     #[serde(rename = "i")]
     Index,
 }
 
 impl FileClass {
+    /// Every class.
+    pub const ALL: [Self; 4] = [Self::Alias, Self::Document, Self::History, Self::Index];
+
+    /// The class with this letter.
+    pub fn of_letter(letter: char) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.letter() == letter)
+    }
+
     /// The letter.
     pub const fn letter(self) -> char {
         match self {
             Self::Alias => 'a',
             Self::Document => 'd',
+            Self::History => 'h',
             Self::Index => 'i',
         }
     }
@@ -325,6 +337,27 @@ impl Event {
             return Err(EventError::NotCanonical { seq });
         }
         Ok(event)
+    }
+
+    /// The objects that the event names for ever: archives, records, reasons, settings.
+    ///
+    /// State-mapped files are not among them: they are copies, and go when the state is no longer needed.
+    pub fn objects(&self) -> Vec<Sha256Digest> {
+        match &self.body {
+            EventBody::Genesis { config, .. } | EventBody::Config { config } => vec![*config],
+            EventBody::Publish { tarball, record, .. } => vec![*tarball, *record],
+            EventBody::Yank { reason, .. } | EventBody::Deprecate { reason, .. } => {
+                reason.iter().copied().collect()
+            }
+            EventBody::Unyank { .. }
+            | EventBody::Undeprecate { .. }
+            | EventBody::Delete { .. }
+            | EventBody::OwnerAdd { .. }
+            | EventBody::OwnerRemove { .. }
+            | EventBody::AliasSet { .. }
+            | EventBody::AliasRemove { .. }
+            | EventBody::Heartbeat {} => Vec::new(),
+        }
     }
 
     /// The package that the event is about, if it is about one.

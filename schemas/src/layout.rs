@@ -3,7 +3,7 @@
 //! Owns: keys below the two areas, `public` and `vault`, and the cache class of each public key. Web servers that
 //! serve the public directory as it lies follow the same table.
 
-use crate::{AccountId, Alias, EventId, PackageName, Sha256Digest};
+use crate::{AccountId, Alias, EventId, FileClass, PackageName, Sha256Digest, Version};
 
 /// `config.json`: what the registry is.
 pub const CONFIG: &str = "config.json";
@@ -13,6 +13,10 @@ pub const INDEX_CONFIG: &str = "index/config.json";
 pub const CHECKPOINT: &str = "log/checkpoint";
 /// The newest event with its inclusion proof and checkpoint.
 pub const LATEST_PROOF: &str = "log/latest.tlog-proof";
+/// The whole alias map.
+pub const ALIASES: &str = "aliases.json";
+/// The line of the whole alias map in the state map. No shard has a name of three characters.
+pub const ALIASES_STATE_KEY: &str = "~alias/all";
 /// In the vault: the one pointer that commits.
 pub const HEAD: &str = "head";
 
@@ -47,12 +51,12 @@ pub fn document(name: &PackageName) -> String {
     format!("packages/{}.json", name.path_form())
 }
 
-/// Below this lie answers for API clients: the file of an address `api/v1/X` is `api/v1/X.json`.
+/// Below this lie answers for API clients: the file of an address `api/v1/X` is `api/v1/X/index.json`, except for aliases.
 pub const API: &str = "api/";
 
 /// The file that answers a `GET` of this address below the registry's URL, such as `api/v1/repos/acme/http/releases`.
 pub fn api_file(address: &str) -> String {
-    format!("{address}.json")
+    format!("{address}/index.json")
 }
 
 /// The answers about one scoped package, in GitHub's shape.
@@ -93,11 +97,45 @@ pub fn github_files(name: &PackageName) -> Option<GithubFiles> {
 /// The answer to `health`, where no function answers.
 pub const HEALTH: &str = "health.json";
 /// The answer to `api/v1/registry/config`.
-pub const API_CONFIG: &str = "api/v1/registry/config.json";
+pub const API_CONFIG: &str = "api/v1/registry/config/index.json";
 
 /// A shard of the alias map.
 pub fn alias_map(shard: &str) -> String {
     format!("aliases/{shard}.json")
+}
+
+/// What happened to the short names of a shard.
+pub fn alias_history(shard: &str) -> String {
+    format!("aliases/{shard}.history.json")
+}
+
+/// The by-name file of a class in a line of the state map that is about aliases; none for other lines.
+pub fn alias_file(state_key: &str, class: FileClass) -> Option<String> {
+    let shard = state_key.strip_prefix("~alias/")?;
+    match class {
+        FileClass::Alias if state_key == ALIASES_STATE_KEY => Some(ALIASES.into()),
+        FileClass::Alias => Some(alias_map(shard)),
+        FileClass::History => Some(alias_history(shard)),
+        FileClass::Document | FileClass::Index => None,
+    }
+}
+
+/// What a short name means, as existing clients ask for it.
+pub fn resolve(alias: &Alias) -> String {
+    format!("api/v1/resolve/{alias}")
+}
+
+/// The index of all packages, as `vaisc pkg` asks for it below the API's base.
+pub const API_INDEX: &str = "api/v1/index.json";
+
+/// A package as the existing client of the registry's language asks for it.
+pub fn api_package(name: &PackageName) -> String {
+    format!("api/v1/packages/{}/index.json", name.path_form())
+}
+
+/// A release as that client asks for it.
+pub fn api_release(name: &PackageName, version: &Version) -> String {
+    format!("api/v1/packages/{}/{version}/index.json", name.path_form())
 }
 
 /// The line of an alias map in the state map.
@@ -150,6 +188,14 @@ pub fn upload_ticket(id: &EventId) -> String {
     format!("uploads/{id}.ticket")
 }
 
+/// In the vault: where garbage lies until it goes for good.
+pub const TRASH: &str = "trash/";
+
+/// In the vault: a file that garbage collection moved away at this time, in seconds since 1970.
+pub fn trash(at_unix_s: u64, from_vault: bool, key: &str) -> String {
+    format!("{TRASH}{at_unix_s}/{}/{key}", if from_vault { "vault" } else { "public" })
+}
+
 /// How an edge may keep a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheClass {
@@ -192,7 +238,7 @@ pub fn headers(key: &str) -> (CacheClass, &'static str) {
             (CacheClass::Immutable, TEXT)
         }
         _ if key.starts_with("log/") => (CacheClass::Immutable, BINARY),
-        _ if key.ends_with(".json") => (CacheClass::Fresh, JSON),
+        _ if key.ends_with(".json") || key.starts_with("api/") => (CacheClass::Fresh, JSON),
         _ => (CacheClass::Fresh, TEXT),
     }
 }
@@ -223,7 +269,9 @@ mod tests {
             ("index/config.json", CacheClass::Fresh, JSON),
             ("index/se/rd/serde", CacheClass::Fresh, TEXT),
             ("packages/serde.json", CacheClass::Fresh, JSON),
-            ("api/v1/repos/acme/http/releases.json", CacheClass::Fresh, JSON),
+            ("api/v1/repos/acme/http/releases/index.json", CacheClass::Fresh, JSON),
+            ("aliases.json", CacheClass::Fresh, JSON),
+            ("api/v1/resolve/zcrypto", CacheClass::Fresh, JSON),
             ("o/00", CacheClass::Immutable, GZIP),
             ("log/checkpoint", CacheClass::NoCache, TEXT),
             ("log/checkpoints/17", CacheClass::Immutable, TEXT),

@@ -10,24 +10,28 @@ mod account;
 mod alias;
 mod api;
 mod config;
+pub mod confusable;
 mod digest;
 mod document;
 mod event;
+mod file_seq;
 mod github;
 mod index;
 mod json;
+mod language;
 pub mod layout;
 mod name;
 mod problem;
+mod raven;
 mod record;
 mod schema;
-mod seq;
 mod time;
+mod vais;
 mod version;
 mod zig;
 
 pub use account::{AccountId, InvalidAccount, Login};
-pub use alias::{Alias, AliasMap, AliasTarget};
+pub use alias::{Alias, AliasChange, AliasChangeKind, AliasHistory, AliasMap, AliasTarget};
 pub use api::{
     AdminTokenResponse, AliasRequest, ErrorBody, Owner, OwnersRequest, OwnersResponse, PackageResponse,
     PublishMetadata, PublishOutcome, PublishResponse, ReasonRequest, ResolveResponse, SearchHit, SearchMeta,
@@ -39,17 +43,20 @@ pub use document::{Deprecation, OwnerEntry, PackageDocument, Role};
 pub use event::{
     DeleteCode, Event, EventBody, EventError, EventHead, EventId, FileChange, FileClass, InvalidEventId,
 };
+pub use file_seq::{file_seq, sealed_json, with_blank_seq};
 pub use github::{
     GithubCommit, GithubDependencies, GithubDependency, GithubPackage, GithubRelease, GithubTag,
     ReleaseSummary, SearchAnswer, SearchItem, ZionHit, ZionSearch,
 };
 pub use index::{CRATES_IO_INDEX, IndexDep, IndexFile, IndexLine, IndexLineError};
 pub use json::canonical_json;
+pub use language::{Language, LanguageApi, ManifestFields};
 pub use name::{InvalidName, PackageName};
 pub use problem::{Code, Problem};
+pub use raven::{RavenOwner, RavenPackage};
 pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VersionRecord};
 pub use schema::all_schemas;
-pub use seq::{file_seq, sealed_json};
 pub use time::rfc3339;
+pub use vais::{VaisDep, VaisPackage, VaisRelease, VaisVersion};
 pub use version::{InvalidVersion, Version, VersionReq};
 pub use zig::{ZigDep, ZigLine, ZigRecord, ZigSnippet};

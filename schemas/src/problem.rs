@@ -62,6 +62,9 @@ codes! {
     AliasTaken "DRY0110" "alias-taken" 409 "the alias means another package" "remove the alias there first, or choose another";
     AliasNotFound "DRY0111" "alias-not-found" 404 "there is no such alias" "check the spelling";
     AliasIsPackage "DRY0112" "alias-is-package" 409 "a package has that name" "a package's own name wins over aliases: choose another alias";
+    AliasHeld "DRY0113" "alias-held" 409 "the alias looks like another name" "choose a name that nobody mistakes for the other, or ask the operator to set it";
+    NameReserved "DRY0114" "name-reserved" 422 "the name is reserved" "choose another name, or ask the operator";
+    NameIsAlias "DRY0115" "name-is-alias" 409 "the name is an alias of another package" "choose another name, or ask the owner of the alias to remove it";
 
     NotAnArchive "DRY0201" "not-an-archive" 422 "the upload is not a gzip-compressed tar archive" "pack it with `drystone publish --dry-run` or `cargo package`";
     ArchiveTruncated "DRY0202" "archive-truncated" 422 "the archive ends too early" "pack and upload it again";
@@ -91,6 +94,7 @@ codes! {
     ReadmeTooBig "DRY0308" "readme-too-big" 422 "the README is too long" "shorten the README";
     RecordTooBig "DRY0309" "record-too-big" 422 "manifest, README and file list together are too long" "exclude files that users do not need";
     TooManyDependencies "DRY0310" "too-many-dependencies" 422 "the release has too many dependencies" "remove some, or split the package";
+    EntryMissing "DRY0311" "entry-missing" 422 "the archive lacks the file that a package of its language begins with" "add one of the files that the message names";
 
     MalformedRequest "DRY0401" "malformed-request" 400 "the request cannot be read" "see the API reference";
     MalformedMultipart "DRY0402" "malformed-multipart" 400 "the multipart body cannot be read" "send `multipart/form-data` with the parts `metadata` (optional) and `package`";
@@ -113,6 +117,7 @@ codes! {
     LastOwner "DRY0506" "last-owner" 409 "a package cannot lose its last owner" "add another owner first";
     AccountNotFound "DRY0507" "account-not-found" 404 "there is no such account" "check the spelling";
     PackageLimit "DRY0508" "package-limit" 403 "the account has created as many packages as it may" "ask the operator to raise the limit";
+    AccountsClosed "DRY0509" "accounts-closed" 403 "accounts are made by the registry's operator" "ask the operator for a token; `drystone admin token --login YOU` makes one";
 
     TryAgain "DRY0601" "try-again" 503 "the outcome is not known yet" "repeat the same request with the same idempotency key";
     StorageUnavailable "DRY0602" "storage-unavailable" 503 "the storage does not answer" "try again later";
@@ -129,6 +134,7 @@ codes! {
     AlreadyInitialised "DRY0613" "already-initialised" 409 "there is a registry here already" "choose an empty directory or prefix";
     Overloaded "DRY0614" "overloaded" 503 "too many requests wait" "try again after the time in `Retry-After`";
     ReadOnlyView "DRY0615" "read-only-view" 405 "this target can be read but not written" "use a directory or a bucket";
+    CollectionUnderWay "DRY0616" "collection-under-way" 503 "garbage is being collected" "repeat the same request after the time in `Retry-After`";
 
     Unreachable "DRY0701" "unreachable" 502 "the registry cannot be reached" "check the URL and the network";
     VerificationFailed "DRY0702" "verification-failed" 502 "what the registry sent does not prove itself" "do not use it; tell the operator";
@@ -165,7 +171,11 @@ impl Code {
             | Self::TokenScope
             | Self::NotSignedIn => 4,
             Self::VerificationFailed => 5,
-            Self::Unreachable | Self::StorageUnavailable | Self::TryAgain | Self::Overloaded => 69,
+            Self::Unreachable
+            | Self::StorageUnavailable
+            | Self::TryAgain
+            | Self::Overloaded
+            | Self::CollectionUnderWay => 69,
             Self::Internal | Self::StorageBroken => 70,
             _ => 1,
         }

@@ -3,11 +3,11 @@
 use schemars::{Schema, generate::SchemaSettings};
 
 use crate::{
-    AliasMap, ApiConfig, CargoIndexConfig, ErrorBody, Event, GithubDependencies, GithubPackage,
+    AliasHistory, AliasMap, ApiConfig, CargoIndexConfig, ErrorBody, Event, GithubDependencies, GithubPackage,
     GithubRelease, GithubTag, IndexLine, OwnersRequest, OwnersResponse, PackageDocument, PackageResponse,
-    PublishMetadata, PublishResponse, ReasonRequest, RegistryConfig, ReleaseSummary, ResolveResponse,
-    SearchAnswer, SearchResponse, Settings, UploadRequest, UploadResponse, VersionRecord, VersionResponse,
-    WriteResponse, ZionSearch, api::AliasRequest,
+    PublishMetadata, PublishResponse, RavenPackage, ReasonRequest, RegistryConfig, ReleaseSummary,
+    ResolveResponse, SearchAnswer, SearchResponse, Settings, UploadRequest, UploadResponse, VaisPackage,
+    VaisRelease, VersionRecord, VersionResponse, WriteResponse, ZionSearch, api::AliasRequest,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.
@@ -18,6 +18,7 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         };
     }
     schemas![
+        "alias-history" AliasHistory,
         "alias-map" AliasMap,
         "alias-request" AliasRequest,
         "api-config" ApiConfig,
@@ -37,6 +38,7 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "package-document" PackageDocument,
         "publish-metadata" PublishMetadata,
         "publish-response" PublishResponse,
+        "raven-package" RavenPackage,
         "reason-request" ReasonRequest,
         "resolve-response" ResolveResponse,
         "search-answer" SearchAnswer,
@@ -44,6 +46,8 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "settings" Settings,
         "upload-request" UploadRequest,
         "upload-response" UploadResponse,
+        "vais-package" VaisPackage,
+        "vais-release" VaisRelease,
         "version" VersionResponse,
         "version-record" VersionRecord,
         "write-response" WriteResponse,

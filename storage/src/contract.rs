@@ -87,6 +87,9 @@ pub struct Stat {
     /// The backend's tag (an ETag without quotes, a content hash, or a file's identity). Never used to order states;
     /// to be compared with tags of `stat` and `open` only, because on disk [`Pointers`] use other ones.
     pub tag: Tag,
+    /// When the object was written, in seconds since 1970, where the store tells. A hint that garbage collection spares
+    /// what is young by; never used to order states.
+    pub written_unix_s: Option<u64>,
 }
 
 /// One page of a listing.

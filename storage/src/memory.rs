@@ -116,7 +116,9 @@ impl Objects for MemoryArea {
     }
 
     async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
-        Ok(self.bytes(key).map(|bytes| Stat { len: bytes.len() as u64, tag: content_tag(&bytes) }))
+        let stat =
+            |bytes: Bytes| Stat { len: bytes.len() as u64, tag: content_tag(&bytes), written_unix_s: None };
+        Ok(self.bytes(key).map(stat))
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {

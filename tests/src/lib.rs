@@ -19,6 +19,7 @@ pub mod process;
 pub mod raw;
 mod registry;
 pub mod sim;
+mod stores;
 pub mod zig;
 
 pub use effects::{TestClock, TestEntropy};
@@ -26,3 +27,4 @@ pub use gate::Gate;
 pub use nginx::Nginx;
 pub use package::Pkg;
 pub use registry::{Answer, TestRegistry, multipart_body};
+pub use stores::{TestStore, every_store};

@@ -36,6 +36,13 @@ impl Pkg {
         Self { manifest: ("Cargo.toml".into(), manifest), ..Self::new(name, vers) }
     }
 
+    /// With its manifest under this name.
+    #[must_use]
+    pub fn named(mut self, manifest: &str) -> Self {
+        self.manifest.0 = manifest.into();
+        self
+    }
+
     /// With this text at the end of its manifest.
     #[must_use]
     pub fn with_manifest(mut self, text: &str) -> Self {

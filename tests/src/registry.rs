@@ -91,7 +91,17 @@ impl TestRegistry {
 
     /// A new registry in this store, with these settings.
     pub async fn with_settings(store: Store, settings: Settings) -> Self {
-        let clock = Arc::new(TestClock::at(START_UNIX_MS));
+        Self::at(store, settings, START_UNIX_MS).await
+    }
+
+    /// A new registry in a store that has a clock of its own, so that it begins now.
+    pub async fn now_on(store: Store) -> Self {
+        let settings = Settings::new("test", "http://registry.test");
+        Self::at(store, settings, drystone_storage::SystemClock.now_unix_ms()).await
+    }
+
+    async fn at(store: Store, settings: Settings, start_unix_ms: u64) -> Self {
+        let clock = Arc::new(TestClock::at(start_unix_ms));
         let entropy: Arc<dyn Entropy> = Arc::new(TestEntropy::seeded(1));
         let made =
             Service::initialise(&store, Self::signer(), ORIGIN, &settings, clock.clone(), entropy.clone())

@@ -12,6 +12,7 @@ mod area;
 mod base;
 mod calls;
 mod client;
+mod collector;
 mod fleet;
 mod oracle;
 mod reader;
@@ -21,7 +22,8 @@ mod scheduler;
 
 pub use calls::{Broken, Call, Fault, Pid, Place, Verdict};
 pub use client::Ask;
+pub use collector::{Collector, HISTORY_S, archive_key, run_collecting};
 pub use fleet::{Process, Reply};
 pub use rng::Rng;
-pub use run::{Report, Request, Tally, World, explore, run_random, run_scenario};
+pub use run::{Report, Request, Tally, World, explore, explore_by, run_random, run_scenario};
 pub use scheduler::{Order, Sim};

@@ -83,6 +83,16 @@ fn the_cargo_guide_runs() {
     run_document("docs/cargo.md");
 }
 
+#[test]
+fn the_zig_guide_runs() {
+    run_document("docs/zig.md");
+}
+
+#[test]
+fn the_guide_for_languages_runs() {
+    run_document("docs/language.md");
+}
+
 /// `docs/errors.md` is made from the table in the code; `DRYSTONE_UPDATE=1` writes it anew.
 #[test]
 fn the_error_reference_is_fresh() {

@@ -58,6 +58,7 @@ async fn every_file_has_the_type_and_the_lifetime_of_its_class() {
         (INDEX, text, fresh),
         ("/packages/http.json", json, fresh),
         ("/aliases/h_.json", json, fresh),
+        ("/aliases.json", json, fresh),
         ("/log/checkpoint", text, never),
         ("/log/latest.tlog-proof", text, never),
         ("/log/checkpoints/4", text, forever),

@@ -5,6 +5,8 @@
 
 #[path = "simulation/broken.rs"]
 mod broken;
+#[path = "simulation/collection.rs"]
+mod collection;
 #[path = "simulation/exhaustive.rs"]
 mod exhaustive;
 #[path = "simulation/scenarios.rs"]

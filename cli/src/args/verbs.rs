@@ -32,6 +32,9 @@ pub struct Init {
     /// Package name; the directory's name if absent
     #[arg(long)]
     pub name: Option<String>,
+    /// Language whose manifest to write: that of the registry, `raven` or `vais`
+    #[arg(long, value_name = "NAME")]
+    pub language: Option<String>,
 }
 
 /// `login`
@@ -264,6 +267,12 @@ pub enum Alias {
     Remove(AliasName),
     /// Show what a short name means
     Resolve(AliasName),
+    /// Show every short name
+    List(AliasList),
+    /// Show short names like this one, and free ones for a package
+    Suggest(AliasSuggest),
+    /// Show everything that happened to a short name
+    History(AliasName),
 }
 
 /// `alias set`
@@ -275,7 +284,22 @@ pub struct AliasSet {
     pub package: String,
 }
 
-/// `alias remove`, `alias resolve`
+/// `alias list`
+#[derive(Debug, Args)]
+pub struct AliasList {
+    /// Only those that mean this package
+    #[arg(long, value_name = "NAME")]
+    pub package: Option<String>,
+}
+
+/// `alias suggest`
+#[derive(Debug, Args)]
+pub struct AliasSuggest {
+    /// Short name or package
+    pub name: String,
+}
+
+/// `alias remove`, `alias resolve`, `alias history`
 #[derive(Debug, Args)]
 pub struct AliasName {
     /// Short name

@@ -85,7 +85,7 @@ async fn pack(
     let (packed, record) = blocking(move || {
         let packed = match format {
             Format::Zig => pack_zig_directory(&owned, owner.as_deref(), &packing.limits)?,
-            _ => pack_directory(&owned, &packing.generic_manifest, &packing.limits)?,
+            _ => pack_directory(&owned, &packing, &packing.limits)?,
         };
         let inspected = check_archive(&packed.archive, &packing)?;
         Ok((packed, inspected.record))

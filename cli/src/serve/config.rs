@@ -3,9 +3,9 @@
 //! A flag goes before the environment, the environment before the file, the file before the default. Everything has a
 //! default; the file is optional, and a key that it does not know is an error.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use drystone_schemas::{Code, Limits, Problem, Settings};
+use drystone_schemas::{Alias, Code, Language, Limits, ManifestFields, PackageName, Problem, Settings};
 use serde::Deserialize;
 
 use crate::{context::Context, env::Env, failure::Failure, operate::StoreArgs};
@@ -28,6 +28,9 @@ pub struct NewArgs {
     /// Longest archive, in bytes
     #[arg(long, value_name = "BYTES")]
     pub tarball_bytes_max: Option<u64>,
+    /// Language of a new registry with an existing client: `raven` or `vais`
+    #[arg(long, value_name = "NAME")]
+    pub language: Option<String>,
     /// Most packages that an account may create
     #[arg(long, value_name = "N")]
     pub packages_per_account_max: Option<u64>,
@@ -35,15 +38,64 @@ pub struct NewArgs {
 
 impl NewArgs {
     /// The settings of a new registry at this URL, over those of a file.
-    pub fn settings(&self, public_url: String, file: Limits) -> Settings {
+    ///
+    /// # Errors
+    ///
+    /// [`Code::BadConfiguration`] for a language that is no preset.
+    pub fn settings(
+        &self,
+        public_url: String,
+        file: Limits,
+        language: Option<&LanguageTable>,
+    ) -> Result<Settings, Failure> {
         let mut settings = Settings::new(self.name.clone().unwrap_or_else(|| "drystone".into()), public_url);
+        let preset = LanguageTable { preset: self.language.clone(), ..LanguageTable::default() };
+        if let Some(table) = self.language.as_ref().map(|_| &preset).or(language) {
+            let (manifest, language) = table.read()?;
+            (settings.generic_manifest, settings.language) = (manifest, Some(language));
+        }
         settings.mirrors_crates_io = self.mirror_crates_io;
         settings.limits = file;
         let limits = &mut settings.limits;
         limits.tarball_bytes_max = self.tarball_bytes_max.unwrap_or(limits.tarball_bytes_max);
         limits.packages_per_account_max =
             self.packages_per_account_max.unwrap_or(limits.packages_per_account_max);
-        settings
+        Ok(settings)
+    }
+}
+
+/// The language of a new registry, as TOML: a preset, or a manifest with its fields.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LanguageTable {
+    preset: Option<String>,
+    name: String,
+    manifest: String,
+    fields: ManifestFields,
+    flat: bool,
+    entry: Vec<String>,
+}
+
+impl LanguageTable {
+    fn read(&self) -> Result<(String, Language), Failure> {
+        let Some(preset) = &self.preset else {
+            let language = Language {
+                fields: self.fields.clone(),
+                flat: self.flat,
+                entry: self.entry.clone(),
+                ..Language::new(&*self.name)
+            };
+            return Ok((self.manifest.clone(), language));
+        };
+        let unknown = || {
+            let problem =
+                Problem::new(Code::BadConfiguration, format!("`{preset}` is no language that is known here"));
+            Failure::from(
+                problem.with_hint("presets are `raven` and `vais`; others are described in `[language]`"),
+            )
+        };
+        let (manifest, language) = Language::preset(preset).ok_or_else(unknown)?;
+        Ok((manifest.to_owned(), language))
     }
 }
 
@@ -54,6 +106,9 @@ struct File {
     server: Server,
     storage: Storage,
     registry: Registry,
+    language: Option<LanguageTable>,
+    /// Short names that this registry starts with.
+    aliases: BTreeMap<Alias, PackageName>,
     limits: Limits,
 }
 
@@ -96,6 +151,10 @@ pub struct Config {
     pub new: NewArgs,
     /// Limits of a new registry.
     pub limits: Limits,
+    /// Language of a new registry.
+    pub language: Option<LanguageTable>,
+    /// Short names to set at the start, where the package exists and the name is free.
+    pub aliases: BTreeMap<Alias, PackageName>,
 }
 
 /// Flags of `serve` that have a key in the file as well.
@@ -175,6 +234,8 @@ impl ConfigArgs {
                 ..self.new
             },
             limits: file.limits,
+            language: file.language,
+            aliases: file.aliases,
         })
     }
 }
@@ -209,7 +270,7 @@ mod tests {
         let config = merged(args(), &env);
         assert_eq!(config.public_url.as_deref(), Some("https://file"));
         assert_eq!(config.store.data, Some("/file".into()));
-        let settings = config.new.settings("http://a".into(), config.limits);
+        let settings = config.new.settings("http://a".into(), config.limits, None).unwrap();
         assert_eq!((&*settings.name, settings.limits.tarball_bytes_max), ("file", 7));
         assert_eq!(args().merge(&Env::default(), "", "").unwrap().listen.to_string(), DEFAULT_LISTEN);
     }
@@ -219,6 +280,33 @@ mod tests {
         let env = Env::from_iter([("DRYSTONE_STORE", "s3://bucket/x")]);
         let config = args().merge(&env, "f", FILE).unwrap();
         assert_eq!((config.store.data, config.store.store), (None, None));
+    }
+
+    #[test]
+    fn a_language_is_a_preset_or_described() {
+        let settings = |text: &str| {
+            let config = args().merge(&Env::default(), "f", text).unwrap();
+            config.new.settings("http://a".into(), config.limits, config.language.as_ref())
+        };
+        let raven = settings("[language]\npreset = \"raven\"\n").unwrap();
+        assert_eq!(
+            (&*raven.generic_manifest, raven.language),
+            ("raven.toml", Language::preset("raven").map(|p| p.1))
+        );
+        let text = "[language]\nname = \"quill\"\nmanifest = \"quill.json\"\n[language.fields]\nname = \"title\"\n\
+                    [aliases]\nInk = \"acme/ink\"\n";
+        let quill = settings(text).unwrap();
+        assert_eq!(quill.check(), Ok(()));
+        assert_eq!(
+            (&*quill.generic_manifest, &*quill.language.unwrap().fields.name),
+            ("quill.json", "title")
+        );
+        assert_eq!(
+            settings("[language]\npreset = \"x\"\n").unwrap_err().code(),
+            Some(Code::BadConfiguration)
+        );
+        let aliases = args().merge(&Env::default(), "f", text).unwrap().aliases;
+        assert_eq!(aliases.keys().map(Alias::as_str).collect::<Vec<_>>(), ["ink"]);
     }
 
     #[test]

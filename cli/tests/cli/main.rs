@@ -79,6 +79,9 @@ fn help_is_as_it_was_agreed() {
         "alias set",
         "alias remove",
         "alias resolve",
+        "alias list",
+        "alias suggest",
+        "alias history",
         "verify",
         "explain",
     ];

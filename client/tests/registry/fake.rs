@@ -306,6 +306,7 @@ impl World {
             releases: index.lines.len() as u64,
             latest: index.latest().map(|line| line.vers.clone()),
             aliases: vec![],
+            authors: vec![],
             deprecated: None,
             description: None,
             license: None,

@@ -7,7 +7,7 @@ use drystone_log::{
     commit::Head,
     state_map::{SHARD_READ_BYTES_MAX, STATE_TILE_BYTES, StateError, mid_tile_key, root_tile_key, shard_key},
 };
-use drystone_schemas::{PackageDocument, PackageName, Sha256Digest, file_seq, layout};
+use drystone_schemas::{FileClass, PackageDocument, PackageName, Sha256Digest, file_seq, layout};
 use drystone_storage::Key;
 use futures_util::StreamExt;
 
@@ -51,11 +51,11 @@ impl Check<'_> {
         for (state_key, entry) in &entries {
             let spelling = self.spelling(state_key, entry, events).await;
             for (class, FileRef { digest, len }) in &entry.files {
-                let key = match (class, &spelling) {
-                    ('a', _) => state_key.strip_prefix("~alias/").map(layout::alias_map),
-                    ('i', Some(name)) => Some(layout::index_file(name)),
-                    ('d', Some(name)) => Some(layout::document(name)),
-                    _ => None,
+                let key = match (FileClass::of_letter(*class), &spelling) {
+                    (Some(FileClass::Index), Some(name)) => Some(layout::index_file(name)),
+                    (Some(FileClass::Document), Some(name)) => Some(layout::document(name)),
+                    (Some(class), _) => layout::alias_file(state_key, class),
+                    (None, _) => None,
                 };
                 let digest = Sha256Digest::from_bytes(*digest.as_bytes());
                 files.push(Mapped { key, state_key: state_key.clone(), digest, len: *len });
@@ -182,9 +182,9 @@ impl Check<'_> {
         }
     }
 
-    /// The configuration files, and the answers for API clients.
+    /// The configuration, and what clients of other registries ask for.
     pub(super) async fn config(&mut self, log: &Log, events: &Events) {
-        let files = if events.complete { events.replica.config_files() } else { None };
+        let files = if events.complete { events.replica.plain_files() } else { None };
         let Some(files) = files else {
             for key in [layout::CONFIG, layout::INDEX_CONFIG, layout::API_CONFIG, layout::HEALTH] {
                 self.seen.insert(key.into());
@@ -192,7 +192,7 @@ impl Check<'_> {
             }
             return;
         };
-        for (key, bytes) in files.into_iter().chain(events.replica.api_files()) {
+        for (key, bytes) in files {
             self.counts.by_name += 1;
             self.seen.insert(key.clone());
             let (digest, len) = (Sha256Digest::of(&bytes), bytes.len() as u64);

@@ -1,14 +1,11 @@
 //! Head: not behind the published log, and of the same tree.
 
-use drystone_log::commit::{Head, Staging};
+use drystone_log::commit::{Head, STAGING_BYTES_MAX, Staging};
 use drystone_schemas::{Sha256Digest, layout};
 use drystone_storage::{Area, Key, StoreError};
 
 use super::{Check, ProblemKind, events::Events, log::Log};
 use crate::rebuild::HEAD_BYTES_MAX;
-
-/// Longest staging object that is read, in bytes, as in the commit protocol.
-const STAGING_BYTES_MAX: u64 = 64 << 20;
 
 impl Check<'_> {
     pub(super) async fn head(&mut self, log: &Log, events: &Events) {

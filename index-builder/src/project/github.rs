@@ -13,7 +13,7 @@ use super::PackageState;
 
 /// The files of a package for API clients, by key; none unless the registry takes Zig packages and this is one with an
 /// owner, or may have been: of a release that was taken down, the format is forgotten.
-pub fn project_api(package: &PackageState, settings: &Settings) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn project_api(package: &PackageState, settings: &Settings) -> Vec<(String, Vec<u8>)> {
     let document = &package.document;
     let Some(files) = layout::github_files(&document.name) else { return Vec::new() };
     let concerned = |line: &IndexLine| line.format == Format::Zig || line.deleted.is_some();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     fn tags(files: &[(String, Vec<u8>)]) -> Vec<String> {
-        let releases = value(files, "api/v1/repos/acme/http/releases.json");
+        let releases = value(files, "api/v1/repos/acme/http/releases/index.json");
         releases.as_array().unwrap().iter().map(|r| r["tag_name"].as_str().unwrap().to_owned()).collect()
     }
 
@@ -239,21 +239,21 @@ mod tests {
         assert_eq!(tags(&files), ["2.0.0-rc.1", "1.0.0"]);
         let cksum = Sha256Digest::of(b"1.0.0").hex();
         let url = format!("https://pkg.example/o/{cksum}");
-        let package = value(&files, "api/v1/packages/acme/http.json");
+        let package = value(&files, "api/v1/packages/acme/http/index.json");
         assert_eq!(
             [&package["full_name"], &package["name"], &package["version"], &package["tarball_url"]],
             ["Acme/http", "http", "1.0.0", &*url]
         );
         assert_eq!(
-            value(&files, "api/v1/packages/acme/http/releases.json")[1],
+            value(&files, "api/v1/packages/acme/http/releases/index.json")[1],
             json!({"tag_name": "1.0.0", "name": "1.0.0", "published_at": "2025-10-09T08:53:20Z", "prerelease": false,
                 "tarball_url": url, "zipball_url": url})
         );
         assert_eq!(
-            value(&files, "api/v1/packages/acme/http/dependencies.json"),
+            value(&files, "api/v1/packages/acme/http/dependencies/index.json"),
             json!({"dependencies": [{"name": "dep", "version": "2.0.0", "optional": true}]})
         );
-        assert_eq!(value(&files, "api/v1/packages/acme/http/tags.json")[1]["commit"]["sha"], cksum);
+        assert_eq!(value(&files, "api/v1/packages/acme/http/tags/index.json")[1]["commit"]["sha"], cksum);
         let document = world.touched.package.unwrap().document;
         assert_eq!(document.zig.unwrap().url, url);
     }

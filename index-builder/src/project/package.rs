@@ -70,6 +70,7 @@ impl PackageState {
             aliases: Vec::new(),
             deprecated: None,
             description: None,
+            authors: Vec::new(),
             license: None,
             keywords: Vec::new(),
             categories: Vec::new(),
@@ -238,6 +239,7 @@ impl PackageState {
     fn take_facts(&mut self, record: &VersionRecord) {
         let document = &mut self.document;
         document.description = record.description.clone();
+        document.authors = record.authors.clone();
         document.license = record.license.clone();
         document.keywords = record.keywords.clone();
         document.categories = record.categories.clone();
@@ -249,6 +251,7 @@ impl PackageState {
     fn drop_facts(&mut self) {
         let document = &mut self.document;
         document.description = None;
+        document.authors = Vec::new();
         document.license = None;
         document.keywords = Vec::new();
         document.categories = Vec::new();

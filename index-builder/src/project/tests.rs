@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use drystone_schemas::{
-    AccountId, Alias, AliasMap, DeleteCode, DepKind, EventBody, FileClass, Format, IndexFile,
+    AccountId, Alias, AliasHistory, AliasMap, DeleteCode, DepKind, EventBody, FileClass, Format, IndexFile,
     PackageDocument, PackageName, RecordDep, RecordFile, Role, Settings, Sha256Digest, Version,
     VersionRecord,
 };
@@ -76,7 +76,8 @@ fn publish(pkg: &str, vers: &str) -> EventBody {
 struct World {
     seq: u64,
     packages: BTreeMap<String, PackageState>,
-    aliases: BTreeMap<String, AliasMap>,
+    shards: BTreeMap<String, (AliasMap, AliasHistory)>,
+    aliases: AliasMap,
     /// The bytes of every by-name file.
     files: BTreeMap<String, Vec<u8>>,
 }
@@ -88,8 +89,11 @@ impl World {
             EventBody::AliasSet { alias, .. } | EventBody::AliasRemove { alias, .. } => alias.shard(),
             _ => "",
         };
-        let before =
-            Touched { package: self.packages.get(&key).cloned(), aliases: self.aliases.get(shard).cloned() };
+        let aliases = (!shard.is_empty()).then(|| {
+            let (shard, history) = self.shards.get(shard).cloned().unwrap_or_default();
+            AliasState { shard, history, all: self.aliases.clone() }
+        });
+        let before = Touched { package: self.packages.get(&key).cloned(), aliases };
         let mut touched = before.clone();
         let actor = account(1);
         let draft = Draft { seq: self.seq, time: 1_760_000_000 + self.seq, actor: &actor, body };
@@ -105,8 +109,9 @@ impl World {
                 if let Some(package) = touched.package {
                     self.packages.insert(key, package);
                 }
-                if let Some(map) = touched.aliases {
-                    self.aliases.insert(shard.to_owned(), map);
+                if let Some(state) = touched.aliases {
+                    self.shards.insert(shard.to_owned(), (state.shard, state.history));
+                    self.aliases = state.all;
                 }
                 for file in files {
                     self.files.insert(file.key.clone(), file.bytes.clone());
@@ -126,11 +131,17 @@ impl World {
             let (index, document) = (state.index_file(), state.document_file());
             PackageState::parse(&self.files[&index.key], &self.files[&document.key]).unwrap()
         };
-        let map = |shard: &String| serde_json::from_slice(&self.files[&layout::alias_map(shard)]).unwrap();
+        let shard = |shard: &String| {
+            let (map, history) =
+                (&self.files[&layout::alias_map(shard)], &self.files[&layout::alias_history(shard)]);
+            (serde_json::from_slice(map).unwrap(), serde_json::from_slice(history).unwrap())
+        };
+        let aliases = self.files.get(layout::ALIASES).map(|bytes| serde_json::from_slice(bytes).unwrap());
         Self {
             seq: self.seq,
             packages: self.packages.iter().map(|(key, state)| (key.clone(), package(state))).collect(),
-            aliases: self.aliases.keys().map(|shard| (shard.clone(), map(shard))).collect(),
+            shards: self.shards.keys().map(|name| (name.clone(), shard(name))).collect(),
+            aliases: aliases.unwrap_or_default(),
             files: self.files.clone(),
         }
     }
@@ -142,6 +153,7 @@ fn seq_of(file: &ProjectedFile) -> u64 {
         FileClass::Index => IndexFile::parse(&file.bytes).unwrap().seq().unwrap(),
         FileClass::Document => serde_json::from_slice::<PackageDocument>(&file.bytes).unwrap().seq,
         FileClass::Alias => serde_json::from_slice::<AliasMap>(&file.bytes).unwrap().seq,
+        FileClass::History => serde_json::from_slice::<AliasHistory>(&file.bytes).unwrap().seq,
     }
 }
 
@@ -194,7 +206,7 @@ proptest! {
             if world.apply(body).is_ok() {
                 let reread = world.reread();
                 prop_assert_eq!(&reread.packages, &world.packages);
-                prop_assert_eq!(&reread.aliases, &world.aliases);
+                prop_assert_eq!((&reread.shards, &reread.aliases), (&world.shards, &world.aliases));
             }
         }
     }
@@ -297,7 +309,7 @@ fn aliases_change_the_map_first_and_an_emptied_map_stays() {
     let files = world.apply(&EventBody::AliasSet { pkg: pkg.clone(), alias: alias.clone() }).unwrap();
     assert_eq!(
         files.iter().map(|f| &*f.key).collect::<Vec<_>>(),
-        ["aliases/ht.json", "packages/acme/http.json"]
+        ["aliases/ht.json", "aliases/ht.history.json", "aliases.json", "packages/acme/http.json"]
     );
     assert_eq!((&*files[0].state_key, &*files[0].change().1), ("~alias/ht", "~alias/ht"));
     assert_eq!(world.package("acme/http").document.aliases, std::slice::from_ref(&alias));
@@ -310,6 +322,10 @@ fn aliases_change_the_map_first_and_an_emptied_map_stays() {
 
     let files = world.apply(&EventBody::AliasRemove { pkg, alias }).unwrap();
     assert_eq!(files[0].bytes, b"{\"aliases\":{},\"seq\":3}\n");
+    assert_eq!(files[2].bytes, files[0].bytes);
+    let history: AliasHistory = serde_json::from_slice(&files[1].bytes).unwrap();
+    let told: Vec<_> = history.changes.iter().map(|change| (change.seq, change.change.as_str())).collect();
+    assert_eq!((history.seq, told), (3, vec![(1, "set"), (3, "remove")]));
 }
 
 #[test]
@@ -354,7 +370,7 @@ fn what_the_caller_gives_must_be_what_the_event_names() {
     world.apply(&publish("http", "1.0.0")).unwrap();
     let actor = account(1);
     let state = world.package("http").clone();
-    let given = |body: &EventBody, record: Option<&VersionRecord>, aliases: Option<AliasMap>| {
+    let given = |body: &EventBody, record: Option<&VersionRecord>, aliases: Option<AliasState>| {
         let mut touched = Touched { package: Some(state.clone()), aliases };
         project(&mut touched, &Draft { seq: 1, time: 0, actor: &actor, body }, record, &settings())
             .unwrap_err()
@@ -365,11 +381,11 @@ fn what_the_caller_gives_must_be_what_the_event_names() {
     assert!(matches!(given(&next, None, None), ProjectError::NoRecord { seq: 1 }));
     let wrong = record(&name("http"), &version("1.0.0"));
     assert!(matches!(given(&next, Some(&wrong), None), ProjectError::OtherRecord { what: "version", .. }));
-    let mut map = AliasMap::default();
+    let mut state_of_ne = AliasState::default();
     let target = drystone_schemas::AliasTarget { package: name("http"), seq: 0 };
-    map.aliases.insert(Alias::new("net").unwrap(), target);
+    state_of_ne.shard.aliases.insert(Alias::new("net").unwrap(), target);
     let set = EventBody::AliasSet { pkg: name("http"), alias: Alias::new("ht").unwrap() };
-    assert!(matches!(given(&set, None, Some(map)), ProjectError::OtherShard { .. }));
+    assert!(matches!(given(&set, None, Some(state_of_ne)), ProjectError::OtherShard { .. }));
 
     let (index, document) = (state.index_file().bytes, state.document_file().bytes);
     let renamed = String::from_utf8(index.clone()).unwrap().replace("\"http\"", "\"nett\"");

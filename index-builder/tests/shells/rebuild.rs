@@ -56,15 +56,18 @@ async fn deleted_projections_come_back_with_the_same_bytes() {
         "packages/net_kit.json",
         "aliases/ht.json",
         "aliases/ki.json",
+        "aliases/ht.history.json",
+        "aliases.json",
+        "api/v1/resolve/kit",
         "log/tile/0/000.p/13",
         "log/checkpoints/13",
         "log/latest.tlog-proof",
     ] {
         assert!(back.contains(key), "{current}: {key}");
     }
-    // Six files are state-mapped, each has a copy; two mid tiles or more lead to the shards; one root tile.
-    assert_eq!(back.iter().filter(|key| key.starts_with("o/")).count(), 6);
-    assert_eq!(back.iter().filter(|key| key.starts_with("log/state/shard/")).count(), 4);
+    // Nine files are state-mapped, each has a copy; two mid tiles or more lead to the shards; one root tile.
+    assert_eq!(back.iter().filter(|key| key.starts_with("o/")).count(), 9);
+    assert_eq!(back.iter().filter(|key| key.starts_with("log/state/shard/")).count(), 5);
     assert_eq!(back.iter().filter(|key| key.starts_with("log/state/tile/1/")).count(), 1);
     let position = |part: &str| report.written.iter().position(|key| key.starts_with(part)).unwrap();
     assert!(position("o/") < position("log/state/") && position("log/state/") < position("log/tile/"));

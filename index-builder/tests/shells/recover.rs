@@ -51,7 +51,7 @@ async fn a_lost_head_comes_back() {
         staging_digest: Sha256Digest::of(&vault[&head.staging]),
         nonce,
         auth_epoch: 1_770_000_000,
-        gc: Gc { n: 1_770_000_000, doomed: vec![] },
+        gc: Gc { n: 1_770_000_000, ..Gc::default() },
         ..lost
     };
     assert_eq!(head, expected);

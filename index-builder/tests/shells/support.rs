@@ -8,7 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use drystone_index_builder::{
-    Draft, PROJECTION_VERSION, PackageState, ProjectedFile, Touched, project, project_config,
+    AliasState, Draft, PROJECTION_VERSION, PackageState, ProjectedFile, Touched, project, project_config,
+    project_plain,
 };
 use drystone_log::{
     Checkpoint, EntryBundle, FileRef, Frontier, Hash, HashReader, MemoryTree, NoteSigner, ShardEntry,
@@ -18,8 +19,8 @@ use drystone_log::{
     tile::{entry_bundles, new_tiles, tile_bytes},
 };
 use drystone_schemas::{
-    AccountId, Alias, AliasMap, DepKind, Event, EventBody, EventId, Format, PackageName, RecordDep, Settings,
-    Sha256Digest, Version, VersionRecord, layout,
+    AccountId, Alias, AliasHistory, AliasMap, DepKind, Event, EventBody, EventId, Format, PackageName,
+    RecordDep, Settings, Sha256Digest, Version, VersionRecord, layout,
 };
 use drystone_storage::{Area, Body, Key, Meta, NewObject, Outcome, Replace, Store};
 
@@ -116,7 +117,9 @@ pub(crate) struct Writer {
     frontier: Frontier,
     state: StateMap,
     packages: BTreeMap<String, PackageState>,
-    aliases: BTreeMap<String, AliasMap>,
+    shards: BTreeMap<String, (AliasMap, AliasHistory)>,
+    aliases: AliasMap,
+    plain: BTreeMap<String, Vec<u8>>,
     settings: Settings,
     config_seq: u64,
     /// Makes events name other files than follow from them, and another state.
@@ -134,7 +137,9 @@ impl Writer {
             frontier: Frontier::new(),
             state: StateMap::new(),
             packages: BTreeMap::new(),
-            aliases: BTreeMap::new(),
+            shards: BTreeMap::new(),
+            aliases: AliasMap::default(),
+            plain: BTreeMap::new(),
             settings: settings(),
             config_seq: 0,
             lie_about_files: false,
@@ -191,6 +196,7 @@ impl Writer {
                 by_name.extend(project_config(self.config_seq, origin, &key, &self.settings));
             }
         }
+        by_name.append(&mut self.plain);
         let size = self.lines.len() as u64;
         let public = &*self.store.public;
         for bytes in objects.into_values() {
@@ -276,13 +282,20 @@ impl Writer {
         };
         let actor = account(1);
         let draft = Draft { seq, time: self.time(seq), actor: &actor, body };
-        let mut touched = Touched {
-            package: self.packages.get(&canonical).cloned(),
-            aliases: self.aliases.get(shard).cloned(),
-        };
+        let aliases = (!shard.is_empty()).then(|| {
+            let (shard, history) = self.shards.get(shard).cloned().unwrap_or_default();
+            AliasState { shard, history, all: self.aliases.clone() }
+        });
+        let mut touched = Touched { package: self.packages.get(&canonical).cloned(), aliases };
         let files = project(&mut touched, &draft, record.as_ref(), &self.settings).unwrap();
+        if let Some(package) = &touched.package {
+            self.plain.extend(project_plain(package, body, seq, &self.settings));
+        }
         self.packages.extend(touched.package.map(|package| (canonical, package)));
-        self.aliases.extend(touched.aliases.map(|map| (shard.to_owned(), map)));
+        if let Some(state) = touched.aliases {
+            self.shards.insert(shard.to_owned(), (state.shard, state.history));
+            self.aliases = state.all;
+        }
         for file in &files {
             let entry = self.state.get(&file.state_key).unwrap();
             let mut entry = entry.cloned().unwrap_or(ShardEntry { seq, files: BTreeMap::new() });

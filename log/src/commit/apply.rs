@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::{CommitError, Op, OpKind, Staging};
 use bytes::Bytes;
 use drystone_schemas::{
     file_seq,
@@ -10,6 +9,8 @@ use drystone_schemas::{
 };
 use drystone_storage::{Area, Body, Key, Meta, NewObject, Outcome, Replace, Store, StoreError, Tag};
 use futures_util::future::{join, join4, try_join_all};
+
+use super::{CommitError, Op, OpKind, Staging};
 
 /// How often a by-name file is read again before its writer gives up; each time somebody else has won.
 const REPLACE_TRIES_MAX: usize = 16;

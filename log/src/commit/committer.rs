@@ -156,6 +156,18 @@ impl Committer {
 
     /// Steps 2 and 7 of the protocol: reads head and checkpoint, and applies and publishes what somebody left undone.
     pub async fn begin(&self) -> Result<Round, CommitError> {
+        for _ in 0..HEAD_TRIES_MAX {
+            if let Some(round) = self.try_begin().await? {
+                return Ok(round);
+            }
+        }
+        self.try_begin().await?.ok_or_else(|| {
+            CommitError::OutcomeUnknown("head kept moving while its last commit was looked at".into())
+        })
+    }
+
+    /// One try; none if head has moved meanwhile, so that what it named may have been collected.
+    async fn try_begin(&self) -> Result<Option<Round>, CommitError> {
         let (mut head, publishing) = try_join(self.read_head(), self.read_publishing()).await?;
         if publishing.size() > head.as_ref().map_or(0, |(head, _)| head.size()) {
             // Read side by side, head may be older than what is published by now; read again, it cannot be.
@@ -170,10 +182,16 @@ impl Committer {
             });
         };
         self.check_identity(&head)?;
-        self.check_clock(&head_file)?;
+        check_clock(&*self.clock, &head_file)?;
         let mut round = self.round(head, Some(head_file.tag), publishing);
-        self.catch_up(&mut round).await?;
-        Ok(round)
+        match self.catch_up(&mut round).await {
+            Ok(()) => Ok(Some(round)),
+            Err(error @ CommitError::Damaged { .. }) => {
+                let now = self.read_head().await?.map(|(_, file)| file.tag);
+                if now == round.head_tag { Err(error) } else { Ok(None) }
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn read_head(&self) -> Result<Option<(Head, Versioned)>, CommitError> {
@@ -199,12 +217,6 @@ impl Committer {
         } else {
             Err(CommitError::WrongKey { origin: head.origin.clone(), log_key: head.log_key.clone() })
         }
-    }
-
-    fn check_clock(&self, file: &Versioned) -> Result<(), CommitError> {
-        let Some(store_s) = file.store_time_unix else { return Ok(()) };
-        let off_s = store_s.abs_diff(self.clock.now_unix_s());
-        if off_s > CLOCK_OFF_S_MAX { Err(CommitError::ClockWrong { off_s }) } else { Ok(()) }
     }
 
     /// Compares head with the published checkpoint; where head is ahead, applies its commit and publishes it.
@@ -380,9 +392,7 @@ impl Committer {
     }
 
     pub(super) fn nonce(&self) -> String {
-        let mut bytes = [0; 16];
-        self.entropy.fill(&mut bytes);
-        hex::encode(bytes)
+        new_nonce(&*self.entropy)
     }
 
     /// Everything that must be there before head may name it, in one round.
@@ -400,6 +410,10 @@ impl Committer {
         }
         for (key, bytes) in nodes {
             public.push(new_object(key.clone(), bytes.clone(), meta_of(key))?);
+        }
+        // Whoever committed under this fence has put nothing that is doomed, not even again.
+        if let Some(object) = public.iter().find(|object| next.gc.dooms(object.key.as_str())) {
+            return Err(CommitError::BeingCollected { key: object.key.to_string() });
         }
         let vault = [new_object(next.staging.clone(), staging, Meta::PRIVATE)?];
         let (public, vault) =
@@ -473,6 +487,20 @@ impl Committer {
     ) -> Result<Option<&'a ShardEntry>, CommitError> {
         Ok(round.state.get(state_key)?)
     }
+}
+
+/// Refuses if this process's clock and the store's disagree.
+pub(super) fn check_clock(clock: &dyn Clock, file: &Versioned) -> Result<(), CommitError> {
+    let Some(store_s) = file.store_time_unix else { return Ok(()) };
+    let off_s = store_s.abs_diff(clock.now_unix_s());
+    if off_s > CLOCK_OFF_S_MAX { Err(CommitError::ClockWrong { off_s }) } else { Ok(()) }
+}
+
+/// What makes one head differ from every other.
+pub(super) fn new_nonce(entropy: &dyn Entropy) -> String {
+    let mut bytes = [0; 16];
+    entropy.fill(&mut bytes);
+    hex::encode(bytes)
 }
 
 /// What the events of a commit come to, before the tree grows.

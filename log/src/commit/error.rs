@@ -60,6 +60,18 @@ pub enum CommitError {
         /// Which.
         key: String,
     },
+    /// Garbage is being collected that the commit would name: repeat a little later.
+    #[error("`{key}` is being collected")]
+    BeingCollected {
+        /// Which.
+        key: String,
+    },
+    /// Another collection is under way, or has died and may still have deletions under way.
+    #[error("a collection is under way; what it left may be taken over at {until}")]
+    CollectionUnderWay {
+        /// When its lease ends, in seconds since 1970.
+        until: u64,
+    },
     /// The commit would need a staging object that no helper reads: commit less at once.
     #[error("the commit's staging object has {bytes} bytes, at most {bytes_max} are allowed")]
     TooLarge {

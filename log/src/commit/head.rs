@@ -55,9 +55,20 @@ pub struct Head {
 pub struct Gc {
     /// Raised when the fence goes up and again when it comes down; objects put before that must be put again.
     pub n: u64,
-    /// Keys that are being collected.
+    /// Keys that are being collected; those of the vault start with `vault/`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doomed: Vec<String>,
+    /// The collector that raised the fence; empty while it is down.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub run: String,
+    /// When it did, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub since: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Head {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::CommitError;
 
 /// Longest staging object, in bytes: 64 intents with an entry bundle, tiles and alias maps stay far below.
-pub(super) const STAGING_BYTES_MAX: u64 = 64 << 20;
+pub const STAGING_BYTES_MAX: u64 = 64 << 20;
 
 /// What a commit will apply.
 #[derive(Debug, Clone, PartialEq, Eq)]

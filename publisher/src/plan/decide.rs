@@ -1,18 +1,24 @@
 //! The decision on one intent: an event, an answer without one, or a refusal. Pure.
 
-use drystone_index_builder::{Draft, Touched, project, project_api, project_config};
+use drystone_index_builder::{
+    AliasState, Draft, Touched, project, project_config, project_plain, vais_index_file, vais_package,
+};
 use drystone_log::commit::{EventDraft, PlainFile, Round, StateFile};
 use drystone_schemas::{
-    AccountId, AliasMap, Code, EventBody, IndexLine, PackageDocument, PackageName, Problem, Role,
-    Sha256Digest, Version, canonical_json, layout,
+    AccountId, Code, EventBody, IndexLine, PackageDocument, PackageName, Problem, Role, Sha256Digest,
+    Version, canonical_json, layout,
 };
 
-use super::{Desk, OnDesk, cargo_name, package_key};
+use super::{AliasShard, Desk, alias, cargo_name, package_key};
 use crate::{
     Action, Done, Intent, Refusal,
     intent::{Answer, Caller},
     vault::DoneRecord,
 };
+
+/// How old an intent may be when it is decided, in seconds. Ids are at most a day old when they arrive, and outcomes are
+/// kept for seven: a process that slept longer than this must not do again what was done.
+const DECIDED_AFTER_S_MAX: u64 = 2 * 24 * 3_600;
 
 /// What becomes of an intent in this batch.
 pub(crate) enum Decision {
@@ -62,6 +68,10 @@ fn try_decide(desk: &mut Desk, intent: &Intent, place: &Place<'_>) -> Result<Dec
             Err(Refusal::new(Problem::new(Code::IntentReused, detail).fact("seq", done.seq)))
         };
     }
+    if place.time.saturating_sub(intent.id.unix_ms() / 1_000) > DECIDED_AFTER_S_MAX {
+        let detail = format!("`{}` waited too long: whether it was done already is not known", intent.id);
+        return Err(Refusal::code(Code::InvalidIntentId, detail));
+    }
     let actor = authorise(desk, intent, place)?;
     let body = match check(desk, &intent.action, &actor)? {
         Checked::Event(body) => body,
@@ -102,12 +112,7 @@ fn authorise(desk: &Desk, intent: &Intent, place: &Place<'_>) -> Result<Actor, R
     };
     let token = desk.tokens.get(digest).and_then(Option::as_ref);
     let token = token.ok_or_else(|| Refusal::code(Code::TokenInvalid, Code::TokenInvalid.title()))?;
-    if token.created < place.auth_epoch {
-        return Err(Refusal::code(
-            Code::TokenInvalid,
-            "the token was made before the registry was recovered",
-        ));
-    }
+    token.refuse_if_void(place.auth_epoch)?;
     if token.expires.is_some_and(|expires| expires <= place.time) {
         return Err(Refusal::code(Code::TokenExpired, format!("the token `{}` has expired", token.name)));
     }
@@ -201,23 +206,13 @@ fn check(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked, Refusal
         Action::AliasSet { alias, pkg } => {
             let document = package(desk, pkg)?;
             require(document, actor, Role::Owner)?;
-            if desk.taken_by_package.iter().any(|name| name == alias.as_str()) {
-                let detail = format!("there is a package `{alias}`");
-                return Err(Refusal::code(Code::AliasIsPackage, detail));
-            }
-            let map = desk.aliases.get(alias.shard()).map(|shard| &shard.value);
-            match map.and_then(|map| map.aliases.get(alias)) {
-                Some(there) if there.package == document.name => Ok(Checked::Already(Some(there.seq))),
-                Some(there) => {
-                    let detail = format!("`{alias}` means `{}`", there.package);
-                    Err(Refusal::new(Problem::new(Code::AliasTaken, detail).fact("package", &there.package)))
-                }
-                None => event(EventBody::AliasSet { pkg: document.name.clone(), alias: alias.clone() }),
+            match alias::check_set(desk, alias, document, actor.admin)? {
+                alias::Set::Event(body) => event(body),
+                alias::Set::Already(seq) => Ok(Checked::Already(Some(seq))),
             }
         }
         Action::AliasRemove { alias, pkg } => {
-            let map = desk.aliases.get(alias.shard()).map(|shard| &shard.value);
-            let target = map.and_then(|map| map.aliases.get(alias));
+            let target = alias::target(desk, alias);
             let target = target.filter(|target| target.package.canonical() == pkg.canonical());
             let missing = || Refusal::code(Code::AliasNotFound, format!("there is no alias `{alias}`"));
             let target = target.ok_or_else(missing)?;
@@ -259,6 +254,7 @@ fn check_publish(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked,
             );
             return Err(Refusal::new(problem.fact("packages", quota).fact("packages_max", max)));
         }
+        alias::check_new_package(desk, &record.name)?;
         return Ok(Checked::Event(body));
     };
     let document = &state.document;
@@ -355,10 +351,17 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
     let package =
         desk.packages.get_mut(&key).ok_or_else(|| Refusal::internal("a package is not on the desk"))?;
     let created = package.value.is_none();
-    let mut touched = Touched {
-        package: package.value.take(),
-        aliases: shard.as_ref().and_then(|shard| desk.aliases.get(shard)).map(|shard| shard.value.clone()),
-    };
+    let aliases = shard.as_ref().map(|shard| {
+        let on_desk =
+            desk.aliases.get(shard).map(|shard| (shard.value.map.clone(), shard.value.history.clone()));
+        let (shard, history) = on_desk.unwrap_or_default();
+        AliasState {
+            shard,
+            history,
+            all: desk.all_aliases.as_ref().map(|all| all.value.clone()).unwrap_or_default(),
+        }
+    });
+    let mut touched = Touched { package: package.value.take(), aliases };
     let event = Draft { seq: place.seq, time: place.time, actor: &draft.actor, body: &draft.body };
     let files = match project(&mut touched, &event, record, &desk.settings) {
         Ok(files) => files,
@@ -369,18 +372,24 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
         }
     };
     package.value = touched.package;
-    let api = package.value.as_ref().map_or_else(Vec::new, |state| project_api(state, &desk.settings));
     let mut seen = package.seen.clone();
-    if let (Some(shard), Some(map)) = (shard, touched.aliases) {
-        let on_desk = desk
-            .aliases
-            .entry(shard)
-            .or_insert_with(|| OnDesk { value: AliasMap::default(), seen: Default::default() });
-        on_desk.value = map;
+    if let (Some(shard), Some(AliasState { shard: map, history, all })) = (shard, touched.aliases) {
+        let on_desk = desk.aliases.entry(shard).or_default();
+        on_desk.value = AliasShard { map, history };
+        seen.extend(on_desk.seen.clone());
+        let on_desk = desk.all_aliases.get_or_insert_default();
+        on_desk.value = all;
         seen.extend(on_desk.seen.clone());
     }
-    draft.plain =
-        api.into_iter().map(|(key, bytes)| PlainFile { seen: seen.get(&key).cloned(), key, bytes }).collect();
+    if let Some(state) = &package.value {
+        let mut plain = project_plain(state, &draft.body, place.seq, &desk.settings);
+        if let Some(all) = desk.vais_index.as_mut().filter(|_| state.document.name.owner().is_none()) {
+            all.insert(key, vais_package(state, &desk.settings));
+            plain.push(vais_index_file(all));
+        }
+        let with_tag = |(key, bytes)| PlainFile { seen: seen.get(&key).cloned(), key, bytes };
+        draft.plain = plain.into_iter().map(with_tag).collect();
+    }
     draft.files = files
         .into_iter()
         .map(|file| StateFile {

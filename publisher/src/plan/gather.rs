@@ -11,11 +11,15 @@ use drystone_log::{
     Hash, ShardEntry,
     commit::{Committer, Round},
 };
-use drystone_schemas::{AliasMap, FileClass, Format, Settings, Sha256Digest, layout};
+use drystone_schemas::{
+    Alias, AliasHistory, FileClass, Format, LanguageApi, PackageName, Settings, Sha256Digest, VaisPackage,
+    confusable::look_alikes, layout,
+};
 use drystone_storage::{Key, Store, Versioned};
-use futures_util::future::{try_join, try_join_all};
+use futures_util::future::{try_join, try_join_all, try_join4};
+use serde::de::DeserializeOwned;
 
-use super::{Desk, OnDesk, alias_key, package_key};
+use super::{AliasShard, Desk, OnDesk, alias_key, package_key};
 use crate::{
     Action, Intent, Refusal,
     intent::Caller,
@@ -40,6 +44,8 @@ impl ByName {
             }
             if let Some(alias) = intent.action.alias() {
                 keys.insert(layout::alias_map(alias.shard()));
+                keys.insert(layout::alias_history(alias.shard()));
+                keys.insert(layout::ALIASES.to_owned());
             }
         }
         let reads = keys.into_iter().map(async |key| {
@@ -47,6 +53,11 @@ impl ByName {
             Ok::<_, Refusal>((key, store.public.read(&parsed, BY_NAME_BYTES_MAX).await?))
         });
         Ok(Self(try_join_all(reads).await?.into_iter().collect()))
+    }
+
+    /// Whether a package was not there by name: then its name may still be free, or be an alias.
+    fn lacks(&self, name: &PackageName) -> bool {
+        self.0.get(&layout::document(name)).is_some_and(Option::is_none)
     }
 
     /// The bytes of a state-mapped file: those by name if they are the ones, else those by hash.
@@ -94,11 +105,26 @@ pub(crate) fn state_keys(intents: &[&Intent]) -> Vec<String> {
         keys.extend(intent.action.package().map(package_key));
         if let Some(alias) = intent.action.alias() {
             keys.insert(alias_key(alias));
-            // A package of that name would win over the alias.
-            keys.insert(alias.as_str().to_owned());
+            keys.insert(layout::ALIASES_STATE_KEY.to_owned());
+            keys.extend(rivals(alias));
         }
     }
     keys.into_iter().collect()
+}
+
+/// Names that a package may have which keep an alias from being set: its own, and those that look like it.
+fn rivals(alias: &Alias) -> BTreeSet<String> {
+    let mut names = look_alikes(alias.as_str());
+    names.insert(alias.as_str().to_owned());
+    names
+}
+
+/// The aliases that would keep new packages from their names.
+fn name_sakes(intents: &[&Intent]) -> impl Iterator<Item = (Alias, PackageName)> {
+    intents.iter().filter_map(|intent| match &intent.action {
+        Action::Publish { record, .. } => Some((Alias::new(record.name.as_str()).ok()?, record.name.clone())),
+        _ => None,
+    })
 }
 
 impl Desk {
@@ -112,7 +138,10 @@ impl Desk {
         settings: Arc<Settings>,
         intents: &[&Intent],
     ) -> Result<Self, Refusal> {
-        let keys = state_keys(intents);
+        let mut keys = state_keys(intents);
+        keys.extend(
+            name_sakes(intents).filter(|(_, name)| by_name.lacks(name)).map(|(alias, _)| alias_key(&alias)),
+        );
         let load = async { committer.load(round, &keys).await.map_err(Refusal::from) };
         let ((), mut desk) = try_join(load, Self::private(store, settings, intents)).await?;
         let round = &*round;
@@ -128,42 +157,83 @@ impl Desk {
                 by_name.seen([layout::index_file(name), layout::document(name)].into_iter().chain(api));
             Ok::<_, Refusal>((key, OnDesk { value: state, seen }))
         });
-        let aliases: BTreeMap<String, _> = intents
-            .iter()
-            .filter_map(|intent| intent.action.alias())
-            .map(|alias| (alias.shard().to_owned(), alias))
-            .collect();
-        let alias_reads = aliases.into_iter().map(async |(shard, alias)| {
-            let key = layout::alias_map(&shard);
-            let value = match committer
-                .entry(round, &alias_key(alias))?
-                .and_then(|entry| digest_of(entry, FileClass::Alias))
-            {
-                Some(digest) => {
-                    let bytes = by_name.resolve(store, &key, &digest).await?;
-                    serde_json::from_slice(&bytes).map_err(|e| Refusal::internal(format!("`{key}`: {e}")))?
+        let aliases = Self::shards_needed(committer, round, by_name, intents)?;
+        let alias_reads = aliases.into_iter().map(async |(shard, (alias, changes))| {
+            let key = alias_key(&alias);
+            let map = Self::aliases_at(store, committer, round, by_name, &key, FileClass::Alias);
+            let history = async {
+                if !changes {
+                    return Ok(AliasHistory::default());
                 }
-                None => AliasMap::default(),
+                Self::aliases_at(store, committer, round, by_name, &key, FileClass::History).await
             };
-            Ok::<_, Refusal>((shard, OnDesk { value, seen: by_name.seen([key]) }))
+            let (map, history) = try_join(map, history).await?;
+            let seen = by_name.seen([layout::alias_map(&shard), layout::alias_history(&shard)]);
+            Ok::<_, Refusal>((shard, OnDesk { value: AliasShard { map, history }, seen }))
         });
+        let all_aliases = async {
+            if intents.iter().all(|intent| intent.action.alias().is_none()) {
+                return Ok(None);
+            }
+            let key = layout::ALIASES_STATE_KEY;
+            let value = Self::aliases_at(store, committer, round, by_name, key, FileClass::Alias).await?;
+            Ok::<_, Refusal>(Some(OnDesk { value, seen: by_name.seen([layout::ALIASES.to_owned()]) }))
+        };
         let quotas = desk.quotas_needed(committer, round, intents)?;
         let quota_reads = quotas.into_iter().map(async |account| {
             let quota: Option<QuotaRecord> = vault::read(&*store.vault, layout::quota(&account)).await?;
             Ok::<_, Refusal>((account, quota.unwrap_or_default()))
         });
-        let ((packages, aliases), quotas) =
-            try_join(try_join(try_join_all(reads), try_join_all(alias_reads)), try_join_all(quota_reads))
+        let lists = try_join(all_aliases, vais_index(store, &desk.settings, intents));
+        let (packages, aliases, (all_aliases, vais_index), quotas) =
+            try_join4(try_join_all(reads), try_join_all(alias_reads), lists, try_join_all(quota_reads))
                 .await?;
         desk.packages = packages.into_iter().collect();
         desk.aliases = aliases.into_iter().collect();
+        desk.all_aliases = all_aliases;
+        desk.vais_index = vais_index;
         desk.quotas = quotas.into_iter().collect();
-        for alias in intents.iter().filter_map(|intent| intent.action.alias()) {
-            if committer.entry(round, alias.as_str())?.is_some() {
-                desk.taken_by_package.push(alias.as_str().to_owned());
+        for name in intents.iter().filter_map(|intent| intent.action.alias()).flat_map(rivals) {
+            if committer.entry(round, &name)?.is_some() {
+                desk.taken_by_package.push(name);
             }
         }
         Ok(desk)
+    }
+
+    /// Shards of the alias map by name, each with an alias in it and whether an intent changes it.
+    fn shards_needed(
+        committer: &Committer,
+        round: &Round,
+        by_name: &ByName,
+        intents: &[&Intent],
+    ) -> Result<BTreeMap<String, (Alias, bool)>, Refusal> {
+        let mut shards = BTreeMap::new();
+        for (alias, name) in name_sakes(intents) {
+            if by_name.lacks(&name) && committer.entry(round, &package_key(&name))?.is_none() {
+                shards.insert(alias.shard().to_owned(), (alias, false));
+            }
+        }
+        for alias in intents.iter().filter_map(|intent| intent.action.alias()) {
+            shards.insert(alias.shard().to_owned(), (alias.clone(), true));
+        }
+        Ok(shards)
+    }
+
+    /// Reads one of the files about aliases; where the state names none, it is empty.
+    async fn aliases_at<T: Default + DeserializeOwned>(
+        store: &Store,
+        committer: &Committer,
+        round: &Round,
+        by_name: &ByName,
+        state_key: &str,
+        class: FileClass,
+    ) -> Result<T, Refusal> {
+        let entry = committer.entry(round, state_key)?;
+        let Some(digest) = entry.and_then(|entry| digest_of(entry, class)) else { return Ok(T::default()) };
+        let key = layout::alias_file(state_key, class).unwrap_or_default();
+        let bytes = by_name.resolve(store, &key, &digest).await?;
+        serde_json::from_slice(&bytes).map_err(|e| Refusal::internal(format!("`{key}`: {e}")))
     }
 
     async fn private(store: &Store, settings: Arc<Settings>, intents: &[&Intent]) -> Result<Self, Refusal> {
@@ -184,6 +254,8 @@ impl Desk {
             settings,
             packages: BTreeMap::new(),
             aliases: BTreeMap::new(),
+            all_aliases: None,
+            vais_index: None,
             taken_by_package: Vec::new(),
             tokens: tokens.into_iter().collect(),
             done: done.into_iter().filter_map(|(id, record)| Some((id, record?))).collect(),
@@ -211,6 +283,31 @@ impl Desk {
     }
 }
 
+/// Reads the index of all packages, in registries whose language has a client that asks for it.
+///
+/// It is no state-mapped file, but every commit before head is applied, and this one fails if head moves: so what lies there
+/// now is what the commit builds on.
+async fn vais_index(
+    store: &Store,
+    settings: &Settings,
+    intents: &[&Intent],
+) -> Result<Option<BTreeMap<String, VaisPackage>>, Refusal> {
+    let wanted = settings.language_api() == Some(LanguageApi::Vais)
+        && intents.iter().any(|intent| intent.action.package().is_some());
+    if !wanted {
+        return Ok(None);
+    }
+    let key = Key::new(layout::API_INDEX).map_err(Refusal::internal)?;
+    let Some(file) = store.public.read(&key, BY_NAME_BYTES_MAX).await? else {
+        return Ok(Some(BTreeMap::new()));
+    };
+    let list: Vec<VaisPackage> = serde_json::from_slice(&file.bytes)
+        .map_err(|e| Refusal::internal(format!("`{key}` cannot be read, run `drystone rebuild`: {e}")))?;
+    let canonical =
+        |package: VaisPackage| Some((PackageName::new(&*package.name).ok()?.canonical(), package));
+    Ok(Some(list.into_iter().filter_map(canonical).collect()))
+}
+
 fn digest_of(entry: &ShardEntry, class: FileClass) -> Option<Hash> {
     entry.files.get(&class.letter()).map(|file| file.digest)
 }
@@ -219,7 +316,7 @@ async fn read_package(
     store: &Store,
     by_name: &ByName,
     entry: &ShardEntry,
-    name: &drystone_schemas::PackageName,
+    name: &PackageName,
 ) -> Result<PackageState, Refusal> {
     let missing = || Refusal::internal(format!("the state map has no files of `{name}`"));
     let index = digest_of(entry, FileClass::Index).ok_or_else(missing)?;

@@ -23,8 +23,8 @@ use axum::{
 use drystone_schemas::{Code, PackageName, Version, layout};
 
 use super::{App, change, read, target::Target};
-use crate::names::Names;
 use crate::{Refusal, Service};
+pub(super) use search::{Names, find};
 
 /// The routes of Cargo's web API.
 pub(super) fn router(service: &Arc<Service>) -> Router<Arc<Service>> {

@@ -20,10 +20,12 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 
 use super::{
-    App, no_such_route,
+    App,
+    cargo::Names,
+    no_such_route,
     read::{alias_target, file, find_document, find_index},
 };
-use crate::{Refusal, Service, names::Names};
+use crate::{Refusal, Service};
 
 /// Longest query that is looked at, in characters.
 const QUERY_CHARS_MAX: usize = 200;

@@ -28,7 +28,7 @@ fn parsed<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(bytes).map_err(Refusal::internal)
 }
 
-fn no_package(name: &PackageName) -> Refusal {
+pub(super) fn no_package(name: &PackageName) -> Refusal {
     Refusal::code(Code::PackageNotFound, format!("there is no package `{name}`"))
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn find_index(service: &Service, name: &PackageName) -> Result<
     bytes.map(|bytes| IndexFile::parse(&bytes)).transpose().map_err(Refusal::internal)
 }
 
-async fn index(service: &Service, name: &PackageName) -> Result<IndexFile, Refusal> {
+pub(super) async fn index(service: &Service, name: &PackageName) -> Result<IndexFile, Refusal> {
     find_index(service, name).await?.ok_or_else(|| no_package(name))
 }
 
@@ -111,17 +111,23 @@ pub(super) async fn resolve(
 ) -> Result<Response, Refusal> {
     let text = path_text(text)?;
     let alias = Alias::new(&*text).map_err(|e| Refusal::code(Code::InvalidAlias, e.to_string()))?;
-    // A package's own name wins.
+    // The file as it lies, which static hosting serves as well; an alias that was removed keeps one that names nothing.
+    if let Some(bytes) = file(&service, layout::resolve(&alias)).await?
+        && serde_json::from_slice::<ResolveResponse>(&bytes).is_ok()
+    {
+        let headers = [
+            (header::CONTENT_TYPE, layout::JSON),
+            (header::CACHE_CONTROL, layout::CacheClass::Fresh.cache_control()),
+        ];
+        return Ok((headers, bytes).into_response());
+    }
+    // A package's own name means the package.
     let own = match PackageName::new(text) {
         Ok(name) => find_document(&service, &name).await?.map(|document| document.name),
         Err(_) => None,
     };
-    let full_name = match own {
-        Some(name) => Some(name),
-        None => alias_target(&service, &alias).await?,
-    };
     let missing = || Refusal::code(Code::AliasNotFound, format!("there is no alias `{alias}`"));
-    Ok(Json(ResolveResponse { full_name: full_name.ok_or_else(missing)?, resolved: true }).into_response())
+    Ok(Json(ResolveResponse { full_name: own.ok_or_else(missing)?, resolved: true }).into_response())
 }
 
 pub(super) async fn package(service: &Service, target: &Target) -> Result<Response, Refusal> {
@@ -155,7 +161,7 @@ pub(super) async fn version(service: &Service, target: &Target) -> Result<Respon
     Ok(Json(VersionResponse { line, checksum, download_url, yank_reason_text, zig_snippet }).into_response())
 }
 
-fn object_url(service: &Service, hex: &str) -> String {
+pub(super) fn object_url(service: &Service, hex: &str) -> String {
     format!("{}/o/{hex}", service.settings().public_url)
 }
 
@@ -169,6 +175,11 @@ pub(super) async fn download(service: &Service, target: &Target) -> Result<Respo
 }
 
 pub(super) async fn owners(service: &Service, target: &Target) -> Result<Response, Refusal> {
+    Ok(Json(OwnersResponse { users: owner_list(service, target).await? }).into_response())
+}
+
+/// The owners of a package, with their logins.
+pub(super) async fn owner_list(service: &Service, target: &Target) -> Result<Vec<Owner>, Refusal> {
     let document = document(service, &target.name).await?;
     let mut users = Vec::with_capacity(document.owners.len());
     for entry in document.owners {
@@ -184,5 +195,5 @@ pub(super) async fn owners(service: &Service, target: &Target) -> Result<Respons
             role: entry.role,
         });
     }
-    Ok(Json(OwnersResponse { users }).into_response())
+    Ok(users)
 }

@@ -22,11 +22,7 @@ use super::{
     publish::{commit, in_time},
     read::find_index,
 };
-use crate::{
-    Refusal, Service, Token,
-    multipart::{self, Upload},
-    vault,
-};
+use crate::{Refusal, Service, Token, multipart, vault};
 
 /// Longest first line of a body: two dashes, a boundary (RFC 2046 section 5.1.1), and the line's end.
 const FIRST_LINE_BYTES_MAX: usize = 2 + 70 + 2;
@@ -47,10 +43,12 @@ pub(super) async fn publish(
 ) -> Result<Response, Refusal> {
     let upload = in_time(service, async {
         let request = with_boundary(request).await?;
-        multipart::read_with(service, request, parse_metadata).await
+        multipart::read_parts(service, request, "package").await
     })
     .await?;
-    let Upload { metadata, package } = upload;
+    let (metadata, package) = upload;
+    let missing = || Refusal::code(Code::MalformedMultipart, "the part `metadata` is missing");
+    let metadata = parse_metadata(&metadata.ok_or_else(missing)?)?;
     let expected = below_owner(service, token, metadata).await?;
     let (package, inspected) = service.inspect(&package, expected).await?;
     let committed = commit(service, token, id, &package, inspected.record).await?;

@@ -6,8 +6,7 @@
 use std::io::{self, Read};
 
 use drystone_schemas::{
-    Code, Format, Limits, PackageName, Problem, PublishMetadata, RecordFile, Sha256Digest, Version,
-    VersionRecord, ZigRecord,
+    Code, Format, Limits, Problem, PublishMetadata, RecordFile, Sha256Digest, VersionRecord, ZigRecord,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -15,8 +14,9 @@ use crate::{
     ZigManifest,
     contents::{read_problems, unreadable},
     error::{ReadError, shown},
+    generic::{Generic, root_directory},
     manifest::{Draft, ZIG_MANIFEST, draft},
-    read::{ArchiveFacts, Entry, read_archive},
+    read::{ArchiveFacts, Entry, read_archive_as},
     readme::{Readme, Readmes},
     zig_hash::{FileHash, FileHashes, ZigHash},
 };
@@ -33,27 +33,23 @@ pub struct Inspected {
     pub warnings: Vec<String>,
 }
 
-/// The one root directory of a release's archive: `name-version`, without the owner.
-pub fn root_directory(name: &PackageName, version: &Version) -> String {
-    format!("{}-{version}", name.short())
-}
-
 /// Reads an archive once, from beginning to end, and makes its version record.
 ///
-/// `generic_manifest` is the registry's file name for the generic format. `expected.format` decides which manifest is
+/// `generic` says how packages of the generic format are read. `expected.format` decides which manifest is
 /// read; without it the one that is there, and of two the one whose format is `allowed`. Whatever else `expected`
 /// says must be equal to what was read. The owner of a Zig package is that of `expected`, since its manifest has none.
 ///
 /// # Errors
 ///
 /// All problems of the archive, the manifest and the request at once; [`Code::LocalIo`] alone if the source fails.
-pub fn inspect<R: Read>(
+pub fn inspect<'g, R: Read>(
     reader: R,
     limits: &Limits,
-    generic_manifest: &str,
+    generic: impl Into<Generic<'g>>,
     allowed: &[Format],
     expected: &PublishMetadata,
 ) -> Result<Inspected, Vec<Problem>> {
+    let generic = generic.into();
     let mut problems = Vec::new();
     let wanted = expected.format.as_ref().and_then(|text| {
         text.parse::<Format>()
@@ -65,8 +61,10 @@ pub fn inspect<R: Read>(
     let mut source = Hashing { inner: reader, hash: Sha256::new(), bytes: 0 };
     let named = expected.name.as_deref().and_then(|name| name.split_once('/')).map(|(owner, _)| owner);
     let owner = expected.owner.as_deref().or(named);
-    let mut walk = Walk::new(limits, generic_manifest, wanted, allowed, owner);
-    let facts = match read_archive(&mut source, limits, &mut |entry, body| walk.file(entry, body)) {
+    let mut walk = Walk::new(limits, generic, wanted, allowed, owner);
+    let layout = generic.layout(wanted, allowed);
+    let read = read_archive_as(&mut source, limits, layout, &mut |entry, body| walk.file(entry, body));
+    let facts = match read {
         Ok(facts) => Some(facts),
         Err(ReadError::Refused(refusals)) => {
             problems.extend(refusals.iter().map(|refusal| refusal.problem()));
@@ -85,6 +83,9 @@ pub fn inspect<R: Read>(
     let unknown = expected.format.is_some() && wanted.is_none();
     let chosen = if unknown { None } else { walk.choose(wanted, facts.is_some(), &mut problems) };
     let Some((format, draft)) = chosen else { return Err(problems) };
+    if format == Format::Generic && facts.is_some() {
+        walk.check_entry(&mut problems);
+    }
     compare_manifest(&walk, &draft, expected, limits, &mut problems);
     let (warnings, readme) = readme(walk.readmes, &draft, facts.as_ref(), format, limits, &mut problems);
     let record = match (facts, draft.name, draft.vers) {
@@ -201,7 +202,8 @@ fn compare_manifest(
             format!("the manifest names {count} dependencies, more than {}", limits.dependencies_max);
         problems.push(Problem::new(Code::TooManyDependencies, detail).fact("limit", limits.dependencies_max));
     }
-    if let (Some(name), Some(vers), Some(root)) = (&draft.name, &draft.vers, &walk.root) {
+    let root = walk.root.as_ref().filter(|root| !root.is_empty());
+    if let (Some(name), Some(vers), Some(root)) = (&draft.name, &draft.vers, root) {
         let right = root_directory(name, vers);
         if *root != right {
             let detail = format!("the root directory is `{root}/`; the manifest makes it `{right}/`");
@@ -241,6 +243,7 @@ fn readme(
 /// What one pass over the files gathers.
 struct Walk<'a> {
     limits: &'a Limits,
+    generic: Generic<'a>,
     /// The formats that come into question, each with its manifest's name.
     formats: Vec<(Format, &'a str)>,
     root: Option<String>,
@@ -261,18 +264,19 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(
         limits: &'a Limits,
-        generic_manifest: &'a str,
+        generic: Generic<'a>,
         wanted: Option<Format>,
         allowed: &'a [Format],
         owner: Option<&'a str>,
     ) -> Self {
         let all = [
-            (Format::Generic, generic_manifest),
+            (Format::Generic, generic.manifest()),
             (Format::Cargo, CARGO_MANIFEST),
             (Format::Zig, ZIG_MANIFEST),
         ];
         Self {
             limits,
+            generic,
             formats: all
                 .into_iter()
                 .filter(|(format, _)| wanted.is_none_or(|wanted| wanted == *format))
@@ -307,7 +311,10 @@ impl<'a> Walk<'a> {
             let draft = if keep {
                 std::str::from_utf8(&kept).map_or_else(
                     |_| Draft::unreadable("the manifest is not UTF-8"),
-                    |text| draft(format, text, self.owner),
+                    |text| match format {
+                        Format::Generic => self.generic.draft(text),
+                        Format::Cargo | Format::Zig => draft(format, text, self.owner),
+                    },
                 )
             } else {
                 self.too_long(entry)
@@ -325,6 +332,16 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A package of a language begins with one of certain files.
+    fn check_entry(&self, problems: &mut Vec<Problem>) {
+        let entry = self.generic.entry();
+        if !entry.is_empty() && !self.files.iter().any(|file| entry.contains(&file.0)) {
+            let names: Vec<_> = entry.iter().map(|name| format!("`{name}`")).collect();
+            let detail = format!("there is no {} in the archive", names.join(" or "));
+            problems.push(Problem::new(Code::EntryMissing, detail));
+        }
     }
 
     fn too_long(&self, entry: &Entry<'_>) -> Draft {

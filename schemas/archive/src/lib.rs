@@ -10,6 +10,7 @@
 mod body;
 mod contents;
 mod error;
+mod generic;
 mod gzip;
 mod header;
 mod inspect;
@@ -25,10 +26,13 @@ mod zig_hash;
 mod zon;
 
 pub use error::{ArchiveError, ReadError};
-pub use inspect::{Inspected, inspect, root_directory};
-pub use manifest::{Details, Manifest, ReadmeChoice, ZigManifest, parse_cargo, parse_generic, parse_zig};
+pub use generic::{Generic, root_directory};
+pub use inspect::{Inspected, inspect};
+pub use manifest::{
+    Details, Manifest, ReadmeChoice, ZigManifest, parse_cargo, parse_generic, parse_language, parse_zig,
+};
 pub use pack::{PackError, PackFile, pack};
-pub use read::{ArchiveFacts, Entry, read_archive};
+pub use read::{ArchiveFacts, Entry, Layout, read_archive, read_archive_as};
 pub use repack::{RepackError, can_be_repacked, repack_zig};
 pub use zig_hash::{ZigHash, zig_package_hash};
 pub use zon::{

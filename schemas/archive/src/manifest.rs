@@ -6,13 +6,14 @@
 
 mod cargo;
 mod generic;
+mod mapped;
 mod table;
 mod zig;
 
 use std::collections::BTreeMap;
 
 use drystone_schemas::{
-    CRATES_IO_INDEX, Code, DepKind, Format, PackageName, Problem, RecordDep, Version, VersionReq,
+    CRATES_IO_INDEX, Code, DepKind, Format, Language, PackageName, Problem, RecordDep, Version, VersionReq,
 };
 
 use table::Section;
@@ -107,6 +108,28 @@ pub fn parse_generic(text: &str) -> Result<Manifest, Vec<Problem>> {
     draft(Format::Generic, text, None).finish()
 }
 
+/// Parses a language's own manifest. The file's name says whether it is TOML or JSON.
+///
+/// # Errors
+///
+/// Every problem of the manifest, up to 20.
+pub fn parse_language(file_name: &str, language: &Language, text: &str) -> Result<Manifest, Vec<Problem>> {
+    draft_of_language(file_name, language, text).finish()
+}
+
+/// Parses a language's own manifest as far as possible.
+pub(crate) fn draft_of_language(file_name: &str, language: &Language, text: &str) -> Draft {
+    let parsed = if file_name.ends_with(".json") { mapped::parse_json(text) } else { parse(text) };
+    match parsed {
+        Ok(table) => {
+            let mut draft = Draft::default();
+            mapped::read(&mut draft, &Section::root(&table), &language.fields);
+            draft
+        }
+        Err(detail) => Draft::unreadable(detail),
+    }
+}
+
 /// Parses a `build.zig.zon`. The package lies below `owner`, if one is given: the manifest cannot tell.
 ///
 /// # Errors
@@ -171,9 +194,15 @@ impl Draft {
 
     /// Reads name and version.
     fn identify(&mut self, package: &Section<'_>, scoped: bool) {
+        let name = package.required_text("name", &mut self.problems);
+        let version = package.required_text("version", &mut self.problems);
+        self.identified(name, version, scoped);
+    }
+
+    /// Checks name and version.
+    fn identified(&mut self, name: Option<String>, version: Option<String>, scoped: bool) {
         let problems = &mut self.problems;
-        self.name_text = package.required_text("name", problems);
-        self.vers_text = package.required_text("version", problems);
+        (self.name_text, self.vers_text) = (name, version);
         if let Some(text) = &self.name_text {
             match PackageName::new(text) {
                 Ok(name) if name.owner().is_some() && !scoped => problems.push(
@@ -230,7 +259,7 @@ impl Draft {
     }
 
     /// The manifest, if it has no problems.
-    fn finish(self) -> Result<Manifest, Vec<Problem>> {
+    pub(crate) fn finish(self) -> Result<Manifest, Vec<Problem>> {
         match (self.name, self.vers) {
             (Some(name), Some(vers)) if self.problems.0.is_empty() => {
                 Ok(Manifest { name, vers, details: self.details })

@@ -71,7 +71,7 @@ pub enum PackError {
     Io(#[source] io::Error),
 }
 
-/// Packs files under `root/` and gives the writer back.
+/// Packs files under `root/`, or at the top if `root` is empty, and gives the writer back.
 ///
 /// The order of `files` does not matter. [`read_archive`](crate::read_archive) with the same limits accepts what
 /// comes out, unless it has more compressed bytes than they allow; and finds it canonical.
@@ -95,7 +95,7 @@ pub fn pack<'a, W: Write>(
     }
     let mut gzip = Gzip::new(out).map_err(PackError::Io)?;
     for file in files {
-        let full = format!("{root}/{}", file.path);
+        let full = below(root, &file.path);
         let too_big =
             || ArchiveError::UnpackedTooBig { limit: limits.unpacked_bytes_max, path: full.clone() };
         let header = canonical(&full, file.size, file.executable)
@@ -104,6 +104,10 @@ pub fn pack<'a, W: Write>(
         content(&mut gzip, file)?;
     }
     gzip.write_all(&[0; 2 * BLOCK]).and_then(|()| gzip.finish()).map_err(PackError::Io)
+}
+
+fn below(root: &str, path: &str) -> String {
+    if root.is_empty() { path.to_owned() } else { format!("{root}/{path}") }
 }
 
 fn refusals(root: &str, files: &[PackFile<'_>], limits: &Limits) -> Vec<ArchiveError> {
@@ -120,7 +124,7 @@ fn refusals(root: &str, files: &[PackFile<'_>], limits: &Limits) -> Vec<ArchiveE
     }
     let mut unpacked = 0_u64;
     for file in files {
-        let full = format!("{root}/{}", file.path);
+        let full = below(root, &file.path);
         let checked = check(&full, limits).and_then(|()| {
             paths.insert(&full, PathKind::File).map_err(|clash| ArchiveError::DuplicatePath {
                 path: full.clone(),

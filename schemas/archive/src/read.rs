@@ -29,7 +29,7 @@ const MODE_EXECUTE: u64 = 0o111;
 /// A regular file of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// The archive's root directory, without slash; empty where files lie anyhow.
+    /// The archive's root directory, without slash; empty in a flat archive.
     pub root: &'a str,
     /// Path below the root directory; relative, portable, NFC.
     pub path: &'a str,
@@ -39,19 +39,10 @@ pub struct Entry<'a> {
     pub executable: bool,
 }
 
-/// How the files of an archive must lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Layout {
-    /// All in one root directory.
-    OneRoot,
-    /// Anyhow; there is no root directory then, and paths are whole.
-    Any,
-}
-
 /// What a whole archive came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchiveFacts {
-    /// The one root directory, without slash.
+    /// The one root directory, without slash; empty for a flat archive.
     pub root: String,
     /// Number of regular files.
     pub files: u64,
@@ -61,6 +52,15 @@ pub struct ArchiveFacts {
     pub size: u64,
     /// Whether the tar stream and the gzip header are those that [`pack`](crate::pack) writes for these files.
     pub canonical: bool,
+}
+
+/// Where the files of an archive lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// In one root directory.
+    OneRoot,
+    /// At the top, as some languages' own tools pack them.
+    Flat,
 }
 
 /// Reads a tar.gz archive to its end, strictly, and shows every regular file to `visit` with its content.
@@ -80,11 +80,15 @@ pub fn read_archive<R: Read, E>(
     limits: &Limits,
     visit: &mut dyn FnMut(&Entry<'_>, &mut dyn Read) -> Result<(), E>,
 ) -> Result<ArchiveFacts, ReadError<E>> {
-    read_layout(source, limits, Layout::OneRoot, visit)
+    read_archive_as(source, limits, Layout::OneRoot, visit)
 }
 
-/// The same, for archives whose files lie in this way.
-pub(crate) fn read_layout<R: Read, E>(
+/// The same for an archive of a given layout. A flat one may hold anything at the top, one directory alone included.
+///
+/// # Errors
+///
+/// Those of [`read_archive`].
+pub fn read_archive_as<R: Read, E>(
     source: R,
     limits: &Limits,
     layout: Layout,
@@ -104,7 +108,7 @@ pub(crate) fn read_layout<R: Read, E>(
             unpacked: 0,
             last_path: String::new(),
             raw: Vec::new(),
-            canonical: layout == Layout::OneRoot,
+            canonical: true,
         }
         .run(visit)
     });
@@ -350,7 +354,7 @@ impl<R: Read> Reader<'_, R> {
         let text = if directory { text.strip_suffix('/').unwrap_or(text) } else { text };
         check(text, self.limits)?;
         if self.layout == Layout::OneRoot {
-            self.check_root(path, text, directory)?;
+            self.check_root(text, path, directory)?;
         }
         let kind = if directory { PathKind::Directory } else { PathKind::File };
         self.paths.insert(text, kind).map_err(|clash| ArchiveError::DuplicatePath {
@@ -361,8 +365,8 @@ impl<R: Read> Reader<'_, R> {
         Ok(text)
     }
 
-    /// Checks that an entry lies in the one root directory, and notes that directory.
-    fn check_root(&mut self, path: &[u8], text: &str, directory: bool) -> Result<(), ArchiveError> {
+    /// Checks that an entry lies in the root directory, or is it.
+    fn check_root(&mut self, text: &str, path: &[u8], directory: bool) -> Result<(), ArchiveError> {
         let (root, below) = text.split_once('/').map_or((text, None), |(root, below)| (root, Some(below)));
         if below.is_none() && !directory {
             let expected = self.root.clone().unwrap_or_else(|| "name-version".into());

@@ -16,7 +16,7 @@ use crate::{
     contents::{Contents, read_problems},
     manifest::ZIG_MANIFEST,
     pack,
-    read::{Layout, read_layout},
+    read::{Layout, read_archive_as},
 };
 
 /// Why nothing was repacked.
@@ -54,7 +54,7 @@ pub fn repack_zig<R: Read, S: Read + Write + Seek, W: Write>(
     let mut files: Vec<Stored> = Vec::new();
     let mut at = 0_u64;
     let mut buffer = vec![0; 64 << 10];
-    let read = read_layout(source, limits, Layout::Any, &mut |entry, body| {
+    let read = read_archive_as(source, limits, Layout::Flat, &mut |entry, body| {
         let mut kept = contents.begin(entry, limits).then(Vec::new);
         loop {
             let len = body.read(&mut buffer)?;

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     ZigManifest,
     contents::{Contents, read_problems},
-    read::{Layout, read_layout},
+    read::{Layout, read_archive_as},
 };
 
 /// Bytes of the digest that the present spelling keeps.
@@ -101,7 +101,7 @@ pub fn zig_package_hash<R: Read>(source: R, limits: &Limits) -> Result<ZigHash, 
     let (mut whole, mut below) = (FileHashes::default(), FileHashes::default());
     let mut contents = Contents::default();
     let mut buffer = vec![0; 64 << 10];
-    let read = read_layout(source, limits, Layout::Any, &mut |entry, body| {
+    let read = read_archive_as(source, limits, Layout::Flat, &mut |entry, body| {
         let mut hash = FileHash::new(entry.path);
         let mut hash_below = entry.path.split_once('/').map(|(_, below)| FileHash::new(below));
         let mut kept = contents.begin(entry, limits).then(Vec::new);

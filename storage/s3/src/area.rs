@@ -231,7 +231,9 @@ impl Objects for S3Area {
 
     async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
         let Some(head) = self.head("stat", key).await? else { return Ok(None) };
-        Ok(Some(Stat { len: length(head.content_length), tag: tag(key, head.e_tag.as_deref())? }))
+        let written_unix_s = head.last_modified.and_then(|date| date.secs().try_into().ok());
+        let tag = tag(key, head.e_tag.as_deref())?;
+        Ok(Some(Stat { len: length(head.content_length), tag, written_unix_s }))
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {

@@ -97,7 +97,10 @@ fn read_all(
 pub(super) fn stat(disk: &Disk, key: &Key) -> Result<Option<Stat>, StoreError> {
     let Some(path) = disk.path(key) else { return Ok(None) };
     match fs_err::metadata(path) {
-        Ok(meta) if meta.is_file() => Ok(Some(Stat { len: meta.len(), tag: identity(&meta) })),
+        Ok(meta) if meta.is_file() => {
+            let written_unix_s = meta.mtime().try_into().ok();
+            Ok(Some(Stat { len: meta.len(), tag: identity(&meta), written_unix_s }))
+        }
         Ok(_) => Ok(None),
         Err(e) if is_absent(&e) => Ok(None),
         Err(e) => Err(definite("stat", key, &e)),

@@ -10,7 +10,7 @@ use drystone_storage::{
 };
 
 use super::{
-    calls::{Pid, Place, Write, WriteReply, unavailable},
+    calls::{Broken, Pid, Place, Write, WriteReply, unavailable},
     scheduler::Sim,
 };
 
@@ -63,6 +63,9 @@ impl Objects for SimArea {
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
         self.before_read(Op::List, prefix).await?;
+        if prefix.starts_with("trash/") && self.sim.is_broken_so(Broken::TrashNotListed) {
+            return Ok(Page::default());
+        }
         self.sim.memory.area(self.place).list(prefix, after).await
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use drystone_schemas::{AccountId, Settings, Sha256Digest};
+use drystone_schemas::{AccountId, Settings, Sha256Digest, layout};
 use drystone_storage::Store;
 
 use super::{
@@ -101,6 +101,12 @@ impl Base {
         fill(&memory.public, &self.public);
         fill(&memory.vault, &self.vault);
         memory
+    }
+
+    /// Archives that nothing names, as abandoned uploads leave them.
+    pub(super) fn abandoned(&self) -> BTreeMap<String, Bytes> {
+        let objects = self.archives.values().map(|(bytes, digest)| (layout::object(digest), bytes.clone()));
+        objects.filter(|(key, _)| !self.public.contains_key(key)).collect()
     }
 
     pub(super) fn archive(&self, name: &str, vers: &str, variant: u8) -> &Archive {

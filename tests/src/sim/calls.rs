@@ -95,6 +95,14 @@ pub enum Broken {
     TokensNotDeleted,
     /// By-name files are acknowledged and not replaced.
     FilesNotReplaced,
+    /// What was collected once cannot be put again, as if nobody looked at the collector's number.
+    ObjectsNotPutAgain,
+    /// Head does not tell what is being collected.
+    DoomedNotShown,
+    /// Copies in the trash are acknowledged and not kept.
+    TrashNotKept,
+    /// The trash seems to be empty, so that nothing is put back.
+    TrashNotListed,
 }
 
 /// A write.
@@ -231,6 +239,11 @@ impl Memory {
                     _ => false,
                 };
                 let tag = if unconditional { before.as_ref().map(tag_of) } else { seen.clone() };
+                let bytes = &if broken == Broken::DoomedNotShown && key == "head" {
+                    without_doomed(bytes)
+                } else {
+                    bytes.clone()
+                };
                 let answer = at_once(area.replace(parsed, tag.as_ref(), bytes.clone(), *meta));
                 let change = if matches!(answer, Ok(Replace::Replaced(_))) {
                     changed(before, Some(bytes.clone()))
@@ -240,6 +253,13 @@ impl Memory {
                 (WriteReply::Replace(answer), change)
             }
         }
+    }
+
+    /// Whether a copy of a public file lies in the trash.
+    pub(super) fn in_trash(&self, key: &str) -> bool {
+        let page = at_once(self.vault.list("trash/", None)).expect("memory lists");
+        let end = format!("/public/{key}");
+        page.keys.iter().any(|trashed| trashed.as_str().ends_with(&end))
     }
 
     /// Whether a store that is broken so acknowledges the write without doing it.
@@ -254,16 +274,29 @@ impl Memory {
             Broken::HeadNotReplaced => in_vault && key == "head",
             Broken::TokensNotDeleted => in_vault && matches!(write, Write::Delete(_)),
             Broken::FilesNotReplaced => !in_vault && key.starts_with("index/"),
+            Broken::TrashNotKept => in_vault && key.starts_with("trash/"),
+            Broken::ObjectsNotPutAgain => {
+                !in_vault && key.starts_with("o/") && matches!(write, Write::Put(_)) && self.in_trash(key)
+            }
             Broken::FenceNotDone => {
                 let size = |bytes: Option<&Bytes>| Some(Head::parse(bytes?).ok()?.size());
                 in_vault && key == "head" && size(write.bytes()) == size(self.bytes(place, key).as_ref())
             }
             Broken::Nothing
+            | Broken::DoomedNotShown
+            | Broken::TrashNotListed
             | Broken::HeadWithoutCondition
             | Broken::FilesWithoutCondition
             | Broken::CheckpointWithoutCondition => false,
         }
     }
+}
+
+/// A head that does not tell what is being collected.
+fn without_doomed(bytes: &Bytes) -> Bytes {
+    let mut head = Head::parse(bytes).expect("what is written to head is one");
+    head.gc.doomed.clear();
+    head.to_bytes().into()
 }
 
 /// The tag that memory gives these bytes.

@@ -280,7 +280,8 @@ impl Client {
             Some(Ok(())) => Meaning::Success,
             Some(Err(refusal)) => {
                 let code = refusal.problems[0].code.slug();
-                if !["try-again", "storage-unavailable", "overloaded"].contains(&code) {
+                if !["try-again", "storage-unavailable", "overloaded", "collection-under-way"].contains(&code)
+                {
                     self.sim.violation(format!("{ask:?} was refused: {refusal}"));
                 }
                 Meaning::Unknown

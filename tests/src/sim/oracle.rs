@@ -4,6 +4,7 @@
 //! at the end. Invariant: it believes no writer; it looks at what is stored.
 
 mod answers;
+mod removed;
 
 pub(super) use answers::{Asked, Meaning};
 
@@ -15,7 +16,7 @@ use drystone_log::{
     commit::{Head, Staging},
     leaf_hash,
 };
-use drystone_schemas::{AccountId, Event, EventBody, EventId, FileClass, IndexFile, Sha256Digest, layout};
+use drystone_schemas::{AccountId, Event, EventBody, EventId, FileClass, Sha256Digest, file_seq, layout};
 use serde::Deserialize;
 
 use super::calls::{Changed, Memory, Place};
@@ -37,20 +38,8 @@ pub(super) struct Oracle {
     /// Accounts whose only token is being revoked, and those of which that was answered.
     pub(super) revoking: BTreeSet<AccountId>,
     pub(super) revoked: BTreeSet<AccountId>,
+    pub(super) removals: removed::Removals,
     violations: Vec<String>,
-}
-
-/// The position in the log that a by-name file carries.
-pub(super) fn file_seq(key: &str, bytes: &[u8]) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Seq {
-        seq: u64,
-    }
-    if key.starts_with("index/") && key != layout::INDEX_CONFIG {
-        IndexFile::parse(bytes).ok()?.seq()
-    } else {
-        serde_json::from_slice::<Seq>(bytes).ok().map(|file| file.seq)
-    }
 }
 
 /// The by-name files that an event changes.
@@ -59,11 +48,14 @@ fn by_name(event: &Event) -> Vec<String> {
     let of_class = |class: FileClass, name: &str| match (class, package) {
         (FileClass::Index, Some(package)) => layout::index_file(package),
         (FileClass::Document, Some(package)) => layout::document(package),
-        _ => layout::alias_map(name.trim_start_matches("~alias/")),
+        (class, _) => layout::alias_file(name, class).unwrap_or_default(),
     };
     let mut files: Vec<String> = event.files.iter().map(|change| of_class(change.0, &change.1)).collect();
     if matches!(event.body, EventBody::Config { .. } | EventBody::Genesis { .. }) {
         files.extend([layout::CONFIG.to_owned(), layout::INDEX_CONFIG.to_owned()]);
+    }
+    if let EventBody::AliasSet { alias, .. } | EventBody::AliasRemove { alias, .. } = &event.body {
+        files.push(layout::resolve(alias));
     }
     files
 }
@@ -84,6 +76,7 @@ impl Oracle {
             latest: 0,
             revoking: BTreeSet::new(),
             revoked: BTreeSet::new(),
+            removals: removed::Removals::default(),
             violations: Vec::new(),
         };
         let head = memory.bytes(Place::Vault, layout::HEAD).expect("a registry has a head");
@@ -127,7 +120,7 @@ impl Oracle {
     /// Looks at a write that has changed something.
     pub(super) fn wrote(&mut self, memory: &Memory, changed: &Changed) {
         let Changed { place, key, before, after } = changed;
-        let Some(after) = after else { return };
+        let Some(after) = after else { return self.removed(memory, *place, key) };
         match (place, key.as_str()) {
             (Place::Vault, layout::HEAD) => self.head(memory, after),
             (Place::Vault, key) if key.starts_with("done/") => {
@@ -322,7 +315,7 @@ impl Oracle {
     fn not_applied(&self, memory: &Memory, seq: u64) -> Option<String> {
         let event = &self.events[seq as usize];
         let done = layout::done(&event.id);
-        if memory.bytes(Place::Vault, &done).is_none() {
+        if memory.bytes(Place::Vault, &done).is_none() && !self.removals.outcomes.contains(&done) {
             return Some(format!("`{done}` was written"));
         }
         let late = |key: &String| {

@@ -6,10 +6,10 @@ use drystone_log::{
     Hash, MidTile, RootTile, Shard, SignedCheckpoint, leaf_hash, shard_of,
     state_map::{mid_tile_key, root_tile_key, shard_key, split_index},
 };
-use drystone_schemas::{EventHead, FileClass, PackageName, Sha256Digest, layout};
+use drystone_schemas::{EventHead, FileClass, PackageName, Sha256Digest, file_seq, layout};
 use drystone_storage::{Key, Store};
 
-use super::{area::store_of, base::OLD, oracle::file_seq, rng::Rng, scheduler::Sim};
+use super::{area::store_of, base::OLD, rng::Rng, scheduler::Sim};
 use crate::TestRegistry;
 
 /// Longest file that a reader reads, in bytes.

@@ -55,6 +55,10 @@ pub struct Tally {
     pub refusals: u64,
     /// Requests without an answer, or with one that leaves the outcome open.
     pub unknown: u64,
+    /// Collections of garbage that came to their end.
+    pub collections: u64,
+    /// Files that they removed.
+    pub removed: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -68,11 +72,13 @@ impl std::ops::AddAssign for Tally {
         self.successes += other.successes;
         self.refusals += other.refusals;
         self.unknown += other.unknown;
+        self.collections += other.collections;
+        self.removed += other.removed;
     }
 }
 
 /// Faults and delays as a seed wills; no process outside the run's own is harmed.
-fn chaos(rng: &mut Rng) -> impl FnMut(&Call<'_>, &mut Rng) -> Verdict + Send + 'static {
+pub(super) fn chaos(rng: &mut Rng) -> impl FnMut(&Call<'_>, &mut Rng) -> Verdict + Send + 'static {
     let faults = *rng.pick(&[0, 400, 100, 25]);
     let crashes = *rng.pick(&[0, 400, 150, 60]);
     let stalls = *rng.pick(&[0, 60, 20]);
@@ -133,13 +139,13 @@ pub fn run_random(seed: u64, broken: Broken, keep_trace: bool) -> Report {
 pub struct World {
     /// The world.
     pub sim: Arc<Sim>,
-    open: Vec<Open>,
-    tally: Tally,
+    pub(super) open: Vec<Open>,
+    pub(super) tally: Tally,
     next_number: u64,
 }
 
 impl World {
-    fn add(&mut self, counts: Counts) {
+    pub(super) fn add(&mut self, counts: Counts) {
         self.tally.successes += counts.successes;
         self.tally.refusals += counts.refusals;
         self.tally.unknown += counts.unknown;
@@ -308,19 +314,27 @@ pub fn run_scenario(
 
 /// Runs seeds on every core until one finds a violation; answers with the first such run, and what happened in all.
 pub fn explore(seeds: std::ops::Range<u64>, broken: Broken) -> (Option<Report>, Tally) {
+    explore_by(seeds, |seed| run_random(seed, broken, false))
+}
+
+/// The same for any kind of run.
+pub fn explore_by(
+    seeds: std::ops::Range<u64>,
+    run: impl Fn(u64) -> Report + Sync,
+) -> (Option<Report>, Tally) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let failed = std::sync::atomic::AtomicBool::new(false);
     let results: Vec<(Option<Report>, Tally)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..cores)
             .map(|core| {
-                let (seeds, failed) = (seeds.clone(), &failed);
+                let (seeds, failed, run) = (seeds.clone(), &failed, &run);
                 scope.spawn(move || {
                     let mut tally = Tally::default();
                     for seed in seeds.skip(core as usize).step_by(cores as usize) {
                         if failed.load(std::sync::atomic::Ordering::Relaxed) {
                             break;
                         }
-                        let report = run_random(seed, broken, false);
+                        let report = run(seed);
                         tally += report.tally;
                         if !report.violations.is_empty() {
                             failed.store(true, std::sync::atomic::Ordering::Relaxed);

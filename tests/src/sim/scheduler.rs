@@ -249,6 +249,26 @@ impl Sim {
         watchers.into_iter().for_each(Waker::wake);
     }
 
+    /// Whether this is what is broken.
+    pub(super) fn is_broken_so(&self, broken: Broken) -> bool {
+        self.lock().broken == broken
+    }
+
+    /// Whether a deletion is under way, whoever waits for it.
+    pub(super) fn is_deleting(&self) -> bool {
+        let is_deletion = |what: &What| {
+            matches!(
+                what,
+                What::Write { write: Write::Delete(_), .. } | What::Late { write: Write::Delete(_), .. }
+            )
+        };
+        let state = self.lock();
+        state
+            .calls
+            .values()
+            .any(|call| call.grant.is_none() && state.may_go_on(call) && is_deletion(&call.what))
+    }
+
     /// No call is scheduled from now on: what remains goes to memory itself.
     pub(super) fn rest(&self) {
         self.lock().quiet = true;

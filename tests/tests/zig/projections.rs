@@ -36,12 +36,12 @@ async fn lost_and_damaged_answers_are_found_and_come_back() {
     assert_eq!(
         names,
         [
-            "api/v1/packages/acme/http.json",
-            "api/v1/packages/acme/http/dependencies.json",
-            "api/v1/packages/acme/http/releases.json",
-            "api/v1/packages/acme/http/tags.json",
-            "api/v1/registry/config.json",
-            "api/v1/repos/acme/http/releases.json",
+            "api/v1/packages/acme/http/dependencies/index.json",
+            "api/v1/packages/acme/http/index.json",
+            "api/v1/packages/acme/http/releases/index.json",
+            "api/v1/packages/acme/http/tags/index.json",
+            "api/v1/registry/config/index.json",
+            "api/v1/repos/acme/http/releases/index.json",
         ]
     );
     let key = Some(TestRegistry::log_key());
@@ -49,7 +49,9 @@ async fn lost_and_damaged_answers_are_found_and_come_back() {
         let source = AreaSource::new(store.public.clone());
         let options = FsckOptions { key: key.clone(), deep: false };
         let report = fsck(&source, Some(store.vault.clone()), &options, &Silent).await;
-        report.problems.into_iter().map(|problem| problem.key).collect::<Vec<_>>()
+        let mut keys: Vec<String> = report.problems.into_iter().map(|problem| problem.key).collect();
+        keys.sort();
+        keys
     };
     assert_eq!(check().await, [""; 0]);
     store.public.delete(&before[0].0).await.unwrap();

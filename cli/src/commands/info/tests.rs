@@ -55,6 +55,7 @@ fn document() -> PackageDocument {
         latest: Some(Version::new("1.1.0").unwrap()),
         aliases: vec![Alias::new("http").unwrap()],
         deprecated: None,
+        authors: vec![],
         description: Some("Talks \u{1b}[31mHTTP.\nMore.".into()),
         license: Some("MIT".into()),
         keywords: vec!["http".into(), "net".into()],

@@ -2,7 +2,7 @@
 //!
 //! Finds a package by its name in any spelling, by an alias, by the beginning of its name, and by the beginnings of the
 //! words in it. There is no index of names: the package documents are listed, and the list is kept for a few seconds.
-//! A registry with more than [`names::NAMES_MAX`] packages is not listed; there, names are found by their beginning only.
+//! A registry with more than [`NAMES_MAX`] packages is not listed; there, names are found by their beginning only.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
@@ -13,15 +13,13 @@ use axum::{
 use drystone_schemas::{Alias, Code, PackageName, SearchHit, SearchMeta, SearchResponse};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
+use tokio::sync::Mutex;
 
 use super::super::{
     App,
     read::{alias_target, find_document},
 };
-use crate::{
-    Refusal, Service,
-    names::{self, Names},
-};
+use crate::{Refusal, Service};
 
 /// Longest query that is looked at, in characters.
 const QUERY_CHARS_MAX: usize = 200;
@@ -29,6 +27,12 @@ const QUERY_CHARS_MAX: usize = 200;
 const PER_PAGE_DEFAULT: usize = 10;
 /// Most hits of an answer, as in Cargo.
 const PER_PAGE_MAX: usize = 100;
+/// Most names that are kept in memory: about a megabyte, and 20 pages of a listing.
+const NAMES_MAX: usize = 20_000;
+/// How long a list of names is kept.
+const LIST_MS: u64 = 5_000;
+/// How long it is remembered that there are too many.
+const TOO_MANY_MS: u64 = 3_600_000;
 /// Documents that are read at once.
 const READS_MAX: usize = 8;
 
@@ -45,14 +49,24 @@ pub(super) async fn search(
     names: Arc<Names>,
 ) -> Result<Json<SearchResponse>, Refusal> {
     let Query(asked) = query.map_err(|e| Refusal::code(Code::MalformedRequest, e.body_text()))?;
-    let text: String = asked.q.trim().chars().take(QUERY_CHARS_MAX).collect();
     let per_page = asked.per_page.unwrap_or(PER_PAGE_DEFAULT).clamp(1, PER_PAGE_MAX);
+    Ok(Json(find(&service, &asked.q, per_page, &names).await?))
+}
+
+/// What is found, the best first; at most `per_page` of it.
+pub(in super::super) async fn find(
+    service: &Service,
+    text: &str,
+    per_page: usize,
+    names: &Names,
+) -> Result<SearchResponse, Refusal> {
+    let text: String = text.trim().chars().take(QUERY_CHARS_MAX).collect();
     let query = QueryText::new(&text);
 
-    let mut found = direct(&service, &text).await?;
-    let listed = match names.list(&service).await? {
+    let mut found = direct(service, &text).await?;
+    let listed = match names.list(service).await? {
         Some(names) => names,
-        None => Arc::new(beginning_with(&service, &query).await?),
+        None => Arc::new(beginning_with(service, &query).await?),
     };
     for name in listed.iter().filter(|name| !name.contains('/')) {
         if let Some(rank) = query.rank(name) {
@@ -65,13 +79,13 @@ pub(super) async fn search(
         (Reverse(rank_a), a.len(), a).cmp(&(Reverse(rank_b), b.len(), b))
     });
     let known = found.len();
-    let reads = found.into_iter().take(per_page).map(|(name, _)| hit(&service, name));
+    let reads = found.into_iter().take(per_page).map(|(name, _)| hit(service, name));
     let hits: Vec<Option<SearchHit>> = stream::iter(reads).buffered(READS_MAX).try_collect().await?;
     let read = hits.len();
     let crates: Vec<SearchHit> = hits.into_iter().flatten().collect();
     // What is yanked altogether is no hit, as far as that was seen.
     let total = (known - (read - crates.len())) as u64;
-    Ok(Json(SearchResponse { crates, meta: SearchMeta { total } }))
+    Ok(SearchResponse { crates, meta: SearchMeta { total } })
 }
 
 /// How well a name fits; the best is the last.
@@ -150,9 +164,14 @@ async fn beginning_with(service: &Service, query: &QueryText) -> Result<Vec<Stri
     Ok(names)
 }
 
-/// The package whose document has this key, in lower case; none for scoped names, which Cargo cannot write.
+/// The package whose document has this key, in lower case.
+fn any_name_of(key: &str) -> Option<String> {
+    Some(key.strip_prefix("packages/")?.strip_suffix(".json")?.to_owned())
+}
+
+/// The same; none for scoped names, which Cargo cannot write.
 fn name_of(key: &str) -> Option<String> {
-    names::name_of(key).filter(|name| !name.contains('/'))
+    any_name_of(key).filter(|name| !name.contains('/'))
 }
 
 /// A hit, unless there is nothing to use: all of it is yanked.
@@ -167,6 +186,55 @@ async fn hit(service: &Service, name: String) -> Result<Option<SearchHit>, Refus
             aliases: Vec::new(),
         })
     }))
+}
+
+/// The names of all packages, as they were a few seconds ago.
+#[derive(Default)]
+pub(in super::super) struct Names {
+    /// Held while the list is made: whoever comes meanwhile waits for it instead of making another.
+    listed: Mutex<Option<Listed>>,
+}
+
+struct Listed {
+    at_ms: u64,
+    /// None: there are too many.
+    names: Option<Arc<Vec<String>>>,
+}
+
+impl Names {
+    /// The list; none if there are too many names to keep.
+    pub(in super::super) async fn list(
+        &self,
+        service: &Service,
+    ) -> Result<Option<Arc<Vec<String>>>, Refusal> {
+        let mut listed = self.listed.lock().await;
+        let now_ms = service.core.clock.now_unix_ms();
+        if let Some(listed) = &*listed {
+            let kept_ms = if listed.names.is_some() { LIST_MS } else { TOO_MANY_MS };
+            if now_ms.saturating_sub(listed.at_ms) < kept_ms {
+                return Ok(listed.names.clone());
+            }
+        }
+        let names = list_names(service, NAMES_MAX).await?.map(Arc::new);
+        *listed = Some(Listed { at_ms: now_ms, names: names.clone() });
+        Ok(names)
+    }
+}
+
+async fn list_names(service: &Service, names_max: usize) -> Result<Option<Vec<String>>, Refusal> {
+    let (mut names, mut keys, mut after) = (Vec::new(), 0, None);
+    loop {
+        let page = service.core.store.public.list("packages/", after.as_deref()).await?;
+        keys += page.keys.len();
+        names.extend(page.keys.iter().filter_map(|key| any_name_of(key.as_str())));
+        if keys > names_max {
+            return Ok(None);
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(Some(names)),
+        }
+    }
 }
 
 #[cfg(test)]

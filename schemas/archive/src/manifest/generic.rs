@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use drystone_schemas::DepKind;
+use drystone_schemas::{DepKind, confusable::slips};
 use toml::Value;
 
 use super::{DepText, Draft, table::Section};
@@ -116,24 +116,6 @@ fn warn_of_loose_features(draft: &mut Draft) {
 fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let near = known.iter().map(|candidate| (slips(word, candidate), *candidate));
     near.filter(|(slips, _)| *slips <= 2).min().map(|(_, candidate)| candidate)
-}
-
-/// How many letters must be added, dropped or replaced (Levenshtein), or more than two where that is plain to see.
-fn slips(a: &str, b: &str) -> usize {
-    if a.len().abs_diff(b.len()) > 2 {
-        return 3;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

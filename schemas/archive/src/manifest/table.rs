@@ -6,6 +6,7 @@ use toml::{Table, Value};
 use super::{Problems, ReadmeChoice};
 
 /// A table, and how one gets to it.
+#[derive(Clone)]
 pub(super) struct Section<'t> {
     table: &'t Table,
     place: String,
@@ -14,6 +15,11 @@ pub(super) struct Section<'t> {
 impl<'t> Section<'t> {
     pub(super) const fn root(table: &'t Table) -> Self {
         Self { table, place: String::new() }
+    }
+
+    /// A table that stands at this place.
+    pub(super) const fn placed(table: &'t Table, place: String) -> Self {
+        Self { table, place }
     }
 
     /// The keys in byte order, whatever order the table keeps.
@@ -49,9 +55,14 @@ impl<'t> Section<'t> {
 
     pub(super) fn required_text(&self, key: &str, problems: &mut Problems) -> Option<String> {
         if self.get(key).is_none() {
-            problems.push(Problem::new(Code::ManifestInvalid, format!("`{}` is missing", self.name_of(key))));
+            self.missing(key, problems);
         }
         self.text(key, problems)
+    }
+
+    /// Notes that a key is missing.
+    pub(super) fn missing(&self, key: &str, problems: &mut Problems) {
+        problems.push(Problem::new(Code::ManifestInvalid, format!("`{}` is missing", self.name_of(key))));
     }
 
     /// A list of texts; empty if it is not there.

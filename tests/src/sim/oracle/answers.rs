@@ -9,7 +9,7 @@ use super::Oracle;
 use crate::sim::{calls::Memory, client::Ask};
 
 /// Codes that leave the outcome open.
-const UNKNOWN: [&str; 3] = ["try-again", "storage-unavailable", "overloaded"];
+const UNKNOWN: [&str; 4] = ["try-again", "storage-unavailable", "overloaded", "collection-under-way"];
 /// Codes that the workload may meet, when what it asks for does not fit the state of things.
 const REFUSALS: [&str; 9] = [
     "version-exists",

@@ -1,0 +1,102 @@
+//! The API of `vaisc pkg`. Its `--registry` is this registry's URL with `/api/v1`.
+
+use axum::{
+    Json,
+    extract::Request,
+    http::{Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use drystone_schemas::{Code, Problem, PublishMetadata, Version, layout};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::language::{
+    NotOurs, expiry, file, name_at, no_registration, receive, release, sign_in, small_json,
+};
+use super::read;
+use crate::{Refusal, Service};
+
+pub(super) async fn answer(
+    service: &Service,
+    segments: &[&str],
+    request: Request,
+) -> Result<Response, NotOurs> {
+    let get = matches!(*request.method(), Method::GET | Method::HEAD);
+    Ok(match segments {
+        ["auth", "login"] if request.method() == Method::POST => login(service, request).await?,
+        ["auth", "register"] if request.method() == Method::POST => return Err(no_registration().into()),
+        ["packages", "publish"] if request.method() == Method::POST => publish(service, request).await?,
+        ["index.json"] if get => index(service).await?,
+        ["packages", name, "index.json"] if get => {
+            let name = name_at(name)?;
+            file(service, layout::api_package(&name), || read::no_package(&name)).await?
+        }
+        ["packages", name, file] if get => match file.strip_suffix(".tar.gz") {
+            Some(vers) => archive(service, name, vers).await?,
+            None if Version::new(file).is_ok() => version(service, name, file).await?,
+            None => return Err(NotOurs::Native(Box::new(request))),
+        },
+        _ => return Err(NotOurs::Native(Box::new(request))),
+    })
+}
+
+/// A registry without packages has no file yet.
+async fn index(service: &Service) -> Result<Response, Refusal> {
+    let missing = || Refusal::code(Code::NoSuchRoute, Code::NoSuchRoute.title());
+    match file(service, layout::API_INDEX.into(), missing).await {
+        Err(refusal) if refusal.status() == 404 => Ok(Json(json!([])).into_response()),
+        other => other,
+    }
+}
+
+async fn version(service: &Service, name: &str, vers: &str) -> Result<Response, Refusal> {
+    let line = release(service, &name_at(name)?, vers).await?;
+    let key = layout::api_release(&line.name, &line.vers);
+    file(service, key, || Refusal::code(Code::VersionNotFound, format!("`{name}` has no version `{vers}`")))
+        .await
+}
+
+async fn archive(service: &Service, name: &str, vers: &str) -> Result<Response, Refusal> {
+    let line = release(service, &name_at(name)?, vers).await?;
+    Ok((StatusCode::FOUND, [(header::LOCATION, read::object_url(service, &line.cksum))]).into_response())
+}
+
+async fn login(service: &Service, request: Request) -> Result<Response, Refusal> {
+    #[derive(Deserialize)]
+    struct Login {
+        username: String,
+        password: String,
+    }
+    let asked: Login = small_json(service, request).await?;
+    let (record, username) = sign_in(service, &asked.password).await?;
+    if username != asked.username {
+        let problem = Problem::new(Code::TokenInvalid, "the token is that of another user");
+        return Err(Refusal::new(
+            problem.with_hint("ask the operator for your login, and give your token as the password"),
+        ));
+    }
+    let user =
+        json!({"id": record.account, "username": username, "email": "", "is_admin": record.is_admin()});
+    let body = json!({"token": asked.password.trim(), "expires_at": expiry(&record), "user": user});
+    Ok(Json(body).into_response())
+}
+
+async fn publish(service: &Service, request: Request) -> Result<Response, Refusal> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        name: String,
+        version: String,
+        checksum: Option<String>,
+    }
+    let upload = receive(service, request, "archive").await?;
+    let Metadata { name, version, checksum } = upload.metadata()?;
+    let expected = PublishMetadata {
+        name: Some(name),
+        vers: Some(version),
+        sha256: checksum,
+        ..PublishMetadata::default()
+    };
+    let (record, line) = upload.publish(service, expected).await?;
+    let body = json!({"name": record.name, "version": record.vers, "checksum": line.cksum});
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
