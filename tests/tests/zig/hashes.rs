@@ -63,7 +63,8 @@ fn make(seed: u64) -> Made {
         1 => "\"src\", \"build.zig.zon\"".to_owned(),
         2 => format!("\"./src//deep/\", \"{}\", \"nothing\"", files[0].0),
         3 => "\".\"".to_owned(),
-        _ => "\"src/deep/er\", \"x.y/../été\", \"../up\", \"/abs\"".to_owned(),
+        // At least one file: of a package without any, zig cannot rename the directory.
+        _ => "\"build.zig.zon\", \"src/deep/er\", \"x.y/../été\", \"../up\", \"/abs\"".to_owned(),
     };
     let has_manifest = !seed.is_multiple_of(11);
     if has_manifest {

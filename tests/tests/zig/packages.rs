@@ -21,7 +21,7 @@ pub(crate) fn manifest(name: &str, vers: &str, rest: &str) -> String {
 pub(crate) fn tar_gz(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for (path, content) in files {
-        let mut header = tar::Header::new_ustar();
+        let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
         tar.append_data(&mut header, path, &content[..]).unwrap();
