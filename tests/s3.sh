@@ -58,7 +58,8 @@ start() {
   mkdir -p "$dir/data"
   cat >"$dir/s3.json" <<JSON
 {"identities":[{"name":"test","credentials":[{"accessKey":"$key","secretKey":"$secret"}],
-  "actions":["Admin","Read","Write","List","Tagging"]}]}
+  "actions":["Admin","Read","Write","List","Tagging"]},
+  {"name":"reader","credentials":[{"accessKey":"readkey","secretKey":"readsecret"}],"actions":["Read","List"]}]}
 JSON
   # From its own directory, where it drops files; in a session of its own, so that it outlives this script.
   ( cd "$dir" && exec setsid "$weed" mini "-dir=$dir/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 \

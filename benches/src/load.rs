@@ -45,6 +45,13 @@ pub(crate) struct Load {
     pub(crate) latencies: Vec<Duration>,
 }
 
+impl Load {
+    /// Answers a second.
+    pub(crate) fn per_s(&self) -> f64 {
+        self.latencies.len() as f64 / self.total.as_secs_f64()
+    }
+}
+
 /// Sends the requests from this many clients, each of which sends the next one as soon as it has an answer.
 ///
 /// Every answer must have this status.

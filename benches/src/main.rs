@@ -5,15 +5,19 @@
 //! lie beside this one: build them first, with `cargo build --release -p drystone -p drystone-mains`.
 
 mod calls;
+mod cargo_api;
 mod clock;
 mod load;
 mod machine;
 mod memory;
 mod nginx;
 mod packages;
+mod peers;
 mod publish;
+mod reads;
 mod report;
 mod server;
+mod writers;
 
 use std::process::ExitCode;
 
@@ -25,7 +29,14 @@ use crate::report::Report;
 type Bench = (&'static str, fn(&mut Report) -> anyhow::Result<()>);
 
 /// The measurements. Counts come first: they are the same on a busy machine.
-const BENCHES: [Bench; 3] = [("calls", calls::run), ("memory", memory::run), ("publish", publish::run)];
+const BENCHES: [Bench; 6] = [
+    ("calls", calls::run),
+    ("memory", memory::run),
+    ("reads", reads::run),
+    ("cargo-api", cargo_api::run),
+    ("publish", publish::run),
+    ("writers", writers::run),
+];
 
 fn main() -> ExitCode {
     match run() {

@@ -1,4 +1,5 @@
-//! The floor: nginx takes the same bytes by WebDAV and stores them, checking nothing and syncing nothing.
+//! The floor: nginx takes the same bytes by WebDAV and stores them, checking nothing and syncing nothing; and it serves
+//! the same files as they lie.
 
 use std::{
     path::{Path, PathBuf},
@@ -33,13 +34,22 @@ impl Drop for Nginx {
     }
 }
 
-/// Starts nginx on a directory of its own, which must outlive it.
+/// Starts an nginx that takes uploads, in a directory of its own, which must outlive it.
 pub(crate) fn start(folder: &Path) -> anyhow::Result<Nginx> {
+    fs_err::create_dir_all(folder.join("files"))?;
+    let takes = "dav_methods PUT; create_full_put_path on; client_max_body_size 100m;";
+    start_on(folder, &folder.join("files"), takes)
+}
+
+/// Starts an nginx that serves the files of a directory with sendfile.
+pub(crate) fn start_serving(folder: &Path, root: &Path) -> anyhow::Result<Nginx> {
+    start_on(folder, root, "sendfile on; etag on; default_type text/plain;")
+}
+
+fn start_on(folder: &Path, root: &Path, location: &str) -> anyhow::Result<Nginx> {
     let address = free_address()?;
-    for sub in ["files", "temporary"] {
-        fs_err::create_dir_all(folder.join(sub))?;
-    }
-    let dir = folder.display();
+    fs_err::create_dir_all(folder.join("temporary"))?;
+    let (dir, root) = (folder.display(), root.display());
     // Every kind of temporary file is named, because the built-in paths are another nginx's. Only a master that runs
     // as root reads `user`: its workers must reach a directory that is ours alone.
     let text = format!(
@@ -52,8 +62,8 @@ http {{
     keepalive_requests 1000000;
     server {{
         listen {address};
-        root {dir}/files;
-        location / {{ dav_methods PUT; create_full_put_path on; client_max_body_size 100m; }}
+        root {root};
+        location / {{ {location} }}
     }}
 }}
 "

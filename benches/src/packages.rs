@@ -1,6 +1,8 @@
 //! Packages to publish, as bytes that are ready to be sent.
 
+use drystone_schemas::CRATES_IO_INDEX;
 use drystone_tests::{Pkg, multipart_body};
+use serde_json::json;
 
 /// Payload of a small package, in bytes.
 const SMALL_BYTES: usize = 1 << 10;
@@ -18,6 +20,30 @@ pub(crate) fn small(packages: usize, versions: usize) -> Vec<Vec<u8>> {
             .archive()
     };
     (0..versions).flat_map(names).map(archive).collect()
+}
+
+/// The bodies of `cargo publish` for the same packages.
+pub(crate) fn cargo_bodies(packages: usize, versions: usize) -> Vec<Vec<u8>> {
+    let names = (0..versions).flat_map(|version| (0..packages).map(move |package| (package, version)));
+    let dep = |name: &str, req: &str, features: &[&str]| {
+        json!({
+            "name": name, "version_req": req, "features": features, "optional": false, "default_features": true,
+            "target": null, "kind": "normal", "registry": CRATES_IO_INDEX, "explicit_name_in_toml": null,
+        })
+    };
+    let deps = [dep("serde", "^1.0", &[]), dep("tokio", "^1.40", &["rt"])];
+    let body = |((package, version), archive): ((usize, usize), Vec<u8>)| {
+        let metadata = json!({
+            "name": format!("small-{package}"), "vers": format!("1.{version}.0"), "deps": deps, "features": {},
+            "authors": [], "description": "a package of a test", "documentation": null, "homepage": null,
+            "readme": null, "readme_file": null, "keywords": [], "categories": [], "license": "MIT",
+            "license_file": null, "repository": null, "badges": {}, "links": null, "rust_version": null,
+        });
+        let metadata = metadata.to_string();
+        let len = |len: usize| u32::try_from(len).expect("a small package is small").to_le_bytes();
+        [&len(metadata.len())[..], metadata.as_bytes(), &len(archive.len()), &archive].concat()
+    };
+    names.zip(small(packages, versions)).map(body).collect()
 }
 
 /// One package whose archive does not compress.

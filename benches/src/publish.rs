@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     clock::Moment,
-    load::{self, Load, Request},
+    load::{self, Request},
     machine, nginx, packages,
     report::{Report, median, ms, quantile, rounded, say},
     server::Registry,
@@ -135,7 +135,7 @@ fn measure(scenario: &Scenario, archives: &[Vec<u8>]) -> anyhow::Result<Measured
     Ok(Measured {
         what: scenario.name,
         clients: scenario.clients,
-        per_s: rounded(per_s(&load)),
+        per_s: rounded(load.per_s()),
         p50_ms: rounded(p50_of(&latencies)),
         p99_ms: rounded(quantile(latencies.iter().copied(), 0.99).unwrap_or_default()),
         first_100_p50_ms: rounded(p50_of(&latencies[..EDGE])),
@@ -144,15 +144,11 @@ fn measure(scenario: &Scenario, archives: &[Vec<u8>]) -> anyhow::Result<Measured
         rss_before_mib: rounded(rss_before_mib),
         rss_after_mib: rounded(rss_after_mib),
         nginx_per_s: rounded(nginx_per_s),
-        ratio: rounded(per_s(&load) / nginx_per_s),
+        ratio: rounded(load.per_s() / nginx_per_s),
         nginx_cpu_ms: rounded(f64::midpoint(before.nginx_cpu_ms, after.nginx_cpu_ms)),
         disk_files_per_s: rounded(f64::midpoint(before.disk_files_per_s, after.disk_files_per_s)),
         load: rounded(f64::midpoint(load_before, machine::load()?)),
     })
-}
-
-fn per_s(load: &Load) -> f64 {
-    load.latencies.len() as f64 / load.total.as_secs_f64()
 }
 
 /// What nothing on this machine and disk can beat, in these minutes.
@@ -172,7 +168,7 @@ impl Floor {
         let cpu_before = nginx.master.pid().cpu_ms()?;
         let load = load::run(nginx.master.address, &requests, clients, 201)?;
         let nginx_cpu_ms = (nginx.master.pid().cpu_ms()? - cpu_before) / requests.len() as f64;
-        Ok(Self { nginx_per_s: per_s(&load), nginx_cpu_ms, disk_files_per_s })
+        Ok(Self { nginx_per_s: load.per_s(), nginx_cpu_ms, disk_files_per_s })
     }
 }
 

@@ -107,12 +107,32 @@ impl Registry {
         Ok(Some(Self { folder, token, server: Running::when_listening(child, address)? }))
     }
 
+    /// Where its public files lie.
+    pub(crate) fn public(&self) -> PathBuf {
+        self.folder.path().join("data").join("public")
+    }
+
+    /// A publish of cargo's with this body, ready to be sent.
+    pub(crate) fn cargo_request(&self, body: &[u8]) -> Request {
+        cargo_request(&self.token, body)
+    }
+
     /// A publish of this archive, ready to be sent.
     pub(crate) fn publish_request(&self, (content_type, body): &(String, Vec<u8>)) -> Request {
         let bearer = format!("Bearer {}", self.token);
         let headers = [("authorization", &*bearer), ("content-type", content_type)];
         Request::new("POST", "/api/v1/packages", &headers, body)
     }
+}
+
+/// A publish as cargo sends it.
+pub(crate) fn cargo_request(token: &str, body: &[u8]) -> Request {
+    Request::new(
+        "PUT",
+        "/api/v1/crates/new",
+        &[("authorization", token), ("accept", "application/json")],
+        body,
+    )
 }
 
 /// A program that was built with this one.

@@ -9,8 +9,9 @@ use serde_json::json;
 use crate::{
     context::Context,
     failure::Failure,
-    operate::{StoreArgs, open_service, read_key, write_secret},
-    serve::{NewArgs, check_store, initialise, new_key},
+    first::{find_or_make_key, first_token, open_or_make},
+    operate::{StoreArgs, open_service},
+    serve::{NewArgs, check_store},
 };
 
 /// Seconds of a day.
@@ -54,7 +55,7 @@ enum Verb {
         /// What the token is called
         #[arg(long, default_value = "made by the operator")]
         name: String,
-        /// What it may do; all but `admin` if absent
+        /// What it may do; all that a publisher needs if absent. `read` is for reading alone
         #[arg(long = "scope", value_name = "SCOPE", value_parser = parse_scope)]
         scopes: Vec<Scope>,
         /// Days until it expires
@@ -77,9 +78,8 @@ enum Verb {
 }
 
 fn parse_scope(text: &str) -> Result<Scope, String> {
-    let all = || Scope::ORDINARY.into_iter().chain([Scope::Admin]);
-    all().find(|scope| scope.as_str() == text).ok_or_else(|| {
-        let names: Vec<&str> = all().map(Scope::as_str).collect();
+    Scope::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| {
+        let names: Vec<&str> = Scope::ALL.into_iter().map(Scope::as_str).collect();
         format!("scopes are {}", names.join(", "))
     })
 }
@@ -146,23 +146,26 @@ async fn init(
 ) -> Result<(), Failure> {
     let opened = store.open(cx).await?;
     check_store(cx, &opened.store).await?;
-    let signer = match read_key(cx, &opened.key_file)? {
-        Some(signer) => signer,
-        None => new_key(cx, &opened, origin).await?,
-    };
+    let signer = find_or_make_key(cx, &opened, origin).await?;
     let log_key = signer.verifier().to_string();
-    let token = initialise(cx, &opened, signer, settings).await?;
+    let service = open_or_make(cx, &opened, &signer, &settings).await?;
+    let token_file = token_file.map(|file| cx.path(file));
+    let Some(token) = first_token(cx, &service, token_file.as_deref()).await? else {
+        return Err(Failure::new(
+            Code::AlreadyInitialised,
+            format!("there is a registry in {}", opened.label),
+        ));
+    };
     cx.printer.step("Made", &format!("a registry in {}", opened.label));
     cx.printer
         .step("Key", &format!("of the log is in {}: keep it, and keep it secret", opened.key_file.display()));
     match token_file {
-        Some(file) => {
-            write_secret(&cx.path(file), &token)?;
-            cx.printer.result(&json!({"log_key": log_key}), || format!("{log_key}\n"))
+        Some(_) => cx.printer.result(&json!({"log_key": log_key}), || format!("{log_key}\n")),
+        None => {
+            let token = token.reveal();
+            cx.printer
+                .result(&json!({"log_key": log_key, "token": token}), || format!("{log_key}\n{token}\n"))
         }
-        None => cx
-            .printer
-            .result(&json!({"log_key": log_key, "token": token}), || format!("{log_key}\n{token}\n")),
     }
 }
 

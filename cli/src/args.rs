@@ -112,7 +112,7 @@ pub enum Command {
     Logout,
     /// Pack a directory and publish it, or publish an archive
     Publish(Publish),
-    /// Publish many archives
+    /// Bring crates from elsewhere
     #[command(subcommand)]
     Import(Import),
     /// Show a package

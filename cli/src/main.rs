@@ -12,6 +12,7 @@ mod credentials;
 mod demo;
 mod env;
 mod failure;
+mod first;
 mod maintain;
 mod operate;
 mod printer;

@@ -4,7 +4,7 @@ mod collect;
 
 use std::sync::Arc;
 
-use drystone_client::normalise_base;
+use drystone_client::{Network, normalise_base};
 use drystone_index_builder::{
     AreaSource, FsckOptions, Progress, RebuildOptions, RecoverError, RecoverOptions, Source, fsck, rebuild,
     recover,
@@ -103,7 +103,7 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
 
 async fn check(cx: &Context, target: &str, key: Option<VerifierKey>, deep: bool) -> Result<(), Failure> {
     let (source, vault): (Box<dyn Source>, Option<Arc<dyn Area>>) = if is_url(target) {
-        (Box::new(HttpSource::new(cx.http(), normalise_base(target)?)), None)
+        (Box::new(HttpSource(cx.open(&normalise_base(target)?, Network::Online)?)), None)
     } else {
         let (public, vault) = readable(cx, target).await?;
         (Box::new(AreaSource::new(public)), vault)

@@ -123,23 +123,21 @@ pub fn make_key(origin: &str, entropy: &dyn Entropy, file: &Path) -> Result<Note
     Ok(signer)
 }
 
-/// Writes a file that only its owner can read; refuses to replace one.
+/// Writes a file that only its owner can read, whole or not at all; refuses to replace one.
 pub fn write_secret(file: &Path, text: &str) -> Result<(), Failure> {
-    if let Some(dir) = file.parent() {
-        fs_err::create_dir_all(dir)?;
-    }
-    let mut options = fs_err::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut out = options.open(file).map_err(|error| match error.kind() {
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs_err::create_dir_all(dir)?;
+    // Temporary files are made readable by their owner alone.
+    let mut out = tempfile::Builder::new().prefix(".secret-").tempfile_in(dir)?;
+    out.write_all(format!("{text}\n").as_bytes())?;
+    out.as_file().sync_all()?;
+    out.persist_noclobber(file).map_err(|refused| match refused.error.kind() {
         std::io::ErrorKind::AlreadyExists => {
             Failure::new(Code::AlreadyExists, format!("`{}` is there already", file.display()))
         }
-        _ => error.into(),
+        _ => refused.error.into(),
     })?;
-    out.write_all(format!("{text}\n").as_bytes())?;
-    out.sync_all()?;
+    fs_err::File::open(dir)?.sync_all()?;
     Ok(())
 }
 

@@ -4,11 +4,10 @@
 
 mod config;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path};
 
 use drystone_index_builder::{RebuildOptions, Silent, rebuild};
-use drystone_log::NoteSigner;
-use drystone_publisher::{Action, Refusal, Service, api_router, file_router};
+use drystone_publisher::{Action, Refusal, Service, Token, api_router, file_router};
 use drystone_schemas::{Alias, Code, PackageName, Problem, Settings};
 use drystone_storage::{Store, new_ulid, probe};
 use tokio::net::TcpListener;
@@ -17,11 +16,12 @@ use crate::{
     context::Context,
     demo,
     failure::Failure,
-    operate::{Opened, make_key, read_key, service_with, store_failure, write_secret},
+    first::{find_or_make_key, first_token, open_or_make},
+    operate::store_failure,
 };
 
+use config::ConfigArgs;
 pub use config::NewArgs;
-use config::{Config, ConfigArgs};
 
 /// Options of `serve`.
 #[derive(Debug, clap::Args)]
@@ -55,26 +55,28 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     let address = listener.local_addr()?;
     let url = config.public_url.clone().unwrap_or(format!("http://{address}"));
     let url = url.trim_end_matches('/').to_owned();
-    let (service, first_token) = open_or_initialise(cx, &opened, &config, &url).await?;
+    let signer = find_or_make_key(cx, &opened, config.new.origin.as_deref()).await?;
+    let settings = config.new.settings(url.clone(), config.limits.clone(), config.language.as_ref())?;
+    let service = open_or_make(cx, &opened, &signer, &settings).await?;
+    let token_file = config.token_file.as_ref().map(|file| cx.path(file));
+    let first_token = first_token(cx, &service, token_file.as_deref()).await?;
+    let first_token = first_token.as_ref().map(Token::reveal);
     follow_url(&service, &opened.store, &url).await?;
     seed_aliases(cx, &service, &config.aliases).await?;
 
     let files = file_router(service.store().public.clone());
     let router = api_router(service.clone(), Some(files));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(async move {
-        axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) }).await
-    });
+    let limits = config.connections.within_open_files();
+    let server =
+        tokio::spawn(drystone_publisher::serve(listener, router, limits, async { drop(stopped.await) }));
     let elsewhere =
         if config.public_url.is_some() { format!(", listening on {address}") } else { String::new() };
-    if let (Some(token), Some(file)) = (&first_token, &config.token_file) {
-        write_secret(&cx.path(file), token)?;
-    }
     cx.printer.step("Serving", &format!("{} at {url}{elsewhere}", opened.label));
-    greet(cx, &url, first_token.as_deref(), config.token_file.as_deref());
+    greet(cx, &url, first_token, config.token_file.as_deref());
     if args.demo {
         let token = match first_token {
-            Some(token) => token,
+            Some(token) => token.to_owned(),
             None => service.make_operator_token("demo").await?.token.reveal().to_owned(),
         };
         demo::publish(cx, &url, &token).await?;
@@ -82,7 +84,7 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     wait_for_stop().await?;
     cx.printer.notice("stopping: what was acknowledged is stored");
     drop(stop);
-    server.await.map_err(|e| Failure::new(Code::Internal, e.to_string()))??;
+    server.await.map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
     Ok(())
 }
 
@@ -99,55 +101,6 @@ pub async fn check_store(cx: &Context, store: &Store) -> Result<(), Failure> {
         probe(&**area, &nonce).await.map_err(store_failure)?;
     }
     Ok(())
-}
-
-async fn open_or_initialise(
-    cx: &Context,
-    opened: &Opened,
-    config: &Config,
-    url: &str,
-) -> Result<(Arc<Service>, Option<String>), Failure> {
-    let settings = config.new.settings(url.to_owned(), config.limits.clone(), config.language.as_ref())?;
-    if let Some(signer) = read_key(cx, &opened.key_file)? {
-        match service_with(cx, opened, signer.clone()).await {
-            Err(refusal) if refusal.problems[0].code == Code::NotInitialised => {}
-            other => return Ok((other?, None)),
-        }
-        let token = initialise(cx, opened, signer.clone(), settings).await?;
-        return Ok((service_with(cx, opened, signer).await?, Some(token)));
-    }
-    let signer = new_key(cx, opened, config.new.origin.as_deref()).await?;
-    let token = initialise(cx, opened, signer.clone(), settings).await?;
-    Ok((service_with(cx, opened, signer).await?, Some(token)))
-}
-
-/// Makes the key of a new log; refuses where a log is, because its key is what must be found then.
-pub async fn new_key(cx: &Context, opened: &Opened, origin: Option<&str>) -> Result<NoteSigner, Failure> {
-    let there = opened.store.public.list("log/", None).await.map_err(store_failure)?;
-    if !there.keys.is_empty() {
-        let detail =
-            format!("`{}` has a log, but its key is not in `{}`", opened.label, opened.key_file.display());
-        let problem = Problem::new(Code::WrongKey, detail);
-        return Err(problem.with_hint("give the key with `--key-file` or `DRYSTONE_LOG_KEY`").into());
-    }
-    let unique = || {
-        format!("localhost/drystone/{}", new_ulid(&*cx.effects.clock, &*cx.effects.entropy).to_lowercase())
-    };
-    let origin = origin.map_or_else(unique, str::to_owned);
-    make_key(&origin, &*cx.effects.entropy, &opened.key_file)
-}
-
-/// Makes the registry; answers with its first token.
-pub async fn initialise(
-    cx: &Context,
-    opened: &Opened,
-    signer: NoteSigner,
-    settings: Settings,
-) -> Result<String, Failure> {
-    let origin = signer.verifier().name().to_owned();
-    let (clock, entropy) = (cx.effects.clock.clone(), cx.effects.entropy.clone());
-    let made = Service::initialise(&opened.store, signer, &origin, &settings, clock, entropy).await?;
-    Ok(made.token.token.reveal().to_owned())
 }
 
 /// Puts a new public URL in force; everything else is changed by `drystone admin configure`. Files for other clients name

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     Answer, ClientError, Network, Registry,
-    http::{Ask, AskBody},
+    http::{Ask, AskBody, bare_refusal},
 };
 
 /// Longest answer of the API, in bytes: index lines of a whole package at most.
@@ -216,22 +216,15 @@ pub(crate) fn read_answer<T: DeserializeOwned>(answer: &Answer) -> Result<T, Cli
             Err(ClientError::Refused { status, problems: body.errors, request_id: body.request_id })
         }
         _ => Err(match status {
-            401 => foreign_refusal(answer, Code::TokenInvalid),
-            403 => foreign_refusal(answer, Code::TokenScope),
-            429 => foreign_refusal(answer, Code::Overloaded),
+            401 => bare_refusal(&answer.url, answer.status, Code::TokenInvalid),
+            403 => bare_refusal(&answer.url, answer.status, Code::TokenScope),
+            429 => bare_refusal(&answer.url, answer.status, Code::Overloaded),
             502..=504 => {
                 ClientError::Unreachable { url: answer.url.clone(), detail: format!("status {status}") }
             }
             _ => ClientError::Unexpected { url: answer.url.clone(), detail: format!("status {status}") },
         }),
     }
-}
-
-/// A refusal by something in front of the registry, which does not speak its language.
-fn foreign_refusal(answer: &Answer, code: Code) -> ClientError {
-    let status = answer.status.as_u16();
-    let problem = Problem::new(code, format!("`{}` answers with status {status}", answer.url));
-    ClientError::Refused { status, problems: vec![problem], request_id: String::new() }
 }
 
 /// A package below the API's base. A scoped name is one segment.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use drystone_schemas::{Code, Problem};
 use futures_util::StreamExt as _;
 use reqwest::{Method, StatusCode, header};
 use url::{Host, Url};
@@ -64,17 +65,34 @@ impl HttpOptions {
 
 /// A token that is shown nowhere.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret {
+    text: String,
+    /// What comes before it in the header.
+    scheme: &'static str,
+}
 
 impl Secret {
     /// Wraps a token.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self { text: text.into(), scheme: "Bearer " }
+    }
+
+    /// Wraps a token that is sent bare, as Cargo sends one.
+    pub fn bare(text: impl Into<String>) -> Self {
+        Self { text: text.into(), scheme: "" }
     }
 
     /// The token itself, for a header or a file that only the user reads.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The value of `Authorization`, which is not shown either.
+    fn header(&self) -> Result<header::HeaderValue, ClientError> {
+        let mut value = header::HeaderValue::from_str(&format!("{}{}", self.scheme, self.text))
+            .map_err(|_| ClientError::Internal("a token that no header can carry".into()))?;
+        value.set_sensitive(true);
+        Ok(value)
     }
 }
 
@@ -278,7 +296,7 @@ impl Http {
                 request = request.header(name, value);
             }
             if let Some(token) = ask.token {
-                request = request.bearer_auth(token.expose());
+                request = request.header(header::AUTHORIZATION, token.header()?);
             }
             request = match (ask.body)()? {
                 AskBody::Empty => request,
@@ -352,9 +370,18 @@ fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504)
 }
 
+/// A refusal by something that does not tell its reasons as the registry does.
+pub(crate) fn bare_refusal(url: &str, status: StatusCode, code: Code) -> ClientError {
+    let status = status.as_u16();
+    let problem = Problem::new(code, format!("`{url}` answers with status {status}"));
+    ClientError::Refused { status, problems: vec![problem], request_id: String::new() }
+}
+
 /// A status that a plain read cannot use.
 pub(crate) fn status_error(url: &str, status: StatusCode) -> ClientError {
-    if is_transient(status) {
+    if status == StatusCode::UNAUTHORIZED {
+        bare_refusal(url, status, Code::TokenInvalid)
+    } else if is_transient(status) {
         ClientError::Unreachable { url: url.into(), detail: format!("status {}", status.as_u16()) }
     } else {
         ClientError::Unexpected { url: url.into(), detail: format!("status {}", status.as_u16()) }

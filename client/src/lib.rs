@@ -13,6 +13,7 @@
 //! | [`aliases`] | short names to suggest |
 //! | [`install`], [`Store`] | unpacked packages, shared by projects |
 //! | [`pack`], [`publish`] | the way up |
+//! | [`CargoRegistry`], [`pack_vendored`] | where crates are brought from |
 //! | [`verify`] | the chain of one release, in words |
 //!
 //! Invariant: nothing is installed whose bytes the log of the registry does not vouch for.
@@ -20,6 +21,7 @@
 pub mod aliases;
 mod api;
 mod cache;
+mod cargo_registry;
 mod download;
 mod effects;
 mod error;
@@ -37,11 +39,13 @@ mod snapshot;
 mod store;
 mod tiles;
 mod trust;
+mod vendored;
 pub mod verify;
 pub mod zig;
 
 pub use api::Me;
 pub use cache::Cache;
+pub use cargo_registry::{CargoRegistry, CargoRelease, parse_cargo_index};
 pub use effects::{Effects, OnWait, Wait};
 pub use error::{ClientError, VerificationError};
 pub use home::Home;
@@ -53,3 +57,4 @@ pub use registry::{Network, Registry, normalise_base};
 pub use snapshot::{ProvedIndex, Snapshot};
 pub use store::{Store, StoreEntry};
 pub use trust::{PinnedLog, TrustStore};
+pub use vendored::{CHECKSUM_FILE, pack_vendored};

@@ -251,17 +251,17 @@ fn special_file(relative: &Path, kind: std::fs::FileType) -> Problem {
 }
 
 #[cfg(unix)]
-fn is_executable(metadata: &std::fs::Metadata) -> bool {
+pub(crate) fn is_executable(metadata: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     metadata.permissions().mode() & 0o100 != 0
 }
 
 #[cfg(not(unix))]
-fn is_executable(_: &std::fs::Metadata) -> bool {
+pub(crate) fn is_executable(_: &std::fs::Metadata) -> bool {
     false
 }
 
-fn pack_error(error: PackError) -> ClientError {
+pub(crate) fn pack_error(error: PackError) -> ClientError {
     match error {
         PackError::Refused(refusals) => {
             ClientError::Problems(refusals.iter().map(|refusal| refusal.problem()).collect())

@@ -222,19 +222,15 @@ impl Registry {
     }
 
     /// Fetches a static file; with the token only where the registry does not serve it without.
-    pub(crate) async fn read(
-        &self,
-        url: &str,
-        etag: Option<&str>,
-        bytes_max: u64,
-    ) -> Result<Answer, ClientError> {
+    pub async fn read(&self, url: &str, etag: Option<&str>, bytes_max: u64) -> Result<Answer, ClientError> {
         let answer = self.http.get(url, etag, bytes_max, self.read_token()).await?;
         let refused = matches!(answer.status.as_u16(), 401 | 403);
         if !refused || self.token.is_none() || self.read_token().is_some() {
             return Ok(answer);
         }
         let answer = self.http.get(url, etag, bytes_max, self.token().ok()).await?;
-        self.reads_need_token.store(answer.status.is_success(), Ordering::Relaxed);
+        let granted = !matches!(answer.status.as_u16(), 401 | 403);
+        self.reads_need_token.store(granted, Ordering::Relaxed);
         Ok(answer)
     }
 

@@ -18,12 +18,6 @@ use crate::{
 /// The login of the account that a new registry starts with.
 const OPERATOR_LOGIN: &str = "operator";
 
-/// A registry that was made just now.
-pub struct Initialised {
-    /// The first token, with every right.
-    pub token: NewToken,
-}
-
 /// A token that was made just now; its secret is nowhere else.
 pub struct NewToken {
     /// The secret.
@@ -35,7 +29,8 @@ pub struct NewToken {
 }
 
 impl Service {
-    /// Makes a registry in an empty store: the operator's account, the first event, the configuration files, a token.
+    /// Makes a registry in an empty store: the operator's account, the first event, the configuration files. Nobody has
+    /// a token yet, see [`Service::first_token`].
     ///
     /// Refuses if anything is there. Repeating it after a crash works: the log decides whether there is a registry.
     pub async fn initialise(
@@ -45,7 +40,7 @@ impl Service {
         settings: &Settings,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
-    ) -> Result<Initialised, Refusal> {
+    ) -> Result<(), Refusal> {
         settings.check().map_err(|e| Refusal::code(Code::BadConfiguration, e.to_string()))?;
         let log_key = signer.verifier().to_string();
         let committer = Committer::new(store.clone(), signer, origin, clock.clone(), entropy.clone());
@@ -57,15 +52,38 @@ impl Service {
         let intent = drystone_schemas::Sha256Digest::of(&settings.to_bytes());
         let genesis = Genesis {
             id,
-            actor: account.id.clone(),
+            actor: account.id,
             settings: settings.to_bytes(),
             projection: PROJECTION_VERSION,
             plain: plain.into_iter().map(PlainFile::unseen).collect(),
             done: canonical_json(&DoneRecord { v: 1, seq: 0, intent }).into(),
         };
         committer.genesis(genesis).await?;
-        let token = new_token(vault, account, "first", vec![Scope::Admin], None, &*clock, &*entropy).await?;
-        Ok(Initialised { token })
+        Ok(())
+    }
+
+    /// Whether nobody has ever used the registry: its log has nothing but the first event, and nobody has a token.
+    ///
+    /// A registry whose tokens were all revoked is not unused: its operator makes the next one on purpose.
+    pub async fn is_unused(&self) -> Result<bool, Refusal> {
+        let tokens = self.core.store.vault.list(layout::TOKENS, None).await?;
+        Ok(tokens.keys.is_empty() && self.ready().await? == 1)
+    }
+
+    /// Makes this the operator's token, with every right. Repeating it with the same token works.
+    ///
+    /// The caller keeps the secret where it belongs *before* it calls this, so that a crash between the two leaves no
+    /// token that nobody knows.
+    pub async fn first_token(&self, token: &Token) -> Result<(), Refusal> {
+        let vault = &*self.core.store.vault;
+        let account = vault::find_account(vault, OPERATOR_LOGIN).await?;
+        let account = account.ok_or_else(|| Refusal::internal("the operator's account is missing"))?;
+        let created = self.core.clock.now_unix_s();
+        let (name, scopes) = ("first".to_owned(), vec![Scope::Admin]);
+        let record = TokenRecord { v: 1, account: account.id, name, scopes, created, expires: None };
+        // Where it is taken, another process has made the same token just now.
+        vault::create(vault, layout::token(&token.digest()), &record).await?;
+        Ok(())
     }
 
     /// The operator's account.

@@ -3,6 +3,8 @@
 //! ETag, 304, Range, HEAD, and `Content-Type` and `Cache-Control` by the class of the key. Small text files are
 //! compressed by the layer around this router.
 
+mod kept;
+
 use std::{ops::Range, sync::Arc};
 
 use axum::{
@@ -15,13 +17,14 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use drystone_schemas::layout::{self, CacheClass};
-use drystone_storage::{Area, Key};
+use drystone_storage::{Area, Key, Tag};
 use futures_util::StreamExt;
 use tower_http::compression::{
     CompressionLayer,
     predicate::{Predicate, SizeAbove},
 };
 
+use self::kept::KeptFiles;
 use crate::{
     Refusal,
     routes::{no_such_route, only_allowed},
@@ -37,6 +40,12 @@ const REPR_DIGEST: header::HeaderName = header::HeaderName::from_static("repr-di
 /// What may be asked for; everything else in the area is nobody's business.
 const PUBLIC_FOLDERS: [&str; 5] = ["index/", "o/", "packages/", "aliases/", "log/"];
 
+/// A public area, and what is kept of it.
+struct Files {
+    public: Arc<dyn Area>,
+    kept: KeptFiles,
+}
+
 /// Serves the files of a public area.
 pub fn file_router(public: Arc<dyn Area>) -> Router {
     let compressible = SizeAbove::new(256).and(
@@ -46,11 +55,12 @@ pub fn file_router(public: Arc<dyn Area>) -> Router {
             content_type.starts_with(b"text/") || content_type == layout::JSON.as_bytes()
         },
     );
+    let files = Arc::new(Files { public, kept: KeptFiles::default() });
     Router::new()
         .fallback(serve)
         .layer(CompressionLayer::new().gzip(true).compress_when(compressible))
         .layer(map_response(weaken_tag))
-        .with_state(public)
+        .with_state(files)
 }
 
 /// What was compressed on the way has other bytes: its tag is no longer one that a part could be asked for with
@@ -69,7 +79,7 @@ async fn weaken_tag(mut response: Response) -> Response {
     response
 }
 
-async fn serve(State(public): State<Arc<dyn Area>>, request: Request) -> Result<Response, Refusal> {
+async fn serve(State(files): State<Arc<Files>>, request: Request) -> Result<Response, Refusal> {
     let asked = request.uri().path();
     let path = asked.strip_prefix('/').unwrap_or(asked);
     let missing = || no_such_route(asked);
@@ -82,9 +92,9 @@ async fn serve(State(public): State<Arc<dyn Area>>, request: Request) -> Result<
     }
     let (class, content_type) = layout::headers(path);
     let response = if class == CacheClass::Immutable {
-        serve_immutable(&*public, &key, content_type, request.headers()).await?
+        serve_immutable(&*files.public, &key, content_type, request.headers()).await?
     } else {
-        serve_by_name(&*public, &key, content_type, class, request.headers()).await?
+        serve_by_name(&files, &key, content_type, class, request.headers()).await?
     };
     response.ok_or_else(missing)
 }
@@ -160,19 +170,24 @@ fn sniff(bytes: &[u8]) -> &'static str {
 
 /// A file that changes: whole, with a weak tag, because it may be compressed on the way.
 async fn serve_by_name(
-    public: &dyn Area,
+    files: &Files,
     key: &Key,
     content_type: &'static str,
     class: CacheClass,
     headers: &HeaderMap,
 ) -> Result<Option<Response>, Refusal> {
-    let Some(file) = public.read(key, BY_NAME_BYTES_MAX).await? else { return Ok(None) };
-    let etag = format!("W/\"{}\"", file.tag.0);
-    if matches(headers, header::IF_NONE_MATCH, &etag) {
-        return Ok(Some(not_modified(&etag, class)));
+    let described = |tag: &Tag| {
+        let (etag, mut headers) = (format!("W/\"{}\"", tag.0), HeaderMap::new());
+        describe(&mut headers, &etag, content_type, class);
+        (etag, headers)
+    };
+    let file = files.kept.read(&*files.public, key, BY_NAME_BYTES_MAX, described).await?;
+    let Some(file) = file else { return Ok(None) };
+    if matches(headers, header::IF_NONE_MATCH, &file.etag) {
+        return Ok(Some(not_modified(&file.etag, class)));
     }
-    let mut response = Response::new(Body::from(file.bytes));
-    describe(response.headers_mut(), &etag, content_type, class);
+    let mut response = Response::new(Body::from(file.bytes.clone()));
+    response.headers_mut().clone_from(&file.headers);
     Ok(Some(response))
 }
 

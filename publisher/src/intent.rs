@@ -160,6 +160,14 @@ impl Action {
     }
 }
 
+/// Seconds for which a request may be repeated under its id.
+const INTENT_AGE_S_MAX: u64 = 24 * 3600;
+
+/// Whether an id was made within 24 hours of this time: outcomes are kept long enough for those alone.
+pub(crate) fn is_of_the_day(id: &EventId, now_s: u64) -> bool {
+    (id.unix_ms() / 1000).abs_diff(now_s) <= INTENT_AGE_S_MAX
+}
+
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Caller {

@@ -10,7 +10,9 @@
 
 mod admin;
 mod files;
+mod inbox;
 mod intent;
+mod listen;
 mod multipart;
 mod plan;
 mod refusal;
@@ -21,9 +23,10 @@ mod spool;
 mod token;
 mod vault;
 
-pub use admin::{Initialised, NewToken};
+pub use admin::NewToken;
 pub use files::file_router;
 pub use intent::{Action, Done, Intent};
+pub use listen::{ConnectionLimits, serve};
 pub use refusal::Refusal;
 pub use routes::api_router;
 pub use service::{Options, Service};

@@ -9,9 +9,6 @@ use drystone_log::{CheckpointError, NoteError, commit::CommitError};
 use drystone_schemas::{Code, Problem};
 use drystone_storage::StoreError;
 
-/// After how many seconds a request may be repeated that names what is being collected.
-const COLLECTION_RETRY_S: u32 = 5;
-
 /// One or more problems, and what only the operator may see.
 #[derive(Debug, Clone)]
 pub struct Refusal {
@@ -26,7 +23,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with one problem that has nothing to hide.
     pub fn new(problem: Problem) -> Self {
-        Self { problems: vec![problem], inside: None, retry_after_s: None }
+        vec![problem].into()
     }
 
     /// A code with its detail.
@@ -41,21 +38,17 @@ impl Refusal {
 
     /// The outcome is not known: the same request with the same id will find out.
     pub fn outcome_unknown(inside: impl fmt::Display) -> Self {
-        Self { retry_after_s: Some(1), ..Self::hiding(Code::TryAgain, Code::TryAgain.title(), inside) }
+        Self::hiding(Code::TryAgain, Code::TryAgain.title(), inside)
     }
 
     /// What the request names is being collected as garbage: it can be named again in a moment.
     pub(crate) fn being_collected(inside: impl fmt::Display) -> Self {
         let code = Code::CollectionUnderWay;
-        Self { retry_after_s: Some(COLLECTION_RETRY_S), ..Self::hiding(code, code.title(), inside) }
+        Self::hiding(code, code.title(), inside)
     }
 
     fn hiding(code: Code, detail: &str, inside: impl fmt::Display) -> Self {
-        Self {
-            problems: vec![Problem::new(code, detail)],
-            inside: Some(inside.to_string()),
-            retry_after_s: None,
-        }
+        Self { inside: Some(inside.to_string()), ..Self::code(code, detail) }
     }
 
     /// The status of the answer: that of the first problem.
@@ -80,8 +73,9 @@ impl std::error::Error for Refusal {}
 
 impl From<Vec<Problem>> for Refusal {
     fn from(problems: Vec<Problem>) -> Self {
-        assert!(!problems.is_empty(), "a refusal has at least one problem");
-        Self { problems, inside: None, retry_after_s: None }
+        let first = problems.first().expect("a refusal has at least one problem");
+        let retry_after_s = retry_after_s(first.code);
+        Self { problems, inside: None, retry_after_s }
     }
 }
 
@@ -95,7 +89,7 @@ impl From<StoreError> for Refusal {
             StoreError::TooLong { .. } => return Self::internal(error),
             StoreError::Broken(_) => Code::StorageBroken,
         };
-        Self { retry_after_s: Some(5), ..Self::hiding(code, code.title(), error) }
+        Self::hiding(code, code.title(), error)
     }
 }
 
@@ -121,6 +115,35 @@ impl From<CommitError> for Refusal {
             CommitError::ObjectConflict { .. } => Code::StorageBroken,
             _ => return Self::internal(error),
         };
-        Self { retry_after_s: Some(30), ..Self::hiding(code, code.title(), error) }
+        Self::hiding(code, code.title(), error)
+    }
+}
+
+/// When it makes sense to come back, in seconds: soon after a race or a flood, later when the storage or the operator
+/// must do something first. Every 503 says so (RFC 9110 section 10.2.3).
+fn retry_after_s(code: Code) -> Option<u32> {
+    match code {
+        Code::TryAgain => Some(1),
+        Code::Overloaded => Some(2),
+        Code::CollectionUnderWay | Code::StorageUnavailable | Code::StorageFull | Code::StorageBroken => {
+            Some(5)
+        }
+        _ => (code.status() == 503).then_some(30),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_may_come_back_is_told_when() {
+        for code in Code::ALL.iter().filter(|code| code.status() == 503) {
+            assert!(
+                Refusal::code(*code, "").retry_after_s.is_some_and(|s| (1..=60).contains(&s)),
+                "{code:?}"
+            );
+        }
+        assert_eq!(Refusal::code(Code::VersionExists, "").retry_after_s, None);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Every answer carries `x-request-id`; every refusal is an [`ErrorBody`], written in one place, after it was logged.
 
+mod access;
 mod cargo;
 mod change;
 mod github;
@@ -24,7 +25,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, get, post, put},
 };
-use drystone_schemas::{Code, ErrorBody, LanguageApi, Problem};
+use drystone_schemas::{Code, ErrorBody, Problem, Settings};
 
 use crate::{Refusal, Service, Token};
 
@@ -37,6 +38,7 @@ pub fn api_router(service: Arc<Service>, files: Option<Router>) -> Router {
         .route("/health", get(read::health))
         .route("/readyz", get(read::readyz))
         .route("/api/v1/registry/config", get(read::config))
+        .route("/api/v1/registry/access", get(access::granted))
         .route("/api/v1/me", get(read::me))
         .route("/api/v1/resolve/{alias}", get(read::resolve))
         .route("/api/v1/aliases/{alias}", put(change::set_alias).delete(change::remove_alias))
@@ -55,7 +57,7 @@ pub fn api_router(service: Arc<Service>, files: Option<Router>) -> Router {
     };
     let names = Arc::new(cargo::Names::default());
     let api = api.layer(from_fn_with_state((service.clone(), names), language::answer));
-    api.layer(from_fn_with_state(service, envelope))
+    api.layer(from_fn_with_state(service.clone(), access::guard)).layer(from_fn_with_state(service, envelope))
 }
 
 /// Gives a request its id, and its refusal a body; logs one line for it.
@@ -67,7 +69,7 @@ async fn envelope(State(service): App, request: Request, next: Next) -> Response
     let mut response = next.run(request).await;
     if let Some(refusal) = response.extensions_mut().remove::<Arc<Refusal>>() {
         let allow = response.headers_mut().remove(header::ALLOW);
-        response = render(&refusal, &id, service.settings().language_api());
+        response = render(&refusal, &id, &service.settings());
         response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
         log_refusal(&refusal, &id);
     }
@@ -88,10 +90,10 @@ fn log_refusal(refusal: &Refusal, id: &str) {
     }
 }
 
-fn render(refusal: &Refusal, request_id: &str, api: Option<LanguageApi>) -> Response {
+fn render(refusal: &Refusal, request_id: &str, settings: &Settings) -> Response {
     let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = ErrorBody { errors: refusal.problems.clone(), request_id: request_id.to_owned() };
-    let mut response = match api {
+    let mut response = match settings.language_api() {
         None => (status, Json(body)).into_response(),
         Some(api) => {
             let mut fields = language::error_fields(api, refusal);
@@ -107,7 +109,11 @@ fn render(refusal: &Refusal, request_id: &str, api: Option<LanguageApi>) -> Resp
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if status == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        // One field with both challenges: some proxies pass only one on. Cargo's is that of its book, "Registry
+        // authentication".
+        let challenges =
+            HeaderValue::from_str(&format!("Cargo login_url=\"{}/me\", Bearer", settings.public_url));
+        headers.insert(header::WWW_AUTHENTICATE, challenges.unwrap_or(HeaderValue::from_static("Bearer")));
     }
     response
 }

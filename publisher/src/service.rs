@@ -2,6 +2,7 @@
 
 use std::{
     path::PathBuf,
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -15,21 +16,22 @@ use drystone_log::{
 };
 use drystone_schemas::{Code, EventId, Settings, Sha256Digest, layout};
 use drystone_storage::{Clock, Entropy, Key, NewObject, Store, new_ulid};
+use futures_util::future::{Either, select};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
     Action, Done, Intent, Refusal, Token, TokenRecord,
-    intent::{Answer, Caller},
+    intent::{Answer, Caller, is_of_the_day},
     plan::{ByName, Decision, Desk, Place, decide},
     sequencer::{self, Job, WAITING_INTENTS_MAX},
-    spool::IN_MEMORY_BYTES_MAX,
+    spool::{self, IN_MEMORY_BYTES_MAX},
     vault,
 };
 
 /// Longest settings object, in bytes.
 const SETTINGS_BYTES_MAX: u64 = 64 << 10;
-/// Seconds for which a client may repeat a request under its id.
-const INTENT_AGE_S_MAX: u64 = 24 * 3600;
+/// How long a process that commits nothing goes by what it knows of head: settings, and from when on tokens are valid.
+const HEAD_AGE_MS_MAX: u64 = 5_000;
 
 /// What a process decides for itself.
 #[derive(Debug, Clone)]
@@ -48,7 +50,10 @@ pub(crate) struct Core {
     pub(crate) entropy: Arc<dyn Entropy>,
     settings: Mutex<Option<(Sha256Digest, Arc<Settings>)>>,
     fence: AtomicU64,
+    /// Tokens made before this time (seconds since 1970) are void.
     auth_epoch: AtomicU64,
+    /// When head was last looked at, in milliseconds since 1970.
+    looked_ms: AtomicU64,
 }
 
 /// The publish function of one registry.
@@ -78,10 +83,12 @@ impl Service {
             settings: Mutex::new(None),
             fence: AtomicU64::new(0),
             auth_epoch: AtomicU64::new(0),
+            looked_ms: AtomicU64::new(0),
         });
         let round = core.committer.begin().await?;
         core.saw(&round.head);
         core.settings_of(&round.head.config).await?;
+        spool::remove_stale(&options.spool, core.clock.now_unix_s());
         let (jobs, queue) = mpsc::channel(WAITING_INTENTS_MAX);
         tokio::spawn(sequencer::run(core.clone(), queue));
         let inspections = Semaphore::new(options.inspections_max.max(1));
@@ -108,11 +115,16 @@ impl Service {
     pub(crate) fn client_id(&self, text: &str) -> Result<EventId, Refusal> {
         let invalid = |detail: String| Refusal::code(Code::InvalidIntentId, detail);
         let id = EventId::new(text).map_err(|e| invalid(e.to_string()))?;
-        let age_ms = self.core.clock.now_unix_ms().abs_diff(id.unix_ms());
-        if age_ms / 1000 > INTENT_AGE_S_MAX {
+        if !is_of_the_day(&id, self.core.clock.now_unix_s()) {
             return Err(invalid(format!("`{id}` was not made within the last 24 hours")));
         }
         Ok(id)
+    }
+
+    /// The settings in force, as they were a few seconds ago at most, while storage can be read.
+    pub(crate) async fn recent_settings(&self) -> Arc<Settings> {
+        self.core.look_at_head().await;
+        self.settings()
     }
 
     /// Looks a token up, before a request is worth any work. The commit looks again.
@@ -133,8 +145,7 @@ impl Service {
 
     /// Commits a change, with the rights of the caller as they are when the commit is prepared.
     ///
-    /// Small objects are stored while the log's head is read and other commits are under way; the caller's token is
-    /// looked up before.
+    /// Answers within a bounded time; whatever is not known by then is a typed refusal to come back.
     pub(crate) async fn submit_as(
         &self,
         id: EventId,
@@ -142,31 +153,34 @@ impl Service {
         action: Action,
         objects: Vec<NewObject>,
     ) -> Answer {
-        let core = self.core.clone();
-        let (to_store, who) = (objects.clone(), caller.clone());
-        let stored = tokio::spawn(async move {
-            if let Caller::Token(digest) = &who {
-                core.admit(digest).await?;
-            }
-            let fence = core.fence.load(Ordering::Acquire);
-            core.store_objects(&to_store).await?;
-            Ok(fence)
-        });
-        // A batch never waits for a large object: its upload ends before the intent stands in the queue.
-        let bytes: u64 = objects.iter().map(|object| object.body.len()).sum();
-        let stored = if bytes > IN_MEMORY_BYTES_MAX {
-            let outcome = stored.await.map_err(Refusal::internal)?;
-            tokio::spawn(async { outcome })
-        } else {
-            stored
-        };
+        let came_ms = self.core.clock.now_unix_ms();
+        let fence = self.store_large(&caller, &objects).await?;
         let (answer, answered) = oneshot::channel();
-        let job = Job { intent: Intent { id, caller, action, objects }, stored, answer };
-        if self.jobs.try_send(job).is_err() {
-            let refusal = Refusal::code(Code::Overloaded, "too many changes wait to be committed");
-            return Err(Refusal { retry_after_s: Some(1), ..refusal });
+        let intent = Intent { id, caller: caller.clone(), action, objects };
+        if self.jobs.try_send(Job { intent, fence, came_ms, answer }).is_err() {
+            return Err(Refusal::code(Code::Overloaded, "too many changes wait to be committed"));
         }
-        answered.await.unwrap_or_else(|_| Err(Refusal::outcome_unknown("the sequencer has stopped")))
+        match select(answered, pin!(turned_away(self.core.clone(), caller))).await {
+            Either::Left((answered, _)) => {
+                answered.unwrap_or_else(|_| Err(Refusal::outcome_unknown("the sequencer has stopped")))
+            }
+            Either::Right((refusal, _)) => Err(refusal),
+        }
+    }
+
+    /// Stores large objects before their intent stands in the queue, so that no batch waits for them. Small ones are
+    /// put by the commit itself, beside what it puts anyway; none if there are only those.
+    async fn store_large(&self, caller: &Caller, objects: &[NewObject]) -> Result<Option<u64>, Refusal> {
+        let bytes: u64 = objects.iter().map(|object| object.body.len()).sum();
+        if bytes <= IN_MEMORY_BYTES_MAX {
+            return Ok(None);
+        }
+        if let Caller::Token(digest) = caller {
+            self.core.admit(digest).await?;
+        }
+        let fence = self.core.fence.load(Ordering::Acquire);
+        self.core.store_objects(objects).await?;
+        Ok(Some(fence))
     }
 
     /// What a change would come to now, without committing it.
@@ -197,11 +211,45 @@ impl Service {
     }
 }
 
+/// Ends if nobody knows the caller, so that a stranger need not wait for a commit to hear it. The commit looks again.
+async fn turned_away(core: Arc<Core>, caller: Caller) -> Refusal {
+    if let Caller::Token(digest) = caller {
+        let admitted = tokio::spawn(async move { core.admit(&digest).await }).await;
+        if let Ok(Err(refusal)) = admitted
+            && matches!(refusal.problems[0].code, Code::TokenInvalid | Code::TokenExpired)
+        {
+            return refusal;
+        }
+    }
+    std::future::pending().await
+}
+
 impl Core {
-    /// Notes what a head says about garbage collection, for objects that are put from now on, and about old tokens.
+    /// Notes what a head says: about garbage collection, for objects that are put from now on, and about tokens.
     pub(crate) fn saw(&self, head: &Head) {
-        self.auth_epoch.fetch_max(head.auth_epoch, Ordering::AcqRel);
         self.fence.fetch_max(head.gc.n, Ordering::AcqRel);
+        self.auth_epoch.fetch_max(head.auth_epoch, Ordering::AcqRel);
+        self.looked_ms.fetch_max(self.clock.now_unix_ms(), Ordering::AcqRel);
+    }
+
+    /// Reads head if that was some time ago: another process may have changed the settings or voided tokens.
+    ///
+    /// One request of many does it; one that fails changes nothing, and the next one tries in a few seconds.
+    async fn look_at_head(&self) {
+        let (looked_ms, now_ms) = (self.looked_ms.load(Ordering::Acquire), self.clock.now_unix_ms());
+        let is_due = now_ms.saturating_sub(looked_ms) > HEAD_AGE_MS_MAX;
+        let order = Ordering::AcqRel;
+        if !is_due || self.looked_ms.compare_exchange(looked_ms, now_ms, order, Ordering::Acquire).is_err() {
+            return;
+        }
+        let looked = async {
+            let round = self.committer.begin().await?;
+            self.saw(&round.head);
+            self.settings_of(&round.head.config).await
+        };
+        if let Err(refusal) = looked.await {
+            tracing::warn!("head could not be read: {refusal}");
+        }
     }
 
     /// The settings with this digest; read once.

@@ -23,6 +23,11 @@ use crate::{Refusal, Service};
 /// Uploads up to this many bytes stay in memory.
 pub(crate) const IN_MEMORY_BYTES_MAX: u64 = 1 << 20;
 
+/// How the names of spooled uploads begin.
+const SPOOL_PREFIX: &str = "drystone-upload-";
+/// Seconds after which a spooled upload belongs to a process that has died: no upload may take so long.
+const STALE_S: u64 = 3600;
+
 /// An upload that has arrived whole.
 pub(crate) struct Spooled {
     body: Body,
@@ -48,6 +53,9 @@ pub(crate) fn object(
 
 impl Spooled {
     /// Takes an upload in as it arrives; stops at the limit.
+    ///
+    /// Where there is no room for it, the rest is received and dropped: a client that is still sending when it is answered
+    /// would find a broken connection instead of the reason.
     pub(crate) async fn receive<S, E>(mut chunks: S, folder: &Path, len_max: u64) -> Result<Self, Refusal>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
@@ -56,6 +64,7 @@ impl Spooled {
         let mut hasher = Sha256::new();
         let mut memory = BytesMut::new();
         let mut file: Option<(tokio::fs::File, TempPath)> = None;
+        let mut failed: Option<Refusal> = None;
         let mut len = 0_u64;
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(Into::into)?;
@@ -63,22 +72,22 @@ impl Spooled {
             if len > len_max {
                 return Err(too_big(len_max));
             }
+            if failed.is_some() {
+                continue;
+            }
             hasher.update(&chunk);
             if file.is_none() && len <= IN_MEMORY_BYTES_MAX {
                 memory.extend_from_slice(&chunk);
                 continue;
             }
-            let (out, _) = match &mut file {
-                Some(file) => file,
-                None => {
-                    let (std_file, path) =
-                        tempfile::NamedTempFile::new_in(folder).map_err(full_or_internal)?.into_parts();
-                    let mut out = tokio::fs::File::from_std(std_file);
-                    out.write_all(&std::mem::take(&mut memory)).await.map_err(full_or_internal)?;
-                    file.insert((out, path))
-                }
-            };
-            out.write_all(&chunk).await.map_err(full_or_internal)?;
+            let start = std::mem::take(&mut memory);
+            if let Err(error) = spool(&mut file, folder, &start, &chunk).await {
+                failed = Some(full_or_internal(error));
+                file = None;
+            }
+        }
+        if let Some(refusal) = failed {
+            return Err(refusal);
         }
         let sha256 = Sha256Digest::from_bytes(hasher.finalize().into());
         match file {
@@ -146,6 +155,38 @@ impl Spooled {
     }
 }
 
+/// Writes to the file of an upload, which is made for the first chunk that does not fit into memory.
+async fn spool(
+    file: &mut Option<(tokio::fs::File, TempPath)>,
+    folder: &Path,
+    start: &[u8],
+    chunk: &[u8],
+) -> std::io::Result<()> {
+    let (out, _) = match file {
+        Some(file) => file,
+        None => {
+            let made = tempfile::Builder::new().prefix(SPOOL_PREFIX).tempfile_in(folder)?;
+            let (std_file, path) = made.into_parts();
+            file.insert((tokio::fs::File::from_std(std_file), path))
+        }
+    };
+    out.write_all(start).await?;
+    out.write_all(chunk).await
+}
+
+/// Removes what processes that have died left in the spool. What cannot be removed is left for the next start.
+pub(crate) fn remove_stale(folder: &Path, now_unix_s: u64) {
+    let Ok(entries) = fs_err::read_dir(folder) else { return };
+    let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(now_unix_s.saturating_sub(STALE_S));
+    for entry in entries.filter_map(Result::ok) {
+        let ours = entry.file_name().to_string_lossy().starts_with(SPOOL_PREFIX);
+        let modified = entry.metadata().and_then(|meta| meta.modified());
+        if ours && modified.is_ok_and(|modified| modified < old) {
+            drop(fs_err::remove_file(entry.path()));
+        }
+    }
+}
+
 pub(crate) fn too_big(len_max: u64) -> Refusal {
     let detail = format!("the archive has more than {len_max} bytes");
     Refusal::new(Problem::new(Code::TarballTooBig, detail).fact("bytes_max", len_max))
@@ -153,7 +194,9 @@ pub(crate) fn too_big(len_max: u64) -> Refusal {
 
 fn full_or_internal(error: std::io::Error) -> Refusal {
     match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Refusal {
+        std::io::ErrorKind::StorageFull
+        | std::io::ErrorKind::QuotaExceeded
+        | std::io::ErrorKind::FileTooLarge => Refusal {
             inside: Some(error.to_string()),
             ..Refusal::code(Code::StorageFull, "there is no room for the upload")
         },
@@ -197,4 +240,27 @@ fn run_inspection(
 ) -> Result<Inspected, Refusal> {
     let source = upload.reader().map_err(Refusal::internal)?;
     Ok(inspect(source, &settings.limits, settings, &settings.formats, expected)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_old_uploads_are_removed_from_the_spool() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["drystone-upload-a", "of-somebody-else"] {
+            fs_err::write(folder.path().join(name), "x").unwrap();
+        }
+        let written = fs_err::metadata(folder.path().join("of-somebody-else")).unwrap().modified().unwrap();
+        let written_s = written.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let names = || {
+            let entries = fs_err::read_dir(folder.path()).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+        };
+        remove_stale(folder.path(), written_s + STALE_S - 5);
+        assert_eq!(names().len(), 2);
+        remove_stale(folder.path(), written_s + STALE_S + 5);
+        assert_eq!(names(), ["of-somebody-else"]);
+    }
 }

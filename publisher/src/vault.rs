@@ -9,7 +9,7 @@ use crate::Refusal;
 /// Longest private record, in bytes.
 const RECORD_BYTES_MAX: u64 = 64 << 10;
 
-/// What a token may do.
+/// What a token may do. Reading needs none of these: whoever has a token may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
@@ -25,10 +25,23 @@ pub enum Scope {
     Owners,
     /// Change aliases.
     Alias,
+    /// Nothing but read, where reads need a token.
+    Read,
 }
 
 impl Scope {
-    /// Every scope but `admin`.
+    /// Every scope, `admin` last.
+    pub const ALL: [Self; 7] = [
+        Self::PublishNew,
+        Self::PublishUpdate,
+        Self::Yank,
+        Self::Owners,
+        Self::Alias,
+        Self::Read,
+        Self::Admin,
+    ];
+
+    /// Every right that somebody who publishes needs.
     pub const ORDINARY: [Self; 5] =
         [Self::PublishNew, Self::PublishUpdate, Self::Yank, Self::Owners, Self::Alias];
 
@@ -41,6 +54,7 @@ impl Scope {
             Self::Yank => "yank",
             Self::Owners => "owners",
             Self::Alias => "alias",
+            Self::Read => "read",
         }
     }
 }

@@ -7,6 +7,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Alias, Format, Language, LanguageApi, canonical_json};
 
+/// Who may read a registry's files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReadAccess {
+    /// Anybody.
+    #[default]
+    Public,
+    /// Whoever has a token of the registry: Cargo's `auth-required`.
+    Token,
+}
+
+impl ReadAccess {
+    /// Whether anybody may read.
+    pub fn is_public(&self) -> bool {
+        matches!(self, Self::Public)
+    }
+}
+
 /// What the operator decides: an object named by the genesis event and by every `config` event after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {
@@ -29,6 +47,9 @@ pub struct Settings {
     /// Names that only the operator may give to an alias, and that no new package may have.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub reserved: BTreeSet<Alias>,
+    /// Who may read. Absent in settings of public registries.
+    #[serde(default, skip_serializing_if = "ReadAccess::is_public")]
+    pub reads: ReadAccess,
     /// Limits on what comes from outside.
     pub limits: Limits,
 }
@@ -65,6 +86,7 @@ impl Settings {
             language: None,
             mirrors_crates_io: false,
             reserved: BTreeSet::new(),
+            reads: ReadAccess::Public,
             limits: Limits::default(),
         }
     }
@@ -261,6 +283,9 @@ pub struct CargoIndexConfig {
     pub dl: String,
     /// Base URL of the web API.
     pub api: String,
+    /// Whether every request must carry a token (RFC 3139); absent if not.
+    #[serde(rename = "auth-required", default, skip_serializing_if = "std::ops::Not::not")]
+    pub auth_required: bool,
     /// Position in the log; Cargo ignores it.
     pub seq: u64,
 }
@@ -271,6 +296,7 @@ impl CargoIndexConfig {
         Self {
             dl: format!("{}/o/{{sha256-checksum}}", settings.public_url),
             api: settings.api_url().into(),
+            auth_required: !settings.reads.is_public(),
             seq,
         }
     }
@@ -284,6 +310,17 @@ impl CargoIndexConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_registries_with_private_reads_say_so() {
+        let public = Settings::new("demo", "http://127.0.0.1:8080");
+        let private = Settings { reads: ReadAccess::Token, ..public.clone() };
+        let text =
+            |settings: &Settings| String::from_utf8(CargoIndexConfig::new(7, settings).to_bytes()).unwrap();
+        assert!(!String::from_utf8(public.to_bytes()).unwrap().contains("reads"));
+        assert!(!text(&public).contains("auth-required"));
+        assert!(text(&private).contains("\"auth-required\":true"));
+    }
 
     #[test]
     fn settings_that_cannot_work_are_refused() {

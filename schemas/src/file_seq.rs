@@ -27,10 +27,11 @@ pub fn with_blank_seq(mut json: Vec<u8>, seq: u64) -> Vec<u8> {
 fn blank_seq(bytes: &[u8]) -> Option<u64> {
     let text = bytes.strip_suffix(b"\n")?;
     let blanks = text.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    if !(1..=64).contains(&blanks) || !matches!(text.get(text.len() - blanks - 1)?, b'}' | b']') {
+    let (json, blanks) = text.split_at(text.len() - blanks);
+    if !(1..=64).contains(&blanks.len()) || !matches!(json.last()?, b'}' | b']') {
         return None;
     }
-    Some(text[text.len() - blanks..].iter().fold(0, |seq, byte| seq << 1 | u64::from(*byte == b'\t')))
+    Some(blanks.iter().fold(0, |seq, byte| seq << 1 | u64::from(*byte == b'\t')))
 }
 
 /// The position in the log that a by-name file carries in its bytes; none if it cannot be read.

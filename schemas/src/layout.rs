@@ -158,9 +158,25 @@ pub fn done(id: &EventId) -> String {
     format!("done/{id}")
 }
 
+/// In the vault: where intents wait whose commit lost the race for head.
+pub const INBOX: &str = "inbox/";
+
+/// In the vault: an intent that another process may take along.
+pub fn inbox(id: &EventId) -> String {
+    format!("{INBOX}{id}")
+}
+
+/// In the vault: what lay in the inbox under this name and was no intent.
+pub fn inbox_bad(name: &str) -> String {
+    format!("inbox-bad/{name}")
+}
+
+/// In the vault: what the keys of all tokens begin with.
+pub const TOKENS: &str = "tokens/";
+
 /// In the vault: a token, by the SHA-256 of its secret.
 pub fn token(digest: &Sha256Digest) -> String {
-    format!("tokens/{}", digest.hex())
+    format!("{TOKENS}{}", digest.hex())
 }
 
 /// In the vault: an account.

@@ -135,6 +135,7 @@ codes! {
     Overloaded "DRY0614" "overloaded" 503 "too many requests wait" "try again after the time in `Retry-After`";
     ReadOnlyView "DRY0615" "read-only-view" 405 "this target can be read but not written" "use a directory or a bucket";
     CollectionUnderWay "DRY0616" "collection-under-way" 503 "garbage is being collected" "repeat the same request after the time in `Retry-After`";
+    TooManyConnections "DRY0617" "too-many-connections" 503 "the server has as many connections as it may" "try again after the time in `Retry-After`";
 
     Unreachable "DRY0701" "unreachable" 502 "the registry cannot be reached" "check the URL and the network";
     VerificationFailed "DRY0702" "verification-failed" 502 "what the registry sent does not prove itself" "do not use it; tell the operator";
@@ -175,7 +176,8 @@ impl Code {
             | Self::StorageUnavailable
             | Self::TryAgain
             | Self::Overloaded
-            | Self::CollectionUnderWay => 69,
+            | Self::CollectionUnderWay
+            | Self::TooManyConnections => 69,
             Self::Internal | Self::StorageBroken => 70,
             _ => 1,
         }

@@ -237,6 +237,18 @@ pub trait Objects: Send + Sync + 'static {
     /// Deletes an object; deleting a missing one succeeds. Only garbage collection, takedown and recovery call it.
     async fn delete(&self, key: &Key) -> Result<(), StoreError>;
 
+    /// Deletes many objects as one sequential round; outcomes in the order of `keys`.
+    /// Backends may share durability barriers between them. All are tried, even when one fails.
+    async fn delete_round(&self, keys: &[Key]) -> Vec<Result<(), StoreError>> {
+        join_all(keys.iter().map(|key| self.delete(key))).await
+    }
+
+    /// Tells that these bytes will be put, or swapped in, under these keys in a moment, so that a backend may make them
+    /// durable beforehand, beside other work, and the write itself only needs to name them.
+    ///
+    /// A hint: it never fails, changes nothing that anybody can see, and need not be followed by the write.
+    async fn prepare_round(&self, _writes: &[(Key, Bytes)]) {}
+
     /// Lets a client upload `key` itself: exactly `len` bytes with this SHA-256 (hex), only if the key is free.
     /// `None` if the backend has no such thing; then uploads go through the function.
     async fn presign_put(

@@ -217,6 +217,11 @@ impl<A: Objects> Objects for Counting<A> {
         self.inner.delete(key).await
     }
 
+    async fn prepare_round(&self, writes: &[(Key, Bytes)]) {
+        // Not a call to the store: what it prepares is counted when it is written.
+        self.inner.prepare_round(writes).await;
+    }
+
     async fn presign_put(
         &self,
         key: &Key,

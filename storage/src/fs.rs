@@ -4,7 +4,8 @@
 //! round; none to read a short file). Does not own: HTTP metadata, which follows from the key in the web server's configuration.
 //!
 //! Temporary files lie in `<root>/.tmp/` and lock files in `<root>/.lock/`; web servers must deny both, as they
-//! deny all dot-directories. A crashed process leaves at most temporary files, see [`FsArea::remove_stale_temps`].
+//! deny all dot-directories. A crashed process leaves at most temporary files; whoever opens the area an hour later
+//! removes them, see [`FsArea::remove_stale_temps`].
 //!
 //! Invariant: a final name is only ever given to a file whose bytes are complete and durable (link or rename after
 //! fsync), and a write is answered only after the directory that holds the name is durable too.
@@ -14,6 +15,7 @@ mod disk;
 mod errors;
 mod locks;
 mod parallel;
+mod prepared;
 mod read;
 mod swap;
 mod walk;
@@ -28,6 +30,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use self::disk::Syncs;
 use self::{disk::Disk, read::Short, swap::Swap};
 use crate::{
     Key, Meta, NewObject, ObjectReader, Objects, Outcome, Page, Pointers, PresignedPut, Replace, Stat,
@@ -60,6 +63,11 @@ impl FsArea {
     /// Opens a directory like [`FsArea::open`], and creates it readable by its owner alone.
     pub fn open_private(root: PathBuf) -> Result<Self, StoreError> {
         Ok(Self { disk: Arc::new(Disk::open(root, 0o700)?) })
+    }
+
+    /// How often this area was synced to disk, by all of its clones.
+    pub fn syncs(&self) -> Syncs {
+        self.disk.syncs()
     }
 
     /// Removes temporary files that were last written more than `age` before `now`, and tells how many.
@@ -134,8 +142,21 @@ impl Objects for FsArea {
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        let (disk, owned) = (self.disk.clone(), key.clone());
-        blocking(move || swap::delete(&disk, &owned)).await.map_err(|e| unknown("delete", key, e))?
+        single(self.delete_round(std::slice::from_ref(key)).await)
+    }
+
+    async fn delete_round(&self, keys: &[Key]) -> Vec<Result<(), StoreError>> {
+        let (disk, owned) = (self.disk.clone(), keys.to_vec());
+        match blocking(move || swap::delete_round(&disk, &owned)).await {
+            Ok(answers) => answers,
+            Err(detail) => keys.iter().map(|key| Err(unknown("delete", key, detail.clone()))).collect(),
+        }
+    }
+
+    async fn prepare_round(&self, writes: &[(Key, Bytes)]) {
+        let (disk, owned) = (self.disk.clone(), Arc::from(writes));
+        // A hint that could not be followed is none.
+        drop(blocking(move || prepared::prepare_round(&disk, &owned)).await);
     }
 
     async fn presign_put(

@@ -1,8 +1,8 @@
 //! Where bytes lie: two small traits, and the backends that keep their contracts.
 //!
 //! Owns: the contracts of [`Objects`] (immutable artefacts) and [`Pointers`] (small files replaced by
-//! compare-and-swap), the filesystem and memory backends, the start-up [`probe`], and the wrappers that count
-//! and break calls for tests. Does not own: which keys exist or what their bytes mean.
+//! compare-and-swap), the filesystem and memory backends, the start-up [`probe`], and the wrappers that count,
+//! delay and break calls for tests. Does not own: which keys exist or what their bytes mean.
 //! The S3 backend is a crate of its own, because its SDK takes minutes to build.
 //!
 //! Invariant: a write whose outcome is not known is reported as unknown, never as success or as failure.
@@ -11,6 +11,7 @@ mod call;
 pub mod conformance;
 mod contract;
 mod count;
+mod delay;
 mod effects;
 mod fault;
 mod fs;
@@ -26,10 +27,11 @@ pub use contract::{
     Replace, Stat, StoreError, Tag, Versioned, cut,
 };
 pub use count::{Counter, Counting, Counts, Logged};
+pub use delay::Delayed;
 pub use effects::{Clock, Entropy, SystemClock, SystemEntropy, new_ulid};
 pub use fault::{Call, Fault, Faults, Faulty};
-pub use fs::FsArea;
+pub use fs::{FsArea, Syncs};
 pub use key::{InvalidKey, Key};
 pub use memory::MemoryArea;
-pub use probe::probe;
+pub use probe::{PROBE_FOLDER, probe};
 pub use store::Store;

@@ -8,6 +8,8 @@ use futures_util::future::join_all;
 
 use crate::{Area, Body, Key, Meta, NewObject, Outcome, Replace, StoreError, Tag};
 
+/// Where the probe's keys lie. A process that dies while it probes leaves some there, and nothing ever reads them.
+pub const PROBE_FOLDER: &str = "probe/";
 /// Concurrent creators in the race.
 const RACERS: usize = 8;
 /// More than any of the probe's objects has.
@@ -40,7 +42,7 @@ struct Keys {
 impl Keys {
     fn new(nonce: &str) -> Result<Self, StoreError> {
         // Flat names: on disk a directory for each probe would stay behind.
-        let prefix = format!("probe/{nonce}-");
+        let prefix = format!("{PROBE_FOLDER}{nonce}-");
         let key = |name: &str| {
             let refused = |e: crate::InvalidKey| StoreError::Refused {
                 op: "probe",

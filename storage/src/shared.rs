@@ -40,6 +40,14 @@ impl<T: Objects + ?Sized> Objects for Arc<T> {
         (**self).delete(key).await
     }
 
+    async fn delete_round(&self, keys: &[Key]) -> Vec<Result<(), StoreError>> {
+        (**self).delete_round(keys).await
+    }
+
+    async fn prepare_round(&self, writes: &[(Key, Bytes)]) {
+        (**self).prepare_round(writes).await;
+    }
+
     async fn presign_put(
         &self,
         key: &Key,

@@ -236,3 +236,52 @@ async fn stale_temporary_files_are_removed_and_fresh_ones_kept() {
     let removed = area.remove_stale_temps(now, Duration::from_secs(3_600)).await.expect("removes");
     assert_eq!((removed, temp("old").exists(), temp("fresh").exists()), (1, false, true));
 }
+
+#[tokio::test]
+async fn what_is_prepared_is_synced_once_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let area = FsArea::open(folder.path().join("area")).expect("opens");
+    let text = |text: &'static str| Bytes::from_static(text.as_bytes());
+    area.put_new(&object("seen/before", "x")).await.expect("puts");
+    let replace = async |name: &str, bytes| area.replace(&key(name), None, bytes, Meta::PRIVATE).await;
+    let synced = area.syncs();
+
+    area.prepare_round(&[(key("o/1"), text("one")), (key("p"), text("two")), (key("q"), text("other"))])
+        .await;
+    assert_eq!(area.syncs().files, synced.files + 3);
+    assert_eq!(area.put_new(&object("o/1", "one")).await.expect("puts"), Outcome::Created);
+    assert!(matches!(replace("p", text("two")).await, Ok(Replace::Replaced(_))));
+    assert_eq!(area.syncs().files, synced.files + 3, "what was prepared is not written again");
+    // Only the bytes that were prepared are used, and each preparation once.
+    assert!(matches!(replace("q", text("three")).await, Ok(Replace::Replaced(_))));
+    assert_eq!(area.put_new(&object("o/1", "one")).await.expect("puts"), Outcome::AlreadyThereSame);
+    assert_eq!(area.syncs().files, synced.files + 4);
+    for (name, bytes) in [("o/1", "one"), ("p", "two"), ("q", "three")] {
+        assert_eq!(area.get(&key(name), 9).await.expect("reads"), Some(text(bytes)), "{name}");
+    }
+    // What was prepared for nothing is forgotten by the second preparation after it.
+    let temps = || files(&folder.path().join("area/.tmp")).len();
+    assert_eq!(temps(), 1);
+    area.prepare_round(&[(key("r"), text("four"))]).await;
+    area.prepare_round(&[(key("s"), text("five"))]).await;
+    assert_eq!(temps(), 2);
+    drop(area);
+    assert_eq!(temps(), 0);
+}
+
+#[tokio::test]
+async fn a_round_of_deletions_syncs_each_directory_once() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let area = FsArea::open(folder.path().join("area")).expect("opens");
+    let names = ["a/1", "a/2", "b/1", "a/missing", "missing/1"];
+    for name in &names[..3] {
+        area.put_new(&object(name, "x")).await.expect("puts");
+    }
+    let before = area.syncs().directories;
+    let outcomes = area.delete_round(&names.map(key)).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(area.syncs().directories, before + 2);
+    assert_eq!(area.list("", None).await.expect("lists").keys, []);
+    let outcomes = area.delete_round(&[key(".tmp/x"), key("a/1")]).await;
+    assert!(matches!(&outcomes[..], [Err(StoreError::Refused { .. }), Ok(())]), "{outcomes:?}");
+}

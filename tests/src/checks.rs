@@ -84,9 +84,7 @@ impl TestRegistry {
 
     /// Checks every file of the registry.
     pub async fn fsck(&self) -> FsckReport {
-        let source = AreaSource::new(self.store.public.clone());
-        let options = FsckOptions { key: Some(Self::log_key()), deep: true };
-        fsck(&source, Some(self.store.vault.clone()), &options, &Silent).await
+        fsck_store(&self.store).await
     }
 
     /// Checks that every file is as it must be.
@@ -98,6 +96,13 @@ impl TestRegistry {
         let report = self.fsck().await;
         assert!(report.is_clean(), "{case}: {:#?}", report.problems);
     }
+}
+
+/// Checks every file of a store that has a test's registry.
+pub async fn fsck_store(store: &Store) -> FsckReport {
+    let source = AreaSource::new(store.public.clone());
+    let options = FsckOptions { key: Some(TestRegistry::log_key()), deep: true };
+    fsck(&source, Some(store.vault.clone()), &options, &Silent).await
 }
 
 /// Every file of an area.

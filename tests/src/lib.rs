@@ -10,21 +10,26 @@
 //! # }
 //! ```
 
+pub mod bucket;
+pub mod chaos;
 pub mod checks;
+pub mod deployment;
 mod effects;
 mod gate;
-mod nginx;
 mod package;
 pub mod process;
 pub mod raw;
 mod registry;
+pub mod runtime;
 pub mod sim;
 mod stores;
+mod virtual_time;
+pub mod web;
 pub mod zig;
 
 pub use effects::{TestClock, TestEntropy};
 pub use gate::Gate;
-pub use nginx::Nginx;
 pub use package::Pkg;
-pub use registry::{Answer, TestRegistry, multipart_body};
+pub use registry::{Answer, TestRegistry, ask_router, multipart_body, publish_request};
 pub use stores::{TestStore, every_store};
+pub use virtual_time::{VirtualClock, in_virtual_time};

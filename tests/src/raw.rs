@@ -12,6 +12,7 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
+use drystone_test_archives::raw::Raw;
 use flate2::{Compression, write::GzEncoder};
 use futures_util::{StreamExt, stream};
 
@@ -66,20 +67,8 @@ impl RawArchive {
     }
 
     fn header(&mut self, path: &str, flag: u8, declared: u64) {
-        let mut header = [0; 512];
-        let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
-        put(0, path.as_bytes());
-        put(100, b"0000644\0");
-        put(108, b"0000000\0");
-        put(116, b"0000000\0");
-        put(124, format!("{declared:011o}\0").as_bytes());
-        put(136, b"00000000000\0");
-        put(148, b"        ");
-        put(156, &[flag]);
-        put(257, b"ustar\x0000");
-        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        self.write(&header);
+        let raw = Raw::new(path.as_bytes(), flag, b"").with(124, format!("{declared:011o}\0").as_bytes());
+        self.write(&raw.bytes());
     }
 
     fn write(&mut self, bytes: &[u8]) {

@@ -1,6 +1,6 @@
 //! A registry in this process, asked through its router.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::{
     Router,
@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, Method, Request, header},
 };
 use drystone_log::{NoteSigner, VerifierKey};
-use drystone_publisher::{NewToken, Options, Service, api_router, file_router};
+use drystone_publisher::{NewToken, Options, Refusal, Service, Token, api_router, file_router};
 use drystone_schemas::{Login, Settings};
 use drystone_storage::{Clock, Entropy, Store};
 use tempfile::TempDir;
@@ -103,19 +103,47 @@ impl TestRegistry {
     async fn at(store: Store, settings: Settings, start_unix_ms: u64) -> Self {
         let clock = Arc::new(TestClock::at(start_unix_ms));
         let entropy: Arc<dyn Entropy> = Arc::new(TestEntropy::seeded(1));
-        let made =
-            Service::initialise(&store, Self::signer(), ORIGIN, &settings, clock.clone(), entropy.clone())
-                .await;
-        let admin = made.expect("an empty store takes a registry").token.token.reveal().to_owned();
-        Self::open(store, clock, entropy, admin).await
+        let made = Self::make_by(&store, &settings, clock.clone(), entropy.clone()).await;
+        made.expect("an empty store takes a registry");
+        Self::opened(store, clock, entropy).await.expect("the registry opens")
     }
 
-    async fn open(store: Store, clock: Arc<TestClock>, entropy: Arc<dyn Entropy>, admin: String) -> Self {
+    /// Makes a registry in an empty store; nobody has a token.
+    pub async fn make(store: &Store, settings: &Settings, entropy: Arc<dyn Entropy>) -> Result<(), Refusal> {
+        Self::make_by(store, settings, Arc::new(TestClock::at(START_UNIX_MS)), entropy).await
+    }
+
+    async fn make_by(
+        store: &Store,
+        settings: &Settings,
+        clock: Arc<TestClock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<(), Refusal> {
+        Service::initialise(store, Self::signer(), ORIGIN, settings, clock, entropy).await
+    }
+
+    /// The registry in this store, with another token of the operator's.
+    pub async fn opened(
+        store: Store,
+        clock: Arc<TestClock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, Refusal> {
+        let token = Token::generate(&*entropy);
+        let registry = Self::open(store, clock, entropy, token.reveal().to_owned()).await?;
+        registry.service.first_token(&token).await?;
+        Ok(registry)
+    }
+
+    async fn open(
+        store: Store,
+        clock: Arc<TestClock>,
+        entropy: Arc<dyn Entropy>,
+        admin: String,
+    ) -> Result<Self, Refusal> {
         let spool = tempfile::tempdir().expect("a test may make a directory");
-        let service = Self::service(store.clone(), clock.clone(), entropy.clone(), &spool).await;
-        let service = service.expect("the registry opens");
+        let service = Self::service(store.clone(), clock.clone(), entropy.clone(), &spool).await?;
         let router = api_router(service.clone(), Some(file_router(store.public.clone())));
-        Self { store, clock, entropy, service, admin, router, spool }
+        Ok(Self { store, clock, entropy, service, admin, router, spool })
     }
 
     async fn service(
@@ -123,7 +151,7 @@ impl TestRegistry {
         clock: Arc<TestClock>,
         entropy: Arc<dyn Entropy>,
         spool: &TempDir,
-    ) -> Result<Arc<Service>, drystone_publisher::Refusal> {
+    ) -> Result<Arc<Service>, Refusal> {
         let options = Options { spool: spool.path().to_owned(), inspections_max: 2 };
         let clock: Arc<dyn Clock> = clock;
         Service::open(store, Self::signer(), ORIGIN, clock, entropy, options).await
@@ -131,17 +159,21 @@ impl TestRegistry {
 
     /// Another process on the same store, with its own memory; `wrap` may come between.
     pub async fn another(&self, wrap: impl FnOnce(&Store) -> Store) -> Self {
-        Self::open(wrap(&self.store), self.clock.clone(), self.entropy.clone(), self.admin.clone()).await
+        let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+        let opened = Self::open(wrap(&self.store), clock, entropy, self.admin.clone()).await;
+        opened.expect("the registry opens")
     }
 
     /// The same, for a store that may refuse to open.
-    pub async fn try_another(&self, store: Store) -> Result<Arc<Service>, drystone_publisher::Refusal> {
+    pub async fn try_another(&self, store: Store) -> Result<Arc<Service>, Refusal> {
         Self::service(store, self.clock.clone(), self.entropy.clone(), &self.spool).await
     }
 
     /// The key of every test's log.
     pub fn signer() -> NoteSigner {
-        NoteSigner::from_seed(ORIGIN, &[7; 32]).expect("the origin is a key name")
+        static SIGNER: LazyLock<NoteSigner> =
+            LazyLock::new(|| NoteSigner::from_seed(ORIGIN, &[7; 32]).expect("the origin is a key name"));
+        SIGNER.clone()
     }
 
     /// Its public half.
@@ -159,10 +191,7 @@ impl TestRegistry {
 
     /// Sends a request.
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.expect("a router answers");
-        let (parts, body) = response.into_parts();
-        let body = to_bytes(body, usize::MAX).await.expect("the body arrives").to_vec();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        ask_router(&self.router, request).await
     }
 
     /// Sends a request of the operator's, with a JSON body if there is one.
@@ -203,12 +232,25 @@ impl TestRegistry {
 
     /// Publishes these bytes.
     pub async fn publish_bytes(&self, token: &str, metadata: Option<&str>, archive: &[u8]) -> Answer {
-        let (content_type, body) = multipart_body(metadata, archive);
-        let request = Request::post("/api/v1/packages")
-            .header(header::AUTHORIZATION, format!("Bearer {token}"))
-            .header(header::CONTENT_TYPE, content_type)
-            .header(header::CONTENT_LENGTH, body.len())
-            .body(Body::from(body));
-        self.send(request.expect("a test's request is a request")).await
+        self.send(publish_request(token, metadata, archive)).await
     }
+}
+
+/// The request that publishes these bytes.
+pub fn publish_request(token: &str, metadata: Option<&str>, archive: &[u8]) -> Request<Body> {
+    let (content_type, body) = multipart_body(metadata, archive);
+    let request = Request::post("/api/v1/packages")
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .header(header::CONTENT_TYPE, content_type)
+        .header(header::CONTENT_LENGTH, body.len())
+        .body(Body::from(body));
+    request.expect("a test's request is a request")
+}
+
+/// What a router answers.
+pub async fn ask_router(router: &Router, request: Request<Body>) -> Answer {
+    let response = router.clone().oneshot(request).await.expect("a router answers");
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.expect("the body arrives").to_vec();
+    Answer { status: parts.status.as_u16(), headers: parts.headers, body }
 }

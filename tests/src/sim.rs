@@ -10,20 +10,28 @@
 
 mod area;
 mod base;
+mod broken;
+mod builder;
 mod calls;
 mod client;
+mod clock;
 mod collector;
 mod fleet;
 mod oracle;
+mod random;
 mod reader;
 mod rng;
 mod run;
 mod scheduler;
+mod tally;
 
-pub use calls::{Broken, Call, Fault, Pid, Place, Verdict};
+pub use broken::Broken;
+pub use calls::{Call, Fault, Pid, Place, Verdict};
 pub use client::Ask;
 pub use collector::{Collector, HISTORY_S, archive_key, run_collecting};
 pub use fleet::{Process, Reply};
+pub use random::{explore, explore_by, run_random};
 pub use rng::Rng;
-pub use run::{Report, Request, Tally, World, explore, explore_by, run_random, run_scenario};
+pub use run::{Report, Request, World, run_from_nothing, run_scenario};
 pub use scheduler::{Order, Sim};
+pub use tally::Tally;

@@ -98,7 +98,7 @@ async fn more_requests_than_can_wait_are_sent_away_and_the_others_answered() {
     assert_eq!((done.len(), refused.len()), (512, 88));
     for answer in refused {
         answer.assert_refused("too many", 503, &["overloaded"]);
-        assert_eq!(answer.headers["retry-after"], "1");
+        assert_eq!(answer.headers["retry-after"], "2");
     }
     assert_eq!(registry.log_size().await, 2 + 512);
     registry.assert_clean("after a flood").await;

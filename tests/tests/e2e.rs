@@ -1,19 +1,12 @@
 //! The programs as users start them: one registry, its users, a web server in front, two publishers behind.
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test that cannot go on fails, and it reads its own environment"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-    thread,
-};
+use std::{path::Path, process::Command, thread};
 
 use drystone_tests::{
-    Nginx, Pkg,
+    Pkg,
     process::{Server, User, program, s3_environment, unique},
+    web,
 };
 use serde_json::{Value, json};
 
@@ -185,21 +178,21 @@ fn two_servers_on_one_bucket_lose_nothing() {
 
 #[test]
 fn nginx_serves_the_directory_to_cargo_and_to_our_client() {
-    if Command::new("nginx").arg("-v").output().is_err() {
-        assert!(std::env::var("DRYSTONE_TEST_S3").is_err(), "nginx is required");
-        println!("skipped: nginx is not installed");
+    if !web::is_installed("nginx") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let url = format!("http://127.0.0.1:{port}");
+    let listen = format!("127.0.0.1:{}", web::free_port());
+    let url = format!("http://{listen}");
     let (server, token) = serve(folder.path(), &["--public-url", &url]);
     let api = server.local.trim_start_matches("http://").to_owned();
-    let nginx = Nginx::start(folder.path(), &folder.path().join("data/public"), port, &api);
-    drystone_tests::process::wait_until_answers(&format!("{}/config.json", nginx.url));
+    let public = folder.path().join("data/public").display().to_string();
+    let variables = [("DRYSTONE_LISTEN", &*listen), ("DRYSTONE_PUBLIC", &public), ("DRYSTONE_API", &api)];
+    let _nginx = web::nginx(folder.path(), &web::template("nginx/drystone.conf.template", &variables));
+    drystone_tests::process::wait_until_answers(&format!("{url}/config.json"));
 
     // Publishing goes through nginx to the function; the rest is files.
-    let author = User::new(&nginx.url, Some(&token));
+    let author = User::new(&url, Some(&token));
     for (vers, payload) in
         [("1.0.0", "pub fn one() -> u32 { 1 }\n"), ("1.1.0", "pub fn two() -> u32 { 2 }\n")]
     {
@@ -209,13 +202,13 @@ fn nginx_serves_the_directory_to_cargo_and_to_our_client() {
     }
     server.kill();
 
-    let user = User::new(&nginx.url, None);
+    let user = User::new(&url, None);
     let project = folder.path().join("project");
     fs_err::create_dir(&project).unwrap();
     user.ok(&project, &["init"]);
     user.ok(&project, &["add", "dry-lib"]);
     user.ok(&project, &["verify", "dry-lib@1.1.0"]);
-    assert_eq!(user.ok(&project, &["fsck", &nginx.url]), "clean\n");
+    assert_eq!(user.ok(&project, &["fsck", &url]), "clean\n");
 
     let app = folder.path().join("app");
     fs_err::create_dir_all(app.join("src")).unwrap();
@@ -224,7 +217,7 @@ fn nginx_serves_the_directory_to_cargo_and_to_our_client() {
     fs_err::write(app.join("src/main.rs"), "fn main() { assert_eq!(dry_lib::two(), 2); }\n").unwrap();
     fs_err::write(
         app.join(".cargo/config.toml"),
-        format!("[registries.dry]\nindex = \"sparse+{}/index/\"\n", nginx.url),
+        format!("[registries.dry]\nindex = \"sparse+{}/index/\"\n", url),
     )
     .unwrap();
     let cargo = Command::new("cargo")
@@ -295,8 +288,6 @@ fn large_archives_go_to_the_bucket_first() {
 /// The publish function as a plain HTTP server, on a registry that `admin init` made.
 #[test]
 fn the_publisher_runs_on_its_own() {
-    use std::io::BufRead;
-
     let folder = tempfile::tempdir().unwrap();
     let (key, token_file) = (folder.path().join("log.key"), folder.path().join("token"));
     let store = format!("file://{}", folder.path().join("data").display());
@@ -306,26 +297,11 @@ fn the_publisher_runs_on_its_own() {
         .output()
         .unwrap();
     assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
-    let mut child = Command::new(program("drystone-publisher"))
-        .env("DRYSTONE_STORE", &store)
-        .env("DRYSTONE_LOG_KEY_FILE", &key)
-        .env("DRYSTONE_LISTEN", "127.0.0.1:0")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
-    let address = loop {
-        let line: Value =
-            serde_json::from_str(&lines.next().expect("it says where it listens").unwrap()).unwrap();
-        if line["fields"]["message"] == "listening" {
-            break line["fields"]["address"].as_str().unwrap().to_owned();
-        }
-    };
-    thread::spawn(move || lines.for_each(drop));
+    let key = key.display().to_string();
+    let publisher = Server::publisher(&[("DRYSTONE_STORE", &store), ("DRYSTONE_LOG_KEY_FILE", &key)]);
     let token = fs_err::read_to_string(&token_file).unwrap().trim().to_owned();
-    publish_many(&format!("http://{address}"), &token, 1, 2);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    publish_many(&publisher.local, &token, 1, 2);
+    publisher.kill();
     let user = User::new("http://registry.test", None);
     let data = folder.path().join("data").display().to_string();
     assert_eq!(user.ok(folder.path(), &["fsck", &data, "--deep"]), "clean\n");

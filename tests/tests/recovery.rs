@@ -210,7 +210,7 @@ async fn a_second_genesis_over_a_live_log_is_refused() {
             let (signer, origin) = (TestRegistry::signer(), TestRegistry::log_key().name().to_owned());
             let (clock, entropy) = (registry.clock.clone(), registry.entropy.clone());
             let made = Service::initialise(&registry.store, signer, &origin, &settings, clock, entropy).await;
-            let refusal = made.err().expect("there is a registry");
+            let refusal = made.map(|_| ()).expect_err("there is a registry");
             assert_eq!(refusal.problems[0].code.slug(), "already-initialised", "{} {lost:?}", on.kind);
             let public = contents(&*registry.store.public).await;
             assert!(public.iter().all(|(key, bytes)| whole.get(key) == Some(bytes)), "{lost:?}");

@@ -69,15 +69,49 @@ pub struct Publish {
 #[derive(Debug, Subcommand)]
 pub enum Import {
     /// Every `.crate` file below a directory, dependencies first
-    Crates(ImportCrates),
+    Crates(ImportDir),
+    /// Crates of another registry, over Cargo's sparse protocol
+    Registry(ImportRegistry),
+    /// A local registry of cargo's: `index/` beside `.crate` files
+    LocalRegistry(ImportDir),
+    /// What `cargo vendor` unpacked; packed again, so that checksums are new
+    Vendored(ImportDir),
 }
 
-/// `import crates`
+impl Import {
+    /// How many to move at once.
+    pub fn jobs(&self) -> u16 {
+        match self {
+            Self::Crates(args) | Self::LocalRegistry(args) | Self::Vendored(args) => args.jobs,
+            Self::Registry(args) => args.jobs,
+        }
+    }
+}
+
+/// `import crates`, `import local-registry`, `import vendored`
 #[derive(Debug, Args)]
-pub struct ImportCrates {
+pub struct ImportDir {
     /// Where the files are
     pub dir: PathBuf,
     /// How many to upload at once
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+}
+
+/// `import registry`
+#[derive(Debug, Args)]
+pub struct ImportRegistry {
+    /// URL of the index, as in cargo's configuration. A token for it comes from `DRYSTONE_SOURCE_TOKEN`
+    pub index: String,
+    /// `NAME` for all releases, `NAME@REQUIREMENT` for some
+    pub packages: Vec<String>,
+    /// Every package of this `Cargo.lock` that comes from the registry, in the locked versions
+    #[arg(long, value_name = "FILE")]
+    pub lock: Vec<PathBuf>,
+    /// And what they depend on in that registry: all releases
+    #[arg(long)]
+    pub with_dependencies: bool,
+    /// How many to fetch and to upload at once
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,
 }

@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use drystone_schemas::{Alias, Code, Language, Limits, ManifestFields, PackageName, Problem, Settings};
+use drystone_publisher::ConnectionLimits;
+use drystone_schemas::{
+    Alias, Code, Language, Limits, ManifestFields, PackageName, Problem, ReadAccess, Settings,
+};
 use serde::Deserialize;
 
 use crate::{context::Context, env::Env, failure::Failure, operate::StoreArgs};
@@ -25,6 +28,9 @@ pub struct NewArgs {
     /// A dependency of a crate without a registry means this registry: for mirrors of crates.io
     #[arg(long)]
     pub mirror_crates_io: bool,
+    /// Every read needs a token, as Cargo's `auth-required` says
+    #[arg(long)]
+    pub private_reads: bool,
     /// Longest archive, in bytes
     #[arg(long, value_name = "BYTES")]
     pub tarball_bytes_max: Option<u64>,
@@ -55,6 +61,7 @@ impl NewArgs {
             (settings.generic_manifest, settings.language) = (manifest, Some(language));
         }
         settings.mirrors_crates_io = self.mirror_crates_io;
+        settings.reads = if self.private_reads { ReadAccess::Token } else { ReadAccess::Public };
         settings.limits = file;
         let limits = &mut settings.limits;
         limits.tarball_bytes_max = self.tarball_bytes_max.unwrap_or(limits.tarball_bytes_max);
@@ -104,6 +111,7 @@ impl LanguageTable {
 #[serde(default, deny_unknown_fields)]
 struct File {
     server: Server,
+    connections: ConnectionLimits,
     storage: Storage,
     registry: Registry,
     language: Option<LanguageTable>,
@@ -134,6 +142,7 @@ struct Registry {
     name: Option<String>,
     origin: Option<String>,
     mirror_crates_io: bool,
+    private_reads: bool,
 }
 
 /// What `serve` goes by.
@@ -145,6 +154,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// File for the first token.
     pub token_file: Option<PathBuf>,
+    /// What peers may do.
+    pub connections: ConnectionLimits,
     /// Which store.
     pub store: StoreArgs,
     /// What a new registry starts with.
@@ -207,6 +218,8 @@ impl ConfigArgs {
                 Problem::new(Code::BadConfiguration, format!("`{listen}` is not an address to listen on"));
             Failure::from(problem.with_hint("write an IP address and a port, such as `127.0.0.1:8080`"))
         })?;
+        let connections = file.connections.or_environment(|name| env.get(name).map(str::to_owned));
+        let connections = connections.map_err(|detail| Failure::new(Code::BadConfiguration, detail))?;
         // Where a flag or the environment names one kind of store, the file's other kind does not count.
         let named =
             self.store.data.is_some() || self.store.store.is_some() || env.get("DRYSTONE_STORE").is_some();
@@ -222,6 +235,7 @@ impl ConfigArgs {
                 .token_file
                 .or_else(|| from_env("DRYSTONE_TOKEN_FILE").map(PathBuf::from))
                 .or(file.server.token_file),
+            connections,
             store: StoreArgs {
                 data: self.store.data.or(data),
                 store: self.store.store.or(store),
@@ -231,6 +245,7 @@ impl ConfigArgs {
                 name: self.new.name.or(file.registry.name),
                 origin: self.new.origin.or(file.registry.origin),
                 mirror_crates_io: self.new.mirror_crates_io || file.registry.mirror_crates_io,
+                private_reads: self.new.private_reads || file.registry.private_reads,
                 ..self.new
             },
             limits: file.limits,
@@ -245,7 +260,8 @@ mod tests {
     use super::*;
 
     const FILE: &str = "[server]\nlisten = \"127.0.0.1:1\"\npublic_url = \"https://file\"\n[storage]\ndata = \"/file\"\n\
-                        [registry]\nname = \"file\"\n[limits]\ntarball_bytes_max = 7\n";
+                        [registry]\nname = \"file\"\n[limits]\ntarball_bytes_max = 7\n\
+                        [connections]\nconnections_max = 9\n";
 
     fn args() -> ConfigArgs {
         let store = StoreArgs { data: None, store: None, key_file: None };
@@ -261,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_flag_goes_before_the_environment_and_that_before_the_file() {
-        let env = Env::from_iter([("DRYSTONE_LISTEN", "127.0.0.1:2")]);
+        let env = Env::from_iter([("DRYSTONE_LISTEN", "127.0.0.1:2"), ("DRYSTONE_CONNECTIONS_MAX", "8")]);
         let merged = |args: ConfigArgs, env: &Env| args.merge(env, "f", FILE).unwrap();
         assert_eq!(merged(args(), &Env::default()).listen.port(), 1);
         assert_eq!(merged(args(), &env).listen.port(), 2);
@@ -272,7 +288,12 @@ mod tests {
         assert_eq!(config.store.data, Some("/file".into()));
         let settings = config.new.settings("http://a".into(), config.limits, None).unwrap();
         assert_eq!((&*settings.name, settings.limits.tarball_bytes_max), ("file", 7));
-        assert_eq!(args().merge(&Env::default(), "", "").unwrap().listen.to_string(), DEFAULT_LISTEN);
+        assert_eq!((config.connections.connections_max, config.connections.header_s_max), (8, 15));
+        let default = args().merge(&Env::default(), "", "").unwrap();
+        assert_eq!(
+            (default.listen.to_string().as_str(), default.connections),
+            (DEFAULT_LISTEN, ConnectionLimits::default())
+        );
     }
 
     #[test]

@@ -62,6 +62,20 @@ pub(super) async fn apply(store: &Store, staging: &Staging, hints: &Hints) -> Re
     put_public.and(put_vault).and(replaced_public).and(replaced_vault)
 }
 
+/// Tells the store what will be applied when head is replaced.
+pub(super) async fn prepare(store: &Store, staging: &Staging, head: Bytes) -> Result<(), CommitError> {
+    let (mut public, mut vault) = (Vec::new(), vec![(Key::new(layout::HEAD)?, head)]);
+    for op in &staging.ops {
+        let area = match op.kind {
+            OpKind::PutPublic | OpKind::ReplacePublic { .. } => &mut public,
+            OpKind::PutVault | OpKind::ReplaceVault { .. } => &mut vault,
+        };
+        area.push((Key::new(op.key.clone())?, op.bytes.clone()));
+    }
+    join(store.public.prepare_round(&public), store.vault.prepare_round(&vault)).await;
+    Ok(())
+}
+
 pub(super) fn new_object(key: String, bytes: impl Into<Bytes>, meta: Meta) -> Result<NewObject, CommitError> {
     Ok(NewObject { key: Key::new(key)?, body: Body::Bytes(bytes.into()), meta })
 }

@@ -8,22 +8,22 @@ use std::{
 
 use bytes::Bytes;
 use drystone_schemas::{AccountId, Event, EventBody, EventId, FileChange, FileClass, Sha256Digest, layout};
-use drystone_storage::{Clock, Entropy, Key, Meta, Replace, Store, Tag, Versioned, new_ulid};
+use drystone_storage::{Clock, Entropy, Key, Meta, NewObject, Replace, Store, Tag, Versioned, new_ulid};
 use futures_util::future::{join, try_join, try_join_all};
 
 use crate::{
     BundleId, Checkpoint, EntryBundle, FileRef, Frontier, Hash, NoteSigner, ShardEntry, StateMap, TileId,
-    TlogProof, leaf_hash, prove_inclusion,
+    leaf_hash, prove_inclusion,
     tile::{grow, grow_entries, needed_for_growth, parse_tile, partial_bundle, tile_bytes},
 };
 
 use super::{
     CommitError, Head, Op, OpKind, Staging,
-    apply::{Hints, apply, json_object_meta, meta_of, new_object, put_all, text_object_meta},
+    apply::{Hints, apply, json_object_meta, meta_of, new_object, prepare, put_all, text_object_meta},
     edge::RightEdge,
     head::HEAD_BYTES_MAX,
     nodes::NodeCache,
-    publish::{Published, Publishing, Tree},
+    publish::{Notes, Published, Publishing, Tree, receipt},
     staging::STAGING_BYTES_MAX,
 };
 
@@ -55,10 +55,21 @@ pub struct Round {
     pub head: Head,
     /// Time that the events of this round will carry, in seconds since 1970.
     pub time: u64,
+    /// There are signs of other writers: a commit was found that its writer had not finished, or head was moved without
+    /// an event since this process committed last, which is how one that keeps losing makes itself noticed.
+    pub met_others: bool,
     pub(super) head_tag: Option<Tag>,
     pub(super) publishing: Publishing,
     state: StateMap,
     edge: Option<RightEdge>,
+    objects: Vec<NewObject>,
+}
+
+impl Round {
+    /// Has these objects put in the round of the commit that precedes head, so that they cost no round of their own.
+    pub fn put_first(&mut self, objects: impl IntoIterator<Item = NewObject>) {
+        self.objects.extend(objects);
+    }
 }
 
 /// One event to commit, without what the commit itself decides.
@@ -208,7 +219,16 @@ impl Committer {
 
     pub(super) fn round(&self, head: Head, head_tag: Option<Tag>, publishing: Publishing) -> Round {
         let state = StateMap::over(head.root_tile.clone());
-        Round { time: self.clock.now_unix_s().max(head.time), head, head_tag, publishing, state, edge: None }
+        Round {
+            time: self.clock.now_unix_s().max(head.time),
+            met_others: false,
+            head,
+            head_tag,
+            publishing,
+            state,
+            edge: None,
+            objects: Vec::new(),
+        }
     }
 
     fn check_identity(&self, head: &Head) -> Result<(), CommitError> {
@@ -223,6 +243,11 @@ impl Committer {
     async fn catch_up(&self, round: &mut Round) -> Result<(), CommitError> {
         let (size, root) = (round.head.size(), round.head.root);
         let published = round.publishing.size();
+        round.met_others = {
+            let own = self.last_head.lock().expect("no holder of this lock panics");
+            own.as_ref()
+                .is_some_and(|(_, own)| own.commit == round.head.commit && own.nonce != round.head.nonce)
+        };
         let agrees = match &round.publishing.checkpoint {
             Some(Published { checkpoint, .. }) if checkpoint.size() == size => checkpoint.root() == root,
             _ => published < size,
@@ -233,6 +258,7 @@ impl Committer {
         if round.publishing.complete_size() == size {
             return Ok(());
         }
+        round.met_others = true;
         let staging_key = Key::new(round.head.staging.clone())?;
         let bytes = self.store.vault.get(&staging_key, STAGING_BYTES_MAX).await?;
         let bytes = bytes.filter(|bytes| Sha256Digest::of(bytes) == round.head.staging_digest);
@@ -240,8 +266,8 @@ impl Committer {
         let staging = Staging::parse(&bytes)?;
         apply(&self.store, &staging, &Hints::new()).await?;
         let proof = self.proof_from_tiles(size, &root).await?;
-        let tree = Tree { size, root, last_entry: &staging.last_entry, proof, grown_from: None };
-        match self.publish(&mut round.publishing, tree).await {
+        let notes = self.sign(Tree { size, root, last_entry: &staging.last_entry, proof })?;
+        match self.publish(&mut round.publishing, &notes, None).await {
             Err(error @ CommitError::HeadBehindLog { .. }) => Err(error),
             Err(_) if size - published < UNPUBLISHED_EVENTS_MAX => Ok(()),
             Err(_) => Err(CommitError::LogUnpublished { behind: size - published }),
@@ -305,7 +331,7 @@ impl Committer {
     /// [`CommitError::OutcomeUnknown`]: the caller repeats with the same ids, and finds them done.
     pub async fn commit(&self, round: Round, drafts: Vec<EventDraft>) -> Result<CommitOutcome, CommitError> {
         assert!(!drafts.is_empty(), "a commit has at least one event");
-        let Round { head, time, head_tag, mut publishing, mut state, edge } = round;
+        let Round { head, time, head_tag, mut publishing, mut state, edge, objects, .. } = round;
         let mut edge = edge.expect("the right edge is loaded before a commit");
         let (first_seq, head_root) = (head.size(), head.root);
 
@@ -351,16 +377,30 @@ impl Committer {
             ..head
         };
         let nodes = state.changed_nodes();
-        self.put_before_head(&next, built.objects, &nodes, staging_bytes).await?;
+        let head_bytes = Bytes::from(next.to_bytes());
+        let (prepared, put) = join(
+            prepare(&self.store, &staging, head_bytes.clone()),
+            self.put_before_head(&next, objects, built.objects, &nodes, staging_bytes),
+        )
+        .await;
+        put.and(prepared)?;
 
-        if !self.swap_head(&next, head_tag.as_ref()).await? {
+        if !self.swap_head(&next, head_bytes, head_tag.as_ref()).await? {
             return Ok(CommitOutcome::Lost);
         }
         let unknown =
             |e: CommitError| CommitError::OutcomeUnknown(format!("committed, but not applied: {e}"));
-        apply(&self.store, &staging, &built.hints).await.map_err(unknown)?;
-        let grown_from = Some((first_seq, head_root));
-        let proofs = self.publish_own(&mut publishing, &next, &edge, &staging, grown_from).await;
+        let notes = self.own_notes(&next, &edge, &staging);
+        let prepare_notes = async {
+            if let Ok(notes) = &notes {
+                notes.prepare(&*self.store.public).await;
+            }
+        };
+        join(apply(&self.store, &staging, &built.hints), prepare_notes).await.0.map_err(unknown)?;
+        let proofs = match notes {
+            Ok(notes) => self.publish_own(&mut publishing, (first_seq, head_root), &edge, &notes).await,
+            Err(error) => Err(error),
+        };
         nodes.into_iter().for_each(|(key, bytes)| self.nodes.keep(key, bytes));
         if let Ok(edge) = edge.trimmed(&next.frontier) {
             *self.edge.lock().expect("no holder of this lock panics") = Some((next.size(), next.root, edge));
@@ -369,26 +409,27 @@ impl Committer {
         Ok(CommitOutcome::Committed(Committed { first_seq, proofs: proofs.ok() }))
     }
 
-    /// Publishes what this process has just committed; answers with the proof of each new event.
+    /// Signs what this process has just committed.
+    fn own_notes(&self, head: &Head, edge: &RightEdge, staging: &Staging) -> Result<Notes, CommitError> {
+        let size = head.size();
+        let proof = prove_inclusion(size - 1, size, edge)?;
+        self.sign(Tree { size, root: head.root, last_entry: &staging.last_entry, proof })
+    }
+
+    /// Publishes what this process has just committed, and grown from this size and root; answers with the proof of
+    /// each new event.
     async fn publish_own(
         &self,
         publishing: &mut Publishing,
-        head: &Head,
+        grown_from: (u64, Hash),
         edge: &RightEdge,
-        staging: &Staging,
-        grown_from: Option<(u64, Hash)>,
+        notes: &Notes,
     ) -> Result<Vec<String>, CommitError> {
-        let size = head.size();
-        let first_seq = grown_from.map_or(0, |(size, _)| size);
-        let proof = prove_inclusion(size - 1, size, edge)?;
-        let tree = Tree { size, root: head.root, last_entry: &staging.last_entry, proof, grown_from };
-        let note = self.publish(publishing, tree).await?;
-        let proof_file = |index| {
-            let hashes = prove_inclusion(index, size, edge)?;
-            let proof = TlogProof { extra: None, index, hashes, checkpoint: note.clone() };
-            Ok(String::from_utf8(proof.encode()).expect("a proof file is text"))
-        };
-        (first_seq..size).map(proof_file).collect()
+        self.publish(publishing, notes, Some(grown_from)).await?;
+        let (first_seq, size) = (grown_from.0, notes.size());
+        let proof =
+            |index| Ok(receipt(index, prove_inclusion(index, size, edge)?, notes.checkpoint().to_vec()));
+        (first_seq..size).map(proof).collect()
     }
 
     pub(super) fn nonce(&self) -> String {
@@ -399,12 +440,14 @@ impl Committer {
     async fn put_before_head(
         &self,
         next: &Head,
-        objects: Vec<(FileClass, Sha256Digest, Bytes)>,
+        objects: Vec<NewObject>,
+        files: Vec<(FileClass, Sha256Digest, Bytes)>,
         nodes: &[(String, Vec<u8>)],
         staging: Bytes,
     ) -> Result<(), CommitError> {
-        let mut public = Vec::with_capacity(objects.len() + nodes.len());
-        for (class, digest, bytes) in objects {
+        let mut public = objects;
+        public.reserve(files.len() + nodes.len());
+        for (class, digest, bytes) in files {
             let meta = if class == FileClass::Index { text_object_meta() } else { json_object_meta() };
             public.push(new_object(layout::object(&digest), bytes, meta)?);
         }
@@ -422,9 +465,8 @@ impl Committer {
     }
 
     /// Step 5, the commit point, with every doubt resolved by reading. `false` if head is not ours.
-    async fn swap_head(&self, next: &Head, seen: Option<&Tag>) -> Result<bool, CommitError> {
+    async fn swap_head(&self, next: &Head, bytes: Bytes, seen: Option<&Tag>) -> Result<bool, CommitError> {
         let key = Key::new(layout::HEAD)?;
-        let bytes = Bytes::from(next.to_bytes());
         let mut doubt: Option<String> = None;
         for attempt in 0..HEAD_TRIES_MAX {
             match self.store.vault.replace(&key, seen, bytes.clone(), Meta::PRIVATE).await {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use drystone_schemas::{AccountId, EventBody, EventId, Sha256Digest, layout};
-use drystone_storage::Key;
+use drystone_storage::{Key, PROBE_FOLDER};
 
 use crate::{Frontier, Hash, RootTile, empty_root};
 
@@ -29,14 +29,18 @@ pub struct Genesis {
 }
 
 impl Committer {
-    /// Makes a new log. Refuses if there is a head, a checkpoint or any public file but objects that nothing names.
+    /// Makes a new log. Refuses if there is a head, a checkpoint or any public file but objects that nothing names
+    /// and what a probe left behind.
     pub async fn genesis(&self, genesis: Genesis) -> Result<Committed, CommitError> {
         let head = self.store.vault.read(&Key::new(layout::HEAD)?, HEAD_BYTES_MAX).await?;
         let mut used = head.is_some();
         let mut after = None;
         while !used {
             let page = self.store.public.list("", after.as_deref()).await?;
-            used = page.keys.iter().any(|key| !key.as_str().starts_with("o/"));
+            // What an attempt leaves that dies before it has decided anything.
+            let left_over = ["o/", PROBE_FOLDER];
+            used =
+                page.keys.iter().any(|key| !left_over.iter().any(|folder| key.as_str().starts_with(folder)));
             after = page.next;
             if after.is_none() {
                 break;

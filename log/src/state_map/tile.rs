@@ -57,6 +57,8 @@ pub trait TileKind {
     fn empty_slot() -> Hash;
     /// The root of a tile whose slots are all empty.
     fn empty_root() -> Hash;
+    /// All hashes of such a tile, as [`StateTile`] keeps them.
+    fn empty_nodes() -> &'static [Hash];
 }
 
 impl TileKind for Mid {
@@ -66,6 +68,11 @@ impl TileKind for Mid {
 
     fn empty_root() -> Hash {
         *EMPTY_MID
+    }
+
+    fn empty_nodes() -> &'static [Hash] {
+        static NODES: LazyLock<Box<[Hash]>> = LazyLock::new(|| perfect_nodes(Mid::empty_slot()));
+        &NODES
     }
 }
 
@@ -77,12 +84,17 @@ impl TileKind for Root {
     fn empty_root() -> Hash {
         *EMPTY_MAP
     }
+
+    fn empty_nodes() -> &'static [Hash] {
+        static NODES: LazyLock<Box<[Hash]>> = LazyLock::new(|| perfect_nodes(Root::empty_slot()));
+        &NODES
+    }
 }
 
 impl<K: TileKind> StateTile<K> {
     /// The tile without entries. It is never stored: readers know it by [`StateTile::empty_root`].
     pub fn empty() -> Self {
-        Self::from_slots(&[K::empty_slot(); SLOTS])
+        Self { nodes: K::empty_nodes().into(), kind: PhantomData }
     }
 
     /// The root of the tile without entries.
@@ -144,10 +156,15 @@ impl<K: TileKind> StateTile<K> {
     }
 
     fn from_slots(slots: &[Hash; SLOTS]) -> Self {
-        let mut nodes = vec![Hash::new([0; Hash::LEN]); 2 * SLOTS].into_boxed_slice();
+        let empty = K::empty_nodes();
+        let mut nodes: Box<[Hash]> = empty.into();
         nodes[SLOTS..].copy_from_slice(slots);
         for node in (1..SLOTS).rev() {
-            nodes[node] = node_hash(&nodes[2 * node], &nodes[2 * node + 1]);
+            let children = 2 * node..2 * node + 2;
+            // In a young registry there is nothing below most nodes, and their hash is known.
+            if nodes[children.clone()] != empty[children.clone()] {
+                nodes[node] = node_hash(&nodes[children.start], &nodes[children.start + 1]);
+            }
         }
         Self { nodes, kind: PhantomData }
     }
@@ -176,4 +193,13 @@ impl<'de, K: TileKind> Deserialize<'de> for StateTile<K> {
 /// The root of a tile with the same hash in each slot.
 fn perfect_root(slot: Hash) -> Hash {
     (0..LEVELS).fold(slot, |hash, _| node_hash(&hash, &hash))
+}
+
+/// Every hash of a tile with the same hash in each slot.
+fn perfect_nodes(slot: Hash) -> Box<[Hash]> {
+    let mut nodes = vec![slot; 2 * SLOTS];
+    for node in (1..SLOTS).rev() {
+        nodes[node] = node_hash(&nodes[2 * node], &nodes[2 * node + 1]);
+    }
+    nodes.into()
 }

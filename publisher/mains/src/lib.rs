@@ -12,7 +12,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
 use drystone_log::NoteSigner;
-use drystone_publisher::{Options, Service};
+use drystone_publisher::{ConnectionLimits, Options, Service};
 use drystone_storage::{Store, SystemClock, SystemEntropy};
 use drystone_storage_s3::{S3Area, S3Settings};
 
@@ -24,6 +24,8 @@ pub struct Environment {
     log: String,
     /// Address to listen on, where the main listens.
     pub listen: String,
+    /// What peers may do, where the main listens.
+    pub connections: ConnectionLimits,
 }
 
 impl Environment {
@@ -45,6 +47,7 @@ impl Environment {
             spool: get("DRYSTONE_SPOOL").unwrap_or_else(|| "/tmp".into()).into(),
             log: get("DRYSTONE_LOG").unwrap_or_else(|| "info".into()),
             listen: get("DRYSTONE_LISTEN").unwrap_or_else(|| "127.0.0.1:8080".into()),
+            connections: ConnectionLimits::default().or_environment(get).map_err(anyhow::Error::msg)?,
         })
     }
 

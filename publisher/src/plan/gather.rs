@@ -30,6 +30,7 @@ use crate::{
 const BY_NAME_BYTES_MAX: u64 = 64 << 20;
 
 /// By-name files read before head: usually they are what the state names, and no read by hash is needed.
+#[derive(Default)]
 pub(crate) struct ByName(BTreeMap<String, Option<Versioned>>);
 
 impl ByName {
@@ -53,6 +54,11 @@ impl ByName {
             Ok::<_, Refusal>((key, store.public.read(&parsed, BY_NAME_BYTES_MAX).await?))
         });
         Ok(Self(try_join_all(reads).await?.into_iter().collect()))
+    }
+
+    /// Adds what was read for others.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.0.extend(other.0);
     }
 
     /// Whether a package was not there by name: then its name may still be free, or be an alias.

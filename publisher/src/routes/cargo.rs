@@ -25,6 +25,7 @@ use drystone_schemas::{Code, PackageName, Version, layout};
 use super::{App, change, read, target::Target};
 use crate::{Refusal, Service};
 pub(super) use search::{Names, find};
+pub(super) use wording::in_cargos_words;
 
 /// The routes of Cargo's web API.
 pub(super) fn router(service: &Arc<Service>) -> Router<Arc<Service>> {

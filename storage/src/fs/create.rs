@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    disk::{Disk, TempFile, sync_dirs},
+    disk::{Disk, TempFile},
     errors::{again, definite, is_absent},
     parallel, unknown,
 };
@@ -57,7 +57,7 @@ pub(super) fn create_round(disk: &Arc<Disk>, objects: &Arc<[NewObject]>) -> Vec<
         Ok(Outcome::Created | Outcome::AlreadyThereSame) => staged.as_ref().ok()?.path.parent(),
         _ => None,
     });
-    let not_synced = sync_dirs(&to_sync.collect());
+    let not_synced = disk.sync_dirs(&to_sync.collect());
     let answer =
         |((object, staged), outcome): ((&NewObject, &io::Result<Staged>), Result<Outcome, StoreError>)| {
             let dir = staged.as_ref().ok().and_then(|staged| staged.path.parent());
@@ -72,9 +72,14 @@ pub(super) fn create_round(disk: &Arc<Disk>, objects: &Arc<[NewObject]>) -> Vec<
 /// Compares with what is there, or makes the bytes durable under a temporary name.
 fn stage(disk: &Disk, object: &NewObject) -> io::Result<Staged> {
     let path = disk.path_to_write(&object.key)?;
-    let what = match compare(&object.body, &path)? {
-        Some(outcome) => What::There(outcome),
-        None => What::Ready(disk.write_temp(&object.body)?),
+    let prepared = match &object.body {
+        Body::Bytes(bytes) => disk.prepared.take(&object.key, bytes),
+        Body::File { .. } => None,
+    };
+    let what = match (compare(&object.body, &path)?, prepared) {
+        (Some(outcome), _) => What::There(outcome),
+        (None, Some(temp)) => What::Ready(temp),
+        (None, None) => What::Ready(disk.write_temp(&object.body)?),
     };
     Ok(Staged { path, what })
 }

@@ -14,7 +14,9 @@ use std::{
 
 use super::{
     errors::{again, definite},
-    parallel, unavailable,
+    parallel,
+    prepared::Prepared,
+    unavailable,
     walk::Walks,
 };
 use crate::{Body, Key, StoreError};
@@ -23,13 +25,27 @@ use crate::{Body, Key, StoreError};
 pub(super) const TEMP_DIR: &str = ".tmp";
 /// Directory of lock files.
 pub(super) const LOCK_DIR: &str = ".lock";
+/// Age from which a temporary file belongs to a crashed process: no upload takes so long.
+const STALE: Duration = Duration::from_secs(3_600);
 /// Above this many remembered directories the memory is cleared: each costs one fsync to learn again.
 const DURABLE_DIRS_MAX: usize = 65_536;
+
+/// How often a directory's files and subdirectories were synced to disk by this process, since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Syncs {
+    /// Syncs of files.
+    pub files: u64,
+    /// Syncs of directories.
+    pub directories: u64,
+}
 
 pub(super) struct Disk {
     root: PathBuf,
     next_temp: AtomicU64,
     durable_dirs: Mutex<HashSet<PathBuf>>,
+    /// Bytes that are durable before they are written, see [`Prepared`].
+    pub(super) prepared: Prepared,
+    syncs: [AtomicU64; 2],
     /// Listings under way, see [`Walks`].
     pub(super) walks: Walks,
 }
@@ -47,8 +63,19 @@ impl Disk {
                 other => other.map_err(failed)?,
             }
         }
-        let (next_temp, durable_dirs, walks) = Default::default();
-        Ok(Self { root, next_temp, durable_dirs, walks })
+        let (next_temp, durable_dirs, prepared, syncs, walks) = Default::default();
+        let disk = Self { root, next_temp, durable_dirs, prepared, syncs, walks };
+        disk.tidy();
+        Ok(disk)
+    }
+
+    /// Removes what crashed processes left long ago, if that is possible; the next start tries again.
+    fn tidy(&self) {
+        // What time it is to this file system, a new file tells; without one there is nothing to remove either.
+        let Ok((file, _temp)) = self.create_temp() else { return };
+        if let Ok(now) = file.metadata().and_then(|meta| meta.modified()) {
+            drop(self.remove_stale_temps(now, STALE));
+        }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -87,7 +114,25 @@ impl Disk {
             }
         }
         file.sync_all()?;
+        self.syncs[0].fetch_add(1, Ordering::Relaxed);
         Ok(temp)
+    }
+
+    /// How often files, and directories, were synced.
+    pub(super) fn syncs(&self) -> Syncs {
+        let [files, directories] = self.syncs.each_ref().map(|count| count.load(Ordering::Relaxed));
+        Syncs { files, directories }
+    }
+
+    /// Makes the names in each directory durable, and returns those where that failed.
+    pub(super) fn sync_dirs(&self, dirs: &BTreeSet<&Path>) -> HashMap<PathBuf, io::Error> {
+        let dirs: Arc<[PathBuf]> = dirs.iter().map(|dir| dir.to_path_buf()).collect();
+        self.syncs[1].fetch_add(dirs.len() as u64, Ordering::Relaxed);
+        let synced = parallel::map(&dirs, |dir| fs_err::File::open(dir).and_then(|file| file.sync_all()));
+        dirs.iter()
+            .zip(synced)
+            .filter_map(|(dir, outcome)| outcome.err().map(|error| (dir.clone(), error)))
+            .collect()
     }
 
     fn create_temp(&self) -> io::Result<(fs_err::File, TempFile)> {
@@ -103,6 +148,7 @@ impl Disk {
         }
     }
 
+    /// Removes temporary files older than `age`, as [`super::FsArea::remove_stale_temps`] says.
     pub(super) fn remove_stale_temps(&self, now: SystemTime, age: Duration) -> Result<u64, StoreError> {
         let failed = |e: io::Error| unavailable("delete", TEMP_DIR, e.to_string());
         let mut removed = 0;
@@ -138,7 +184,7 @@ impl Disk {
         }
         let made: Vec<&PathBuf> = missing.iter().filter(|dir| !failed.contains_key(*dir)).collect();
         let parents: BTreeSet<&Path> = made.iter().filter_map(|dir| dir.parent()).collect();
-        let unsynced = sync_dirs(&parents);
+        let unsynced = self.sync_dirs(&parents);
         let (mut durable, mut broken) = (Vec::new(), Vec::new());
         for dir in made {
             match dir.parent().and_then(|parent| unsynced.get(parent)) {
@@ -197,16 +243,6 @@ impl Drop for TempFile {
         // A file that stays behind is found by `remove_stale_temps`; after a rename there is none.
         let _ = fs_err::remove_file(&self.path);
     }
-}
-
-/// Makes the names in each directory durable, and returns those where that failed.
-pub(super) fn sync_dirs(dirs: &BTreeSet<&Path>) -> HashMap<PathBuf, io::Error> {
-    let dirs: Arc<[PathBuf]> = dirs.iter().map(|dir| dir.to_path_buf()).collect();
-    let synced = parallel::map(&dirs, |dir| fs_err::File::open(dir).and_then(|file| file.sync_all()));
-    dirs.iter()
-        .zip(synced)
-        .filter_map(|(dir, outcome)| outcome.err().map(|error| (dir.clone(), error)))
-        .collect()
 }
 
 /// Makes the root and the directories above it, durably; a root that exists keeps its mode.

@@ -46,11 +46,13 @@ pub(super) fn try_shared(disk: &Disk, key: &Key) -> io::Result<Option<Held>> {
     }
 }
 
-/// The lock file of a key, for a reader; none in an area that was opened read-only.
+/// The lock file of a key, for a reader; none where it is missing and cannot be made: in an area that may only be read,
+/// or on a full disk, where no writer gets so far either.
 fn open_to_read(disk: &Disk, key: &Key) -> io::Result<Option<fs_err::File>> {
+    use ErrorKind::*;
     match open(disk, number(key)) {
-        Err(e) if matches!(e.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => Ok(None),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) if matches!(e.kind(), ReadOnlyFilesystem | PermissionDenied) => Ok(None),
+        Err(e) if matches!(e.kind(), NotFound | StorageFull | QuotaExceeded) => Ok(None),
         other => other.map(Some),
     }
 }

@@ -14,8 +14,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    disk::{Disk, TempFile, sync_dirs},
-    errors::{definite, is_absent},
+    disk::{Disk, TempFile},
+    errors::{again, definite, is_absent},
     locks, parallel,
     read::{self as files, Short},
     unknown,
@@ -24,6 +24,7 @@ use crate::{Body, Key, Replace, StoreError, Tag, Versioned, contract::content_ta
 
 const OP: &str = "replace";
 const READ: &str = "read";
+const DELETE: &str = "delete";
 
 /// One pointer to replace.
 pub(super) struct Swap {
@@ -87,7 +88,7 @@ pub(super) fn swap_round(disk: &Arc<Disk>, swaps: &Arc<[Swap]>) -> Vec<Result<Re
     }
 
     let moved = staged.iter().zip(&placed).filter_map(|(staging, outcome)| moved_into(staging, outcome));
-    let not_synced = sync_dirs(&moved.collect());
+    let not_synced = disk.sync_dirs(&moved.collect());
     drop(held);
     for (staging, outcome) in staged.iter().zip(&mut placed) {
         if let Some(error) = moved_into(staging, outcome).and_then(|dir| not_synced.get(dir)) {
@@ -111,7 +112,10 @@ fn moved_into<'a>(
 /// Makes the new bytes durable under a temporary name. What is there is read only once, by [`place`]: most swaps win.
 fn stage(disk: &Disk, swap: &Swap) -> io::Result<Staged> {
     let path = disk.path_to_write(&swap.key)?;
-    let temp = disk.write_temp(&Body::Bytes(swap.bytes.clone()))?;
+    let temp = match disk.prepared.take(&swap.key, &swap.bytes) {
+        Some(temp) => temp,
+        None => disk.write_temp(&Body::Bytes(swap.bytes.clone()))?,
+    };
     Ok(Staged { path, temp })
 }
 
@@ -146,20 +150,34 @@ fn current(path: &Path) -> io::Result<Option<Tag>> {
     }
 }
 
-/// Deletes a file, durably.
-pub(super) fn delete(disk: &Disk, key: &Key) -> Result<(), StoreError> {
-    const OP: &str = "delete";
-    let path = disk.path_to_write(key).map_err(|e| definite(OP, key, &e))?;
-    let _held = locks::exclusive(disk, [key]).map_err(|e| definite(OP, key, &e))?;
-    match fs_err::remove_file(&path) {
-        Ok(()) => {}
-        // Synced all the same: the one who removed it may have died before it was durable.
-        Err(e) if is_absent(&e) => {}
-        Err(e) => return Err(definite(OP, key, &e)),
-    }
-    let Some(dir) = path.parent().filter(|dir| dir.is_dir()) else { return Ok(()) };
-    match sync_dirs(&BTreeSet::from([dir])).remove(dir) {
-        Some(error) => Err(unknown(OP, key, error.to_string())),
-        None => Ok(()),
+/// Deletes files, durably, each directory synced once; answers in the order of `keys`.
+pub(super) fn delete_round(disk: &Disk, keys: &[Key]) -> Vec<Result<(), StoreError>> {
+    let held = locks::exclusive(disk, keys);
+    let removed: Vec<io::Result<PathBuf>> = keys
+        .iter()
+        .map(|key| {
+            held.as_ref().map_err(again)?;
+            remove(&disk.path_to_write(key)?)
+        })
+        .collect();
+    let dirs = removed.iter().flatten().filter_map(|path| path.parent()).filter(|dir| dir.is_dir());
+    let not_synced = disk.sync_dirs(&dirs.collect());
+    drop(held);
+    let answer = |(key, removed): (&Key, &io::Result<PathBuf>)| match removed {
+        Err(error) => Err(definite(DELETE, key, error)),
+        Ok(path) => match path.parent().and_then(|dir| not_synced.get(dir)) {
+            Some(error) => Err(unknown(DELETE, key, error.to_string())),
+            None => Ok(()),
+        },
+    };
+    keys.iter().zip(&removed).map(answer).collect()
+}
+
+/// Removes a file. One that is gone has its directory synced all the same: whoever removed it may have died before it
+/// was durable.
+fn remove(path: &Path) -> io::Result<PathBuf> {
+    match fs_err::remove_file(path) {
+        Err(e) if !is_absent(&e) => Err(e),
+        _ => Ok(path.to_path_buf()),
     }
 }

@@ -1,16 +1,17 @@
-//! The doors of a simulated process: its store and its clock, every use of which waits for a turn.
+//! The door of a simulated process to its store, every use of which waits for a turn.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use drystone_storage::{
-    Clock, Key, Meta, NewObject, ObjectReader, Objects, Op, Outcome, Page, Pointers, PresignedPut, Replace,
-    Stat, Store, StoreError, Tag, Versioned,
+    Key, Meta, NewObject, ObjectReader, Objects, Op, Outcome, Page, Pointers, PresignedPut, Replace, Stat,
+    Store, StoreError, Tag, Versioned,
 };
 
 use super::{
-    calls::{Broken, Pid, Place, Write, WriteReply, unavailable},
+    broken::Broken,
+    calls::{Pid, Place, Write, WriteReply, unavailable},
     scheduler::Sim,
 };
 
@@ -48,7 +49,8 @@ impl Objects for SimArea {
 
     async fn get(&self, key: &Key, len_max: u64) -> Result<Option<Bytes>, StoreError> {
         self.before_read(Op::Get, key.as_str()).await?;
-        self.sim.memory.area(self.place).get(key, len_max).await
+        let stored = self.sim.memory.area(self.place).get(key, len_max).await?;
+        Ok(self.sim.shown(self.pid, self.place, Op::Get, key.as_str(), stored))
     }
 
     async fn open(&self, key: &Key, range: Option<Range<u64>>) -> Result<Option<ObjectReader>, StoreError> {
@@ -91,7 +93,10 @@ impl Objects for SimArea {
 impl Pointers for SimArea {
     async fn read(&self, key: &Key, len_max: u64) -> Result<Option<Versioned>, StoreError> {
         self.before_read(Op::Read, key.as_str()).await?;
-        self.sim.memory.area(self.place).read(key, len_max).await
+        let stored = self.sim.memory.area(self.place).read(key, len_max).await?;
+        let Some(Versioned { bytes, tag, .. }) = stored else { return Ok(None) };
+        let bytes = self.sim.shown(self.pid, self.place, Op::Read, key.as_str(), Some(bytes));
+        Ok(bytes.map(|bytes| Versioned { bytes, tag, store_time_unix: self.sim.store_time_s() }))
     }
 
     async fn replace(
@@ -106,23 +111,5 @@ impl Pointers for SimArea {
             WriteReply::Replace(answer) => answer,
             other => unreachable!("{other:?} answers no replacement"),
         }
-    }
-}
-
-/// A clock that all processes share; who waits on it waits for a turn, and the time has passed when it comes.
-pub(super) struct SimClock {
-    pub(super) sim: Arc<Sim>,
-    pub(super) pid: Pid,
-}
-
-#[async_trait]
-impl Clock for SimClock {
-    fn now_unix_ms(&self) -> u64 {
-        self.sim.now_ms()
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        self.sim.turn_of(self.pid, "for time to pass".into()).await;
-        self.sim.advance(duration.as_millis() as u64);
     }
 }

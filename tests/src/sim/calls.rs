@@ -1,11 +1,12 @@
 //! Storage calls as data, and what they do to the memory behind the scheduler.
 
 use bytes::Bytes;
-use drystone_log::commit::Head;
 use drystone_storage::{
     Area, Body, Key, MemoryArea, Meta, NewObject, Objects, Op, Outcome, Pointers, Replace, StoreError, Tag,
 };
 use futures_util::FutureExt;
+
+use super::broken::{Broken, without_doomed};
 
 /// A process. Number 0 stands for what lies outside all of them: clients, readers, and writes that are under way.
 pub type Pid = u32;
@@ -49,7 +50,10 @@ pub enum Verdict {
     Let(Fault),
 }
 
-/// How a call ends. All of these are within the contract of the storage.
+/// How a call ends. All of these are within the contract of the storage, and what real stores answer: 5xx and 429 before
+/// anything was done, 409, time-outs and resets before or after it was done, and requests that arrive when their sender
+/// has given up. A 412 (`Conflict`) that follows on one's own success needs no fault: it is what a repetition gets.
+/// A read is never told that something is missing which is there: every store that is supported is consistent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// As it should.
@@ -68,41 +72,19 @@ pub enum Fault {
     CrashAfter,
 }
 
-/// A store that breaks its contract, or what a guard of the protocol relies on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Broken {
-    /// Nothing is.
-    Nothing,
-    /// Head is replaced whatever was seen.
-    HeadWithoutCondition,
-    /// By-name files are replaced whatever was seen.
-    FilesWithoutCondition,
-    /// The checkpoint is replaced whatever was seen.
-    CheckpointWithoutCondition,
-    /// Outcomes of intents are acknowledged and not kept.
-    OutcomesNotKept,
-    /// Objects are acknowledged and not kept.
-    ObjectsNotKept,
-    /// Staging objects are acknowledged and not kept.
-    StagingNotKept,
-    /// Tiles and bundles are acknowledged and not kept.
-    TilesNotKept,
-    /// A replacement of head is acknowledged and not done.
-    HeadNotReplaced,
-    /// A replacement of head that adds no event is acknowledged and not done.
-    FenceNotDone,
-    /// A deleted token stays.
-    TokensNotDeleted,
-    /// By-name files are acknowledged and not replaced.
-    FilesNotReplaced,
-    /// What was collected once cannot be put again, as if nobody looked at the collector's number.
-    ObjectsNotPutAgain,
-    /// Head does not tell what is being collected.
-    DoomedNotShown,
-    /// Copies in the trash are acknowledged and not kept.
-    TrashNotKept,
-    /// The trash seems to be empty, so that nothing is put back.
-    TrashNotListed,
+impl Fault {
+    /// Its name in a tally.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::None => "no fault",
+            Self::Failed => "failed",
+            Self::NotDone => "unknown and not done",
+            Self::DoneButUnknown => "unknown and done",
+            Self::DoneLater => "unknown and done later",
+            Self::CrashBefore => "crash before a call",
+            Self::CrashAfter => "crash after a call",
+        }
+    }
 }
 
 /// A write.
@@ -203,27 +185,31 @@ impl Memory {
         at_once(self.area(place).get(&key, u64::MAX)).expect("memory reads")
     }
 
+    /// The answer to a write that is acknowledged and not done, or not yet.
+    pub(super) fn acknowledged(write: &Write) -> WriteReply {
+        match write {
+            Write::Put(_) => WriteReply::Put(Ok(Outcome::Created)),
+            Write::Delete(_) => WriteReply::Delete(Ok(())),
+            Write::Replace { bytes, .. } => WriteReply::Replace(Ok(Replace::Replaced(tag_of(bytes)))),
+        }
+    }
+
     /// Does a write, as a store does that is broken so.
     pub(super) fn apply(&self, place: Place, write: &Write, broken: Broken) -> (WriteReply, Option<Changed>) {
         let area = self.area(place);
         let key = write.key().as_str();
-        if self.swallows(place, write, broken) {
-            let reply = match write {
-                Write::Put(_) => WriteReply::Put(Ok(Outcome::Created)),
-                Write::Delete(_) => WriteReply::Delete(Ok(())),
-                Write::Replace { bytes, .. } => WriteReply::Replace(Ok(Replace::Replaced(tag_of(bytes)))),
-            };
-            return (reply, None);
-        }
         let changed = |before, after| Some(Changed { place, key: key.to_owned(), before, after });
         match write {
             Write::Put(object) => {
-                let outcome = at_once(area.put_new(object));
+                let mut outcome = at_once(area.put_new(object));
                 let Body::Bytes(bytes) = &object.body else { panic!("a simulated upload stays in memory") };
                 let created = matches!(outcome, Ok(Outcome::Created));
                 let different = matches!(outcome, Ok(Outcome::AlreadyThereDifferent));
                 let before = if different { self.bytes(place, key) } else { None };
                 let change = if created || different { changed(before, Some(bytes.clone())) } else { None };
+                if different && broken == Broken::DifferentTakenForSame {
+                    outcome = Ok(Outcome::AlreadyThereSame);
+                }
                 (WriteReply::Put(outcome), change)
             }
             Write::Delete(key) => {
@@ -232,12 +218,7 @@ impl Memory {
             }
             Write::Replace { key: parsed, seen, bytes, meta } => {
                 let before = self.bytes(place, key);
-                let unconditional = match broken {
-                    Broken::HeadWithoutCondition => (place, key) == (Place::Vault, "head"),
-                    Broken::FilesWithoutCondition => place == Place::Public && !key.starts_with("log/"),
-                    Broken::CheckpointWithoutCondition => key == "log/checkpoint",
-                    _ => false,
-                };
+                let unconditional = broken.unconditional(place, key);
                 let tag = if unconditional { before.as_ref().map(tag_of) } else { seen.clone() };
                 let bytes = &if broken == Broken::DoomedNotShown && key == "head" {
                     without_doomed(bytes)
@@ -261,42 +242,6 @@ impl Memory {
         let end = format!("/public/{key}");
         page.keys.iter().any(|trashed| trashed.as_str().ends_with(&end))
     }
-
-    /// Whether a store that is broken so acknowledges the write without doing it.
-    fn swallows(&self, place: Place, write: &Write, broken: Broken) -> bool {
-        let key = write.key().as_str();
-        let in_vault = place == Place::Vault;
-        match broken {
-            Broken::OutcomesNotKept => in_vault && key.starts_with("done/"),
-            Broken::ObjectsNotKept => !in_vault && key.starts_with("o/"),
-            Broken::StagingNotKept => in_vault && key.starts_with("staging/"),
-            Broken::TilesNotKept => !in_vault && key.starts_with("log/tile/"),
-            Broken::HeadNotReplaced => in_vault && key == "head",
-            Broken::TokensNotDeleted => in_vault && matches!(write, Write::Delete(_)),
-            Broken::FilesNotReplaced => !in_vault && key.starts_with("index/"),
-            Broken::TrashNotKept => in_vault && key.starts_with("trash/"),
-            Broken::ObjectsNotPutAgain => {
-                !in_vault && key.starts_with("o/") && matches!(write, Write::Put(_)) && self.in_trash(key)
-            }
-            Broken::FenceNotDone => {
-                let size = |bytes: Option<&Bytes>| Some(Head::parse(bytes?).ok()?.size());
-                in_vault && key == "head" && size(write.bytes()) == size(self.bytes(place, key).as_ref())
-            }
-            Broken::Nothing
-            | Broken::DoomedNotShown
-            | Broken::TrashNotListed
-            | Broken::HeadWithoutCondition
-            | Broken::FilesWithoutCondition
-            | Broken::CheckpointWithoutCondition => false,
-        }
-    }
-}
-
-/// A head that does not tell what is being collected.
-fn without_doomed(bytes: &Bytes) -> Bytes {
-    let mut head = Head::parse(bytes).expect("what is written to head is one");
-    head.gc.doomed.clear();
-    head.to_bytes().into()
 }
 
 /// The tag that memory gives these bytes.

@@ -8,10 +8,10 @@ use drystone_schemas::{EventId, Sha256Digest};
 use drystone_storage::new_ulid;
 
 use super::{
-    area::SimClock,
     base::{Base, LOGINS, NEW, OLD, Person, VERSIONS},
+    clock::SimClock,
     fleet::{Fleet, Process, Reply},
-    oracle::{Asked, Meaning},
+    oracle::{Asked, Meaning, UNKNOWN},
     rng::Rng,
     scheduler::Sim,
 };
@@ -155,25 +155,21 @@ pub(super) struct Open {
     pub(super) person: usize,
 }
 
-/// What a client's requests came to.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counts {
-    pub(super) successes: u64,
-    pub(super) refusals: u64,
-    pub(super) unknown: u64,
-}
-
 /// A client of the registry.
 pub(super) struct Client {
-    pub(super) sim: Arc<Sim>,
-    pub(super) fleet: Arc<Fleet>,
-    pub(super) rng: Rng,
-    pub(super) number: u64,
-    pub(super) person: usize,
-    pub(super) counts: Counts,
+    sim: Arc<Sim>,
+    fleet: Arc<Fleet>,
+    rng: Rng,
+    number: u64,
+    person: usize,
 }
 
 impl Client {
+    /// A client with a number of its own, which has the token of a person.
+    pub(super) fn new(sim: &Arc<Sim>, fleet: &Arc<Fleet>, rng: Rng, number: u64, person: usize) -> Self {
+        Self { sim: sim.clone(), fleet: fleet.clone(), rng, number, person }
+    }
+
     /// Makes a request with a new id.
     pub(super) fn open(&self, ask: Ask) -> Open {
         let clock = SimClock { sim: self.sim.clone(), pid: 0 };
@@ -183,7 +179,7 @@ impl Client {
     }
 
     /// Asks for some things, one after the other; answers with what stayed open.
-    pub(super) async fn work(mut self, asks: u64) -> (Counts, Vec<Open>) {
+    pub(super) async fn work(mut self, asks: u64) -> Vec<Open> {
         let mut left_open = Vec::new();
         for _ in 0..asks {
             self.sim.turn("to think").await;
@@ -203,7 +199,7 @@ impl Client {
                 left_open.push(open);
             }
         }
-        (self.counts, left_open)
+        left_open
     }
 
     /// Asks until there is an answer; `false` if it gave up before.
@@ -213,15 +209,8 @@ impl Client {
             let impatient = self.rng.once_in(12);
             if let Some(process) = self.fleet.at(place).await {
                 match self.try_once(&process, open, impatient).await {
-                    Meaning::Success => {
-                        self.counts.successes += 1;
-                        return true;
-                    }
-                    Meaning::Refusal => {
-                        self.counts.refusals += 1;
-                        return true;
-                    }
-                    Meaning::Unknown => self.counts.unknown += 1,
+                    Meaning::Success | Meaning::Refusal => return true,
+                    Meaning::Unknown => {}
                 }
             }
             if self.rng.once_in(4) {
@@ -238,10 +227,20 @@ impl Client {
         if matches!(open.ask, Ask::Revoke { .. } | Ask::Configure { .. }) {
             return self.operate(process, &open.ask).await;
         }
-        let Some(reply) = self.send(process, open, impatient).await else { return Meaning::Unknown };
+        let Some(reply) = self.send(process, open, impatient).await else {
+            self.sim.count("no answer");
+            return Meaning::Unknown;
+        };
         let asked =
             Asked { ask: &open.ask, id: &open.id, account: &person.account, tarball: open.ask.tarball() };
-        self.sim.lock().oracle.answered(&self.sim.memory, &asked, reply.status, &reply.body)
+        let mut state = self.sim.lock();
+        let meaning = state.oracle.answered(&self.sim.memory, &asked, reply.status, &reply.body);
+        state.tally.count(match meaning {
+            Meaning::Success => "success",
+            Meaning::Refusal => "refusal",
+            Meaning::Unknown => "unknown outcome",
+        });
+        meaning
     }
 
     /// Sends the request, and judges nothing.
@@ -280,8 +279,7 @@ impl Client {
             Some(Ok(())) => Meaning::Success,
             Some(Err(refusal)) => {
                 let code = refusal.problems[0].code.slug();
-                if !["try-again", "storage-unavailable", "overloaded", "collection-under-way"].contains(&code)
-                {
+                if !UNKNOWN.contains(&code) {
                     self.sim.violation(format!("{ask:?} was refused: {refusal}"));
                 }
                 Meaning::Unknown

@@ -11,17 +11,20 @@ use drystone_schemas::layout;
 use futures_util::future::{Either, join_all, select};
 
 use super::{
-    area::{SimClock, store_of},
+    area::store_of,
     base::Base,
-    calls::{Broken, Pid, Place, Verdict, fill},
-    client::{Client, Counts},
-    fleet::Fleet,
+    broken::Broken,
+    calls::{Pid, Place, Verdict, fill},
+    client::Client,
+    clock::SimClock,
+    fleet::{Fleet, entropy_of},
+    random::chaos,
     reader,
     rng::Rng,
-    run::{Report, World, chaos, run_scenario},
+    run::{Report, World, run_scenario},
     scheduler::Sim,
 };
-use crate::{TestEntropy, TestRegistry};
+use crate::TestRegistry;
 
 /// For how long states are served, in seconds.
 pub const HISTORY_S: u64 = 30 * 24 * 3_600;
@@ -46,7 +49,7 @@ impl Collector {
         let (sim, pid) = (&self.sim, self.pid);
         let store = store_of(sim, pid);
         let clock = SimClock { sim: sim.clone(), pid };
-        let entropy = TestEntropy::seeded(sim.seed << 16 | u64::from(pid));
+        let entropy = entropy_of(sim, pid);
         let ages = GcAges { history_s: HISTORY_S, unnamed_s: 0, ..GcAges::default() };
         let options = GcOptions { key: Some(TestRegistry::log_key()), apply: true, list: true, ages };
         let collected = gc(&store, &options, &clock, &entropy, &Silent);
@@ -78,7 +81,10 @@ fn may_fail(error: &GcError) -> bool {
         GcError::Store(_) | GcError::Contended | GcError::FenceLost => true,
         GcError::Commit(error) => matches!(
             error,
-            CommitError::Store(_) | CommitError::OutcomeUnknown(_) | CommitError::CollectionUnderWay { .. }
+            CommitError::Store(_)
+                | CommitError::OutcomeUnknown(_)
+                | CommitError::CollectionUnderWay { .. }
+                | CommitError::ClockWrong { .. }
         ),
         GcError::Published(error) => matches!(error, drystone_index_builder::PublishedError::Source(_)),
         GcError::Entries(error) => matches!(error, drystone_index_builder::EntriesError::Source(_)),
@@ -107,7 +113,7 @@ impl World {
 
     /// Time passes, and deletions that are under way stay under way: against what collectors assume.
     pub fn pass_time_at_once(&self, seconds: u64) {
-        self.sim.advance(seconds * 1_000);
+        self.sim.pass_time(seconds * 1_000);
         self.sim.lock().oracle.removals.now_s = self.sim.now_ms() / 1_000;
     }
 
@@ -133,14 +139,8 @@ pub fn run_collecting(seed: u64, broken: Broken, keep_trace: bool) -> Report {
         world.sim.rule(chaos(&mut rng));
         let mut clients = Vec::new();
         for number in 1..=2 + rng.below(2) {
-            let client = Client {
-                sim: world.sim.clone(),
-                fleet: fleet.clone(),
-                rng: Rng::seeded(rng.next_u64()),
-                number,
-                person: rng.below(3) as usize,
-                counts: Counts::default(),
-            };
+            let person = rng.below(3) as usize;
+            let client = Client::new(&world.sim, &fleet, Rng::seeded(rng.next_u64()), number, person);
             clients.push(tokio::spawn(client.work(2 + rng.below(3))));
         }
         let reading = tokio::spawn(reader::read(world.sim.clone(), Rng::seeded(rng.next_u64()), 3));
@@ -151,9 +151,7 @@ pub fn run_collecting(seed: u64, broken: Broken, keep_trace: bool) -> Report {
             world.pass_time(LEASE_S).await;
         }
         for done in join_all(clients).await {
-            let (counts, open) = done.expect("a client does not panic");
-            world.add(counts);
-            world.open.extend(open);
+            world.leave_open(done.expect("a client does not panic"));
         }
         reading.await.expect("a reader does not panic");
         // What the dead have left is finished by a collector to whom nothing happens.
@@ -171,8 +169,8 @@ pub fn run_collecting(seed: u64, broken: Broken, keep_trace: bool) -> Report {
 impl World {
     fn count(&mut self, collected: Vec<Option<Result<GcReport, GcError>>>) {
         for report in collected.into_iter().flatten().flatten() {
-            self.tally.collections += 1;
-            self.tally.removed += report.total().count;
+            self.sim.count("collection");
+            self.sim.lock().tally.add("removed file", report.total().count);
         }
     }
 }

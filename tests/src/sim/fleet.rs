@@ -15,15 +15,8 @@ use drystone_publisher::{Options, Refusal, Service, api_router};
 use futures_util::future::{Either, select};
 use tower::ServiceExt;
 
-use super::{
-    area::{SimClock, store_of},
-    calls::Pid,
-    scheduler::Sim,
-};
+use super::{area::store_of, base::Base, calls::Pid, clock::SimClock, oracle::UNKNOWN, scheduler::Sim};
 use crate::{TestEntropy, TestRegistry};
-
-/// Codes with which a process may fail to start.
-const MAY_NOT_OPEN: [&str; 2] = ["try-again", "storage-unavailable"];
 
 /// A publisher.
 pub struct Process {
@@ -43,6 +36,11 @@ pub struct Reply {
     pub body: Bytes,
 }
 
+/// Randomness of its own: what a test registry draws from starts without this bit.
+pub(super) fn entropy_of(sim: &Sim, pid: Pid) -> TestEntropy {
+    TestEntropy::seeded(1 << 63 | sim.seed << 16 | u64::from(pid))
+}
+
 impl Process {
     /// Starts a process; none if it died or its store failed before it was ready.
     pub async fn start(sim: &Arc<Sim>) -> Option<Arc<Self>> {
@@ -50,11 +48,26 @@ impl Process {
             Ok(process) => Some(process),
             Err(refusal) => {
                 let code = refusal.problems[0].code.slug();
-                if !MAY_NOT_OPEN.contains(&code) {
+                if !UNKNOWN.contains(&code) {
                     sim.violation(format!("a process does not start: {refusal}"));
                 }
                 None
             }
+        }
+    }
+
+    /// Makes the registry in a store where there is none, as a process of its own; none if it died before it was done.
+    pub async fn initialise(sim: &Arc<Sim>) -> Option<Result<(), Refusal>> {
+        let pid = sim.new_pid();
+        let signer = TestRegistry::signer();
+        let origin = signer.verifier().name().to_owned();
+        let clock = Arc::new(SimClock { sim: sim.clone(), pid });
+        let entropy = Arc::new(entropy_of(sim, pid));
+        let (store, settings) = (store_of(sim, pid), Base::settings(0));
+        let made = Service::initialise(&store, signer, &origin, &settings, clock, entropy);
+        match select(pin!(made), pin!(sim.death(pid))).await {
+            Either::Left((made, _)) => Some(made.map(drop)),
+            Either::Right(_) => None,
         }
     }
 
@@ -64,7 +77,7 @@ impl Process {
         let signer = TestRegistry::signer();
         let origin = signer.verifier().name().to_owned();
         let clock = Arc::new(SimClock { sim: sim.clone(), pid });
-        let entropy = Arc::new(TestEntropy::seeded(sim.seed << 16 | u64::from(pid)));
+        let entropy = Arc::new(entropy_of(sim, pid));
         // Small uploads never touch it.
         let options = Options { spool: PathBuf::from("nowhere"), inspections_max: 1 };
         let opened = Service::open(store_of(sim, pid), signer, origin, clock, entropy, options);

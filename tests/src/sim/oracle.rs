@@ -6,20 +6,27 @@
 mod answers;
 mod removed;
 
-pub(super) use answers::{Asked, Meaning};
+pub(super) use answers::{Asked, Meaning, UNKNOWN};
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use drystone_log::{
-    BundleId, EntryBundle, Hash, MemoryTree, SignedCheckpoint, TileId, TlogProof, VerifierKey,
+    BundleId, EntryBundle, FileRef, Hash, MemoryTree, ShardEntry, SignedCheckpoint, StateMap, TileId,
+    TlogProof, VerifierKey,
     commit::{Head, Staging},
-    leaf_hash,
+    leaf_hash, shard_of,
+    state_map::{mid_tile_key, root_tile_key, shard_key, split_index},
+    tile::{new_tiles, partial_bundle},
+    verify_inclusion,
 };
 use drystone_schemas::{AccountId, Event, EventBody, EventId, FileClass, Sha256Digest, file_seq, layout};
 use serde::Deserialize;
 
-use super::calls::{Changed, Memory, Place};
+use super::{
+    calls::{Changed, Memory, Place},
+    clock::CLOCK_OFF_S_MAX,
+};
 
 /// The log as it was committed, and what has been seen of it.
 #[derive(Clone)]
@@ -27,6 +34,8 @@ pub(super) struct Oracle {
     key: VerifierKey,
     origin: String,
     tree: MemoryTree,
+    /// The state map as the events say, from the first on.
+    state: StateMap,
     /// Sizes at which a head was committed.
     heads: BTreeMap<u64, Hash>,
     pub(super) lines: Vec<Vec<u8>>,
@@ -35,6 +44,12 @@ pub(super) struct Oracle {
     versions: BTreeMap<(String, String), Sha256Digest>,
     published: u64,
     latest: u64,
+    /// Notes whose signature was verified, with what they say: most are seen several times.
+    verified: BTreeMap<Vec<u8>, (u64, Hash)>,
+    /// The store's time, in seconds since 1970.
+    pub(super) now_s: u64,
+    /// Somebody's clock was wrong, or may have seemed so.
+    pub(super) clocks_were_turned: bool,
     /// Accounts whose only token is being revoked, and those of which that was answered.
     pub(super) revoking: BTreeSet<AccountId>,
     pub(super) revoked: BTreeSet<AccountId>,
@@ -61,12 +76,13 @@ fn by_name(event: &Event) -> Vec<String> {
 }
 
 impl Oracle {
-    /// Starts from a registry that is whole.
-    pub(super) fn of(memory: &Memory, key: VerifierKey, origin: &str) -> Self {
-        let mut oracle = Self {
+    /// Starts from nothing.
+    pub(super) fn new(key: VerifierKey) -> Self {
+        Self {
+            origin: key.name().to_owned(),
             key,
-            origin: origin.to_owned(),
             tree: MemoryTree::new(),
+            state: StateMap::new(),
             heads: BTreeMap::new(),
             lines: Vec::new(),
             events: Vec::new(),
@@ -74,14 +90,22 @@ impl Oracle {
             versions: BTreeMap::new(),
             published: 0,
             latest: 0,
+            verified: BTreeMap::new(),
+            now_s: u64::MAX,
+            clocks_were_turned: false,
             revoking: BTreeSet::new(),
             revoked: BTreeSet::new(),
             removals: removed::Removals::default(),
             violations: Vec::new(),
-        };
+        }
+    }
+
+    /// Starts from a registry that is whole.
+    pub(super) fn of(memory: &Memory, key: VerifierKey) -> Self {
+        let mut oracle = Self::new(key);
         let head = memory.bytes(Place::Vault, layout::HEAD).expect("a registry has a head");
         let size = Head::parse(&head).expect("its head can be read").size();
-        let bundle = drystone_log::tile::partial_bundle(size).expect("the base has less than a bundle");
+        let bundle = partial_bundle(size).expect("the base has less than a bundle");
         let bytes = memory.bytes(Place::Public, &format!("log/{}", bundle.path())).expect("it has entries");
         let lines = EntryBundle::decode(bundle, &bytes).expect("which can be read").into_entries();
         lines.into_iter().for_each(|line| oracle.event(memory, line));
@@ -105,6 +129,11 @@ impl Oracle {
 
     pub(super) fn size(&self) -> u64 {
         self.lines.len() as u64
+    }
+
+    /// Number of events that were ever published.
+    pub(super) fn published(&self) -> u64 {
+        self.published
     }
 
     fn root(&self, size: u64) -> Hash {
@@ -185,19 +214,29 @@ impl Oracle {
             self.expect(head.root == root, || {
                 format!("head has another root at {} events than was committed", head.size())
             });
+            let state = self.state.root();
+            self.expect(head.state == state, || {
+                format!("head has another state at {} events than follows from them", head.size())
+            });
             self.heads.insert(head.size(), root);
         }
     }
 
-    /// The files of a commit are there by their hash, as they are after its last event.
+    /// The files of a commit are there by their hash, as they are after its last event, and the nodes above them.
     fn files_of_commit(&mut self, memory: &Memory, first: u64) {
         let changes = self.events[first as usize..].iter().flat_map(|event| &event.files);
         let last: BTreeMap<_, Sha256Digest> =
             changes.map(|change| ((change.0, change.1.clone()), change.2)).collect();
-        for digest in last.into_values() {
-            let key = layout::object(&digest);
+        let mut keys: BTreeSet<String> = last.values().map(layout::object).collect();
+        for (_, state_key) in last.keys() {
+            let index = shard_of(state_key);
+            keys.insert(root_tile_key(&self.state.root()));
+            keys.extend(self.state.mid(split_index(index).0).map(|mid| mid_tile_key(&mid.root())));
+            keys.extend(self.state.shard(index).map(|shard| shard_key(&shard.leaf_hash())));
+        }
+        for key in keys {
             self.expect(memory.bytes(Place::Public, &key).is_some(), || {
-                format!("head was replaced before the new file `{key}` was there")
+                format!("head was replaced before `{key}` was there")
             });
         }
     }
@@ -226,11 +265,34 @@ impl Oracle {
                 format!("event {seq} was committed before its object `{key}` was there")
             });
         }
+        let before = self.events.last().map_or(0, |event| event.time);
+        self.expect(event.time >= before, || format!("the time of event {seq} goes back"));
+        let latest = self.now_s.saturating_add(CLOCK_OFF_S_MAX);
+        self.expect(event.time <= latest, || {
+            format!("event {seq} lies {} seconds ahead of the store's clock", event.time - latest)
+        });
+        self.state(&event);
         self.expect(!self.revoked.contains(&event.actor), || {
             format!("event {seq} was committed with a token whose revocation had been answered")
         });
         self.lines.push(line);
         self.events.push(event);
+    }
+
+    /// The state that an event names is what follows from the events.
+    fn state(&mut self, event: &Event) {
+        for change in &event.files {
+            let known = self.state.get(&change.1).expect("every node is there").cloned();
+            let mut files = known.map(|entry| entry.files).unwrap_or_default();
+            let file = FileRef { digest: Hash::new(*change.2.as_bytes()), len: change.3 };
+            files.insert(change.0.letter(), file);
+            let entry = ShardEntry { seq: event.seq, files };
+            self.state.set(&change.1, entry).expect("an event's files fit the state map");
+        }
+        let root = self.state.root();
+        self.expect(root.as_bytes() == event.state.as_bytes(), || {
+            format!("the state of event {} does not follow from the events", event.seq)
+        });
     }
 
     fn outcome(&mut self, key: &str, bytes: &Bytes) {
@@ -261,24 +323,32 @@ impl Oracle {
     }
 
     /// What is signed is the tree of a head that was committed.
-    fn signed(&mut self, key: &str, bytes: &[u8]) -> Option<u64> {
-        match SignedCheckpoint::open(bytes, &self.key, &self.origin) {
-            Ok(signed) => {
-                let (size, root) = (signed.checkpoint().size(), signed.checkpoint().root());
-                let committed = self.heads.get(&size) == Some(&root);
-                self.expect(committed, || format!("`{key}` signs {size} events that were never a head"));
-                Some(size)
-            }
-            Err(error) => {
-                self.violation(format!("`{key}` is not a signed checkpoint: {error}"));
-                None
-            }
-        }
+    fn signed(&mut self, key: &str, bytes: &[u8]) -> Option<(u64, Hash)> {
+        let (size, root) = match self.verified.get(bytes) {
+            Some(known) => *known,
+            None => match SignedCheckpoint::open(bytes, &self.key, &self.origin) {
+                Ok(signed) => (signed.checkpoint().size(), signed.checkpoint().root()),
+                Err(error) => {
+                    self.violation(format!("`{key}` is not a signed checkpoint: {error}"));
+                    return None;
+                }
+            },
+        };
+        self.verified.insert(bytes.to_vec(), (size, root));
+        let committed = self.heads.get(&size) == Some(&root);
+        self.expect(committed, || format!("`{key}` signs {size} events that were never a head"));
+        Some((size, root))
     }
 
     fn checkpoint(&mut self, memory: &Memory, bytes: &Bytes) {
-        let Some(size) = self.signed(layout::CHECKPOINT, bytes) else { return };
+        let Some((size, _)) = self.signed(layout::CHECKPOINT, bytes) else { return };
         let before = self.published;
+        let tiles = new_tiles(before.min(size), size).into_iter().map(|id| id.path());
+        for path in tiles.chain(partial_bundle(size).map(|id| id.path())) {
+            self.expect(memory.bytes(Place::Public, &format!("log/{path}")).is_some(), || {
+                format!("{size} events were published before `log/{path}` was there")
+            });
+        }
         self.expect(size >= before, || format!("the published size went from {before} to {size}"));
         self.published = self.published.max(size);
         for seq in before..size.min(self.size()) {
@@ -302,13 +372,9 @@ impl Oracle {
     /// Checks a proof of an event in the log.
     fn proof(&mut self, proof: &TlogProof) {
         let line = self.lines.get(proof.index as usize).cloned().unwrap_or_default();
-        let verified = proof.verify(&line, &self.key, &self.origin);
-        match verified {
-            Ok(signed) => drop(self.signed("a proof", &signed.to_bytes())),
-            Err(error) => {
-                self.violation(format!("the proof of event {} does not hold: {error}", proof.index))
-            }
-        }
+        let Some((size, root)) = self.signed("a proof", &proof.checkpoint) else { return };
+        let holds = verify_inclusion(&leaf_hash(&line), proof.index, size, &proof.hashes, &root);
+        self.expect(holds.is_ok(), || format!("the proof of event {} does not hold", proof.index));
     }
 
     /// Names a file that an applied event must have left, and has not.

@@ -18,12 +18,18 @@ const LEN_MAX: u64 = 1 << 20;
 /// Reads the registry a few times; what is not as it must be becomes a violation.
 pub(super) async fn read(sim: Arc<Sim>, mut rng: Rng, times: u64) {
     let store = store_of(&sim, 0);
+    let mut known = 0;
     for _ in 0..times {
         sim.turn("to read").await;
         let name = *rng.pick(&OLD);
-        if let Err(what) = read_once(&store, name).await {
-            sim.violation(format!("a reader of `{name}`: {what}"));
+        match read_once(&store, name).await {
+            Ok(size) if size < known => {
+                sim.violation(format!("a reader that knew {known} events was shown {size}"));
+            }
+            Ok(size) => known = size,
+            Err(what) => sim.violation(format!("a reader of `{name}`: {what}")),
         }
+        sim.count("verified read");
     }
 }
 
@@ -33,7 +39,8 @@ async fn get(store: &Store, key: &str) -> Result<bytes::Bytes, String> {
     bytes.ok_or_else(|| format!("`{key}` is missing"))
 }
 
-async fn read_once(store: &Store, name: &str) -> Result<(), String> {
+/// Reads a package and everything above it; answers with the size of the log.
+async fn read_once(store: &Store, name: &str) -> Result<u64, String> {
     let key = TestRegistry::log_key();
     let text = |e: &dyn std::fmt::Display| e.to_string();
     let note = get(store, layout::CHECKPOINT).await?;
@@ -77,5 +84,5 @@ async fn read_once(store: &Store, name: &str) -> Result<(), String> {
             return Err(format!("`{by_name}` is at {there:?}, the checkpoint of {size} says {signed:?}"));
         }
     }
-    Ok(())
+    Ok(size)
 }

@@ -3,6 +3,8 @@
 //! Owns: which call is next, crashes, writes that are still under way when nobody waits for them. Does not own: what
 //! goes wrong; that is the rule's. Invariant: it acts only when every task of the runtime waits.
 
+mod steps;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     pin::Pin,
@@ -13,12 +15,15 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use bytes::Bytes;
 use drystone_storage::Op;
 
 use super::{
-    calls::{Broken, Call, Fault, Memory, Pid, Place, Verdict, Write, WriteReply},
+    broken::Broken,
+    calls::{Call, Fault, Memory, Pid, Place, Verdict, Write, WriteReply},
     oracle::Oracle,
     rng::Rng,
+    tally::Tally,
 };
 
 /// More calls than any run needs; one that reaches it does not end.
@@ -69,19 +74,17 @@ pub(super) enum Grant {
     Write(WriteReply),
 }
 
-/// Counts of what happened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Happened {
-    pub(super) steps: u64,
-    pub(super) faults: u64,
-    pub(super) crashes: u64,
-    pub(super) late: u64,
-}
-
 pub(super) struct State {
     pub(super) rng: Rng,
     pub(super) oracle: Oracle,
-    pub(super) happened: Happened,
+    pub(super) tally: Tally,
+    steps: u64,
+    /// By how many milliseconds the clocks of processes are wrong.
+    clocks_off_ms: BTreeMap<Pid, i64>,
+    /// Tokens that processes have read, if they keep them.
+    tokens_read: BTreeMap<(Pid, String), Bytes>,
+    /// Keys at which a scenario has put something behind everybody's back.
+    planted: BTreeSet<String>,
     rule: Option<Rule>,
     order: Order,
     broken: Broken,
@@ -98,16 +101,26 @@ pub(super) struct State {
     drained: bool,
     /// The scheduler rests.
     quiet: bool,
-    trace_hash: u64,
     pub(super) trace: Option<Vec<String>>,
 }
 
 impl Sim {
-    pub(super) fn new(seed: u64, memory: Memory, oracle: Oracle, now_ms: u64, broken: Broken) -> Arc<Self> {
+    pub(super) fn new(
+        seed: u64,
+        memory: Memory,
+        mut oracle: Oracle,
+        now_ms: u64,
+        broken: Broken,
+    ) -> Arc<Self> {
+        oracle.now_s = now_ms / 1_000;
         let state = State {
             rng: Rng::seeded(seed),
             oracle,
-            happened: Happened::default(),
+            tally: Tally::default(),
+            steps: 0,
+            clocks_off_ms: BTreeMap::new(),
+            tokens_read: BTreeMap::new(),
+            planted: BTreeSet::new(),
             rule: Some(Box::new(|_, _| Verdict::Let(Fault::None))),
             order: Order::Random,
             broken,
@@ -121,7 +134,6 @@ impl Sim {
             draining: false,
             drained: false,
             quiet: false,
-            trace_hash: 0xcbf2_9ce4_8422_2325,
             trace: None,
         };
         Arc::new(Self { state: Mutex::new(state), memory, now_ms: AtomicU64::new(now_ms), seed })
@@ -131,12 +143,78 @@ impl Sim {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The store's time.
     pub(super) fn now_ms(&self) -> u64 {
         self.now_ms.load(Ordering::SeqCst)
     }
 
-    pub(super) fn advance(&self, ms: u64) {
-        self.now_ms.fetch_add(ms, Ordering::SeqCst);
+    /// Lets time pass.
+    pub fn advance(&self, ms: u64) {
+        let now_ms = self.now_ms.fetch_add(ms, Ordering::SeqCst) + ms;
+        self.lock().oracle.now_s = now_ms / 1_000;
+    }
+
+    /// Lets so much time pass that a process may take its clock for wrong: it was asleep between two looks at it.
+    pub(super) fn pass_time(&self, ms: u64) {
+        self.lock().oracle.clocks_were_turned = true;
+        self.advance(ms);
+    }
+
+    /// Puts the clock of a process wrong by so many milliseconds.
+    pub fn set_clock(&self, pid: Pid, off_ms: i64) {
+        let mut state = self.lock();
+        state.oracle.clocks_were_turned |= off_ms != 0;
+        state.clocks_off_ms.insert(pid, off_ms);
+    }
+
+    /// Puts every clock right.
+    pub(super) fn set_clocks_right(&self) {
+        self.lock().clocks_off_ms.clear();
+    }
+
+    /// What the clock of a process shows, in milliseconds since 1970.
+    pub(super) fn clock_of(&self, pid: Pid) -> u64 {
+        let off_ms = self.lock().clocks_off_ms.get(&pid).copied().unwrap_or(0);
+        self.now_ms().saturating_add_signed(off_ms)
+    }
+
+    /// What reads report as the store's time, in seconds since 1970.
+    pub(super) fn store_time_s(&self) -> Option<u64> {
+        let hidden = self.lock().broken == Broken::StoreTimeHidden;
+        (!hidden).then(|| self.now_ms() / 1_000)
+    }
+
+    /// Notes that something happened.
+    pub(super) fn count(&self, what: &'static str) {
+        self.lock().tally.count(what);
+    }
+
+    /// The checks of writes overlook this key: what lies there is the scenario's doing.
+    pub fn plant(&self, key: impl Into<String>) {
+        self.lock().planted.insert(key.into());
+    }
+
+    /// What a process is shown of what is stored.
+    pub(super) fn shown(
+        &self,
+        pid: Pid,
+        place: Place,
+        op: Op,
+        key: &str,
+        stored: Option<Bytes>,
+    ) -> Option<Bytes> {
+        let mut state = self.lock();
+        if state.broken == Broken::Nothing || pid == 0 {
+            return stored;
+        }
+        if state.broken == Broken::TokensCached && place == Place::Vault && key.starts_with("tokens/") {
+            let known = state.tokens_read.entry((pid, key.to_owned()));
+            return match stored {
+                Some(bytes) => Some(known.or_insert(bytes).clone()),
+                None => state.tokens_read.get(&(pid, key.to_owned())).cloned(),
+            };
+        }
+        state.broken.shows(&self.memory, place, op, key, stored)
     }
 
     /// Puts a rule in force.
@@ -284,11 +362,6 @@ impl Sim {
         watchers.into_iter().for_each(Waker::wake);
     }
 
-    /// A hash of every call and of how it ended, in order.
-    pub(super) fn trace_hash(&self) -> u64 {
-        self.lock().trace_hash
-    }
-
     /// Called when every task waits: lets the next call through.
     pub(super) fn idle(&self) {
         let wakers = {
@@ -306,172 +379,6 @@ impl Sim {
         };
         wakers.into_iter().for_each(Waker::wake);
     }
-}
-
-impl State {
-    fn insert(&mut self, parked: Parked) -> u64 {
-        self.next_call += 1;
-        self.calls.insert(self.next_call, parked);
-        self.next_call
-    }
-
-    fn next(&mut self, memory: &Memory) -> Vec<Waker> {
-        let mut open: Vec<u64> =
-            self.calls.iter().filter(|(_, call)| self.may_go_on(call)).map(|(id, _)| *id).collect();
-        if self.oracle.failed() {
-            return std::mem::take(&mut self.watchers);
-        }
-        if open.is_empty() {
-            if self.draining {
-                self.drained = true;
-            } else {
-                self.oracle.violation("nothing can go on: somebody waits for ever".into());
-            }
-            return std::mem::take(&mut self.watchers);
-        }
-        self.happened.steps += 1;
-        if self.happened.steps > STEPS_MAX {
-            self.oracle.violation(format!("the run does not end within {STEPS_MAX} calls"));
-            return std::mem::take(&mut self.watchers);
-        }
-        if let Order::Of(pids) = &self.order {
-            let rank =
-                |id: &u64| pids.iter().position(|pid| *pid == self.calls[id].pid).unwrap_or(usize::MAX);
-            // The last is offered first.
-            open.sort_by_key(|id| std::cmp::Reverse((rank(id), *id)));
-        }
-        let first = *open.last().expect("it is not empty");
-        let mut rule = self.rule.take().expect("there is a rule between two steps");
-        let mut chosen = (first, Fault::None);
-        while !open.is_empty() {
-            let at = match self.order {
-                Order::Random => self.rng.below(open.len() as u64) as usize,
-                Order::Of(_) => open.len() - 1,
-            };
-            let id = open.remove(at);
-            let call = describe(&self.calls[&id], self.happened.steps);
-            if let Verdict::Let(fault) = rule(&call, &mut self.rng) {
-                chosen = (id, fault);
-                break;
-            }
-        }
-        self.rule = Some(rule);
-        self.let_through(chosen.0, chosen.1, memory)
-    }
-
-    fn may_go_on(&self, call: &Parked) -> bool {
-        call.grant.is_none() && (matches!(call.what, What::Late { .. }) || !self.dead.contains(&call.pid))
-    }
-
-    fn let_through(&mut self, id: u64, fault: Fault, memory: &Memory) -> Vec<Waker> {
-        let call = &self.calls[&id];
-        let pid = call.pid;
-        let crashes = matches!(fault, Fault::CrashBefore | Fault::CrashAfter);
-        let told = {
-            let told = describe(call, 0);
-            let op = told.op.map_or("waits", Op::as_str);
-            let late = if told.late { " late" } else { "" };
-            format!("{pid} {op}{late} {:?} {} {fault:?}", told.place, told.key)
-        };
-        let grant = match &call.what {
-            What::Turn(_) => Some(Grant::Turn),
-            What::Read { .. } => Some(Grant::Read(fault == Fault::None)),
-            What::Late { place, write } => {
-                let (place, write) = (*place, write.clone());
-                self.calls.remove(&id);
-                self.write(memory, place, &write);
-                None
-            }
-            What::Write { place, write } => {
-                let (place, write) = (*place, write.clone());
-                Some(Grant::Write(match fault {
-                    Fault::None | Fault::CrashAfter => self.write(memory, place, &write),
-                    Fault::Failed | Fault::CrashBefore => write.failed(),
-                    Fault::NotDone => write.unknown(),
-                    Fault::DoneButUnknown => {
-                        self.write(memory, place, &write);
-                        write.unknown()
-                    }
-                    Fault::DoneLater => {
-                        let answer = write.unknown();
-                        self.leave_under_way(place, write);
-                        answer
-                    }
-                }))
-            }
-        };
-        self.happened.faults += u64::from(fault != Fault::None);
-        let told = match &grant {
-            Some(Grant::Write(reply)) => format!("{told} -> {reply:?}"),
-            _ => told,
-        };
-        for byte in told.bytes() {
-            self.trace_hash = (self.trace_hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        if let Some(trace) = &mut self.trace {
-            trace.push(told);
-        }
-        if crashes {
-            self.calls.remove(&id);
-            self.kill(pid);
-        }
-        let mut wakers = Vec::new();
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.grant = grant;
-            wakers.extend(call.waker.take());
-        }
-        if crashes || self.oracle.failed() {
-            wakers.append(&mut self.watchers);
-        }
-        wakers
-    }
-
-    fn write(&mut self, memory: &Memory, place: Place, write: &Write) -> WriteReply {
-        let (reply, changed) = memory.apply(place, write, self.broken);
-        if let Some(changed) = changed {
-            self.oracle.wrote(memory, &changed);
-        }
-        reply
-    }
-
-    fn leave_under_way(&mut self, place: Place, write: Write) {
-        self.happened.late += 1;
-        self.insert(Parked { pid: 0, nth: 0, what: What::Late { place, write }, waker: None, grant: None });
-    }
-
-    fn kill(&mut self, pid: Pid) {
-        if !self.dead.insert(pid) {
-            return;
-        }
-        self.happened.crashes += 1;
-        let under_way: Vec<(Place, Write)> = self
-            .calls
-            .values()
-            .filter(|call| call.pid == pid && call.grant.is_none())
-            .filter_map(|call| match &call.what {
-                What::Write { place, write } => Some((*place, write.clone())),
-                What::Turn(_) | What::Read { .. } | What::Late { .. } => None,
-            })
-            .collect();
-        for (place, write) in under_way {
-            // What a process has sent may arrive after its death.
-            if self.rng.once_in(2) {
-                self.leave_under_way(place, write);
-            }
-        }
-    }
-}
-
-fn describe(parked: &Parked, step: u64) -> Call<'_> {
-    let (place, op, key, bytes, late) = match &parked.what {
-        What::Turn(why) => (Place::Vault, None, why.as_str(), None, false),
-        What::Read { place, op, key } => (*place, Some(*op), key.as_str(), None, false),
-        What::Write { place, write } => {
-            (*place, Some(write.op()), write.key().as_str(), write.bytes(), false)
-        }
-        What::Late { place, write } => (*place, Some(write.op()), write.key().as_str(), write.bytes(), true),
-    };
-    Call { pid: parked.pid, nth: parked.nth, step, place, op, key, bytes, late }
 }
 
 /// A task's wait for its turn.

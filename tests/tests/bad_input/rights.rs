@@ -13,6 +13,9 @@ use serde_json::json;
 
 use super::{assert_nothing_happened, registry_with};
 
+/// Cargo's challenge and the usual one, in one field.
+const CHALLENGES: &str = "Cargo login_url=\"http://registry.test/me\", Bearer";
+
 #[tokio::test]
 async fn tokens_that_are_none() {
     let registry = TestRegistry::new().await;
@@ -38,7 +41,7 @@ async fn tokens_that_are_none() {
         let request = || Request::builder().method(method.clone()).uri(path);
         let answer = registry.send(request().body(Body::empty()).unwrap()).await;
         answer.assert_refused(path, 401, &["token-missing"]);
-        assert_eq!(answer.headers["www-authenticate"], "Bearer");
+        assert_eq!(answer.headers["www-authenticate"], CHALLENGES);
         let values = values.iter().map(|value| HeaderValue::from_str(value).unwrap());
         for value in values.chain([HeaderValue::from_bytes(b"Bearer \xff").unwrap()]) {
             let request = request().header(header::AUTHORIZATION, &value);
@@ -52,7 +55,7 @@ async fn tokens_that_are_none() {
             };
             let answer = registry.send(request.unwrap()).await;
             answer.assert_refused(&format!("{path} {value:?}"), 401, &["token-invalid"]);
-            assert_eq!(answer.headers["www-authenticate"], "Bearer");
+            assert_eq!(answer.headers["www-authenticate"], CHALLENGES);
         }
     }
     assert_nothing_happened(&registry, 1).await;

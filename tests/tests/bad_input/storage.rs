@@ -203,7 +203,7 @@ async fn a_store_without_a_registry_or_with_one_already() {
     let signer = TestRegistry::signer();
     let made =
         Service::initialise(&registry.store, signer, "registry.test/log/1", &settings, clock, entropy).await;
-    let refused = made.err().expect("there is one already");
+    let refused = made.expect_err("there is one already");
     assert_eq!((refused.status(), refused.problems[0].code.slug()), (409, "already-initialised"));
     assert_eq!(registry.publish(&Pkg::new("http", "1.0.0")).await.status, 201);
     registry.assert_clean("after a second genesis").await;

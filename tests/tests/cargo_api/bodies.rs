@@ -8,10 +8,11 @@ use drystone_schemas::{Format, Limits, Settings};
 use drystone_storage::Store;
 use drystone_tests::{
     Pkg, TestRegistry,
-    raw::{Taken, cut, endless, stalled},
+    checks::everything,
+    raw::{RawArchive, Taken, cut, endless, stalled},
 };
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{body_of, frame, metadata_of, put, put_bytes};
 
@@ -153,6 +154,79 @@ async fn a_broken_connection_leaves_nothing_and_a_retry_succeeds() {
     registry.assert_clean("after broken connections").await;
 }
 
+/// Archives and metadata that no cargo makes: each is refused by name, and nothing of it stays.
+#[tokio::test]
+async fn what_is_refused_leaves_nothing() {
+    let registry = TestRegistry::new().await;
+    let before = everything(&registry.store).await;
+    let good = Pkg::cargo("dry-lib", "1.0.0");
+    let (metadata, archive) = (metadata_of(&good), good.archive());
+    let manifest = |vers: &str| format!("[package]\nname = \"dry-lib\"\nversion = \"{vers}\"\n");
+    let raw = |vers: &str| {
+        RawArchive::default().file(&format!("dry-lib-{vers}/Cargo.toml"), manifest(vers).as_bytes())
+    };
+    let corrupt = {
+        let mut bytes = archive.clone();
+        let last = bytes.len() - 6;
+        bytes[last] ^= 1;
+        bytes
+    };
+    let said = |field: &str, value: &str| {
+        let mut metadata = metadata.clone();
+        metadata[field] = json!(value);
+        metadata
+    };
+    let cases: Vec<(&str, Value, Vec<u8>, &[&str])> = vec![
+        (
+            "a path that leads up",
+            metadata.clone(),
+            raw("1.0.0").file("dry-lib-1.0.0/../../evil", b"x").finish(),
+            &["unsafe-path"],
+        ),
+        (
+            "an absolute path",
+            metadata.clone(),
+            raw("1.0.0").file("/etc/evil", b"x").finish(),
+            &["unsafe-path"],
+        ),
+        (
+            "a link",
+            metadata.clone(),
+            raw("1.0.0").entry("dry-lib-1.0.0/link", b'2').finish(),
+            &["entry-type"],
+        ),
+        ("half an archive", metadata.clone(), archive[..archive.len() / 2].to_vec(), &["archive-truncated"]),
+        ("a wrong checksum inside", metadata.clone(), corrupt, &["archive-corrupt"]),
+        (
+            "no manifest",
+            metadata.clone(),
+            RawArchive::default().file("dry-lib-1.0.0/src/lib.rs", b"").finish(),
+            &["manifest-missing"],
+        ),
+        (
+            "a version that is none, in the manifest",
+            said("vers", "1.0"),
+            raw("1.0").finish(),
+            &["invalid-version"],
+        ),
+        (
+            "a version that is none, in the request",
+            said("vers", "1.0"),
+            archive.clone(),
+            &["manifest-disagrees"],
+        ),
+        ("another name", said("name", "other"), archive.clone(), &["manifest-disagrees"]),
+        ("another spelling", said("name", "Dry_Lib"), archive.clone(), &["manifest-disagrees"]),
+    ];
+    for (case, metadata, archive, codes) in cases {
+        let answer = put_bytes(&registry, frame(&metadata.to_string(), &archive)).await;
+        answer.assert_refused(case, 422, codes);
+        let detail = answer.json()["errors"][0]["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("\nhint: "), "{case}: {detail}");
+        assert!(everything(&registry.store).await == before, "{case} left something");
+    }
+}
+
 #[tokio::test]
 async fn of_eight_with_one_version_exactly_one_wins() {
     let registry = TestRegistry::new().await;
@@ -204,7 +278,7 @@ async fn only_crates_and_only_with_a_token() {
     let request = Request::put("/api/v1/crates/new").header(header::CONTENT_LENGTH, body.len());
     let answer = registry.send(request.body(Body::from(body.clone())).unwrap()).await;
     answer.assert_refused("no token", 401, &["token-missing"]);
-    assert_eq!(answer.headers["www-authenticate"], "Bearer");
+    assert_eq!(answer.headers["www-authenticate"], "Cargo login_url=\"http://registry.test/me\", Bearer");
     put(&registry, "nonsense", Some(body.len() as u64), Body::from(body.clone())).await.assert_refused(
         "no token of ours",
         401,

@@ -112,17 +112,16 @@ impl Cargo {
         self.try_run(directory, arguments).unwrap_or_else(|told| panic!("cargo {arguments:?}:\n{told}"))
     }
 
-    /// Runs cargo with this on its standard input, and compares all that it says, and how it ends.
-    #[track_caller]
-    pub(crate) fn expect_with(&self, directory: &str, arguments: &[&str], stdin: &str, expected: &str) {
-        let told = self.plain(&self.output(&self.path(directory), arguments, stdin));
-        assert!(told == expected, "cargo {arguments:?} said:\n{told}\nand not:\n{expected}");
+    /// Runs cargo with this on its standard input; all that it says, and how it ends.
+    pub(crate) fn told(&self, directory: &str, arguments: &[&str], stdin: &str) -> String {
+        self.plain(&self.output(&self.path(directory), arguments, stdin))
     }
 
-    /// The same with nothing on its standard input.
+    /// Runs cargo and compares all that it says, and how it ends.
     #[track_caller]
     pub(crate) fn expect(&self, directory: &str, arguments: &[&str], expected: &str) {
-        self.expect_with(directory, arguments, "", expected);
+        let told = self.told(directory, arguments, "");
+        assert!(told == expected, "cargo {arguments:?} said:\n{told}\nand not:\n{expected}");
     }
 
     /// Standard output, standard error, and the exit code if it is not 0; without paths, ports, sizes and times.
@@ -138,6 +137,9 @@ impl Cargo {
             if line.contains("Blocking waiting for file lock") {
                 continue;
             }
+            // The answer of a read, as it came.
+            let id = line.split_once("\"request_id\":\"").and_then(|(_, rest)| rest.split('"').next());
+            let line = &*id.map_or_else(|| line.to_owned(), |id| line.replace(id, "ID"));
             let cut = |before: &str| line.split_once(before).map(|(kept, _)| kept);
             let known = match line.trim_start().split(' ').next() {
                 Some("Packaged") => cut(" files,"),

@@ -5,10 +5,17 @@ mod bodies;
 mod cargo;
 mod commands;
 mod crashes;
+mod crowds;
 mod disagreements;
+mod edges;
+mod imports;
+mod life;
 mod mirrors;
+mod private;
 mod proxy;
+mod real_index;
 mod searching;
+mod transcript;
 mod workspaces;
 
 use axum::{

@@ -8,7 +8,7 @@ mod rows;
 
 use std::collections::BTreeMap;
 
-use drystone_tests::{Answer, Pkg, TestRegistry};
+use drystone_tests::{Answer, Pkg, TestRegistry, process::memory_peak_bytes};
 use futures_util::future::LocalBoxFuture;
 
 use rows::ROWS;
@@ -35,9 +35,10 @@ struct Row {
 async fn every_row_is_refused_cleanly_or_works() {
     for Row { case, run, expected, published } in ROWS {
         let registry = TestRegistry::new().await;
-        let peak_before = memory_peak_bytes();
+        let peak_before = memory_peak_bytes("self");
         let mut answers = run(&registry).await;
-        let grown = memory_peak_bytes().zip(peak_before).map(|(after, before)| after.saturating_sub(before));
+        let grown =
+            memory_peak_bytes("self").zip(peak_before).map(|(after, before)| after.saturating_sub(before));
         assert!(grown.is_none_or(|grown| grown < ROW_MEMORY_BYTES_MAX), "{case}: {grown:?} bytes");
         answers.sort_by_key(|answer| {
             (answer.status, if answer.status < 400 { Vec::new() } else { answer.codes() })
@@ -94,11 +95,4 @@ async fn aftermath(case: &str, registry: &TestRegistry, published: &[(&str, &[&s
     let next = registry.publish(&Pkg::new("afterwards", "1.0.0")).await;
     assert_eq!(next.status, 201, "{case}: {}", next.json());
     registry.assert_clean(case).await;
-}
-
-/// The most memory that this process has had so far, where the system tells.
-fn memory_peak_bytes() -> Option<u64> {
-    let status = fs_err::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
 }

@@ -21,9 +21,12 @@ fn is(call: &Call<'_>, op: Op, prefix: &str) -> bool {
     call.op == Some(op) && call.key.starts_with(prefix)
 }
 
-async fn succeeds(world: &mut World, process: &Process, ask: Ask) {
+pub(super) async fn succeeds(world: &mut World, process: &Process, ask: Ask) {
     let request = world.request(ask.clone());
-    assert_eq!(request.ask(process).await, Some(true), "{ask:?}");
+    if request.ask(process).await != Some(true) {
+        let again = request.ask_freely(process).await.map(|reply| reply.body);
+        panic!("{ask:?} was refused, and again: {again:?}");
+    }
 }
 
 /// What a process writes below a prefix waits until it is released; nothing else fails.

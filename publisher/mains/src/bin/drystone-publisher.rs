@@ -1,7 +1,7 @@
 //! The publisher as a plain HTTP server, for containers; a CDN or web server serves the files.
 
 use drystone_mains::Environment;
-use drystone_publisher::api_router;
+use drystone_publisher::{api_router, serve};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -11,5 +11,6 @@ async fn main() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(&environment.listen).await?;
     tracing::info!(address = %listener.local_addr()?, "listening");
     let stop = async { drop(tokio::signal::ctrl_c().await) };
-    Ok(axum::serve(listener, api_router(service, None)).with_graceful_shutdown(stop).await?)
+    serve(listener, api_router(service, None), environment.connections.within_open_files(), stop).await;
+    Ok(())
 }

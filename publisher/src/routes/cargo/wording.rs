@@ -20,7 +20,8 @@ pub(super) async fn reword(State(service): App, mut response: Response) -> Respo
     response
 }
 
-fn in_cargos_words(refusal: &Refusal, url: &str) -> Refusal {
+/// The refusal as cargo shows it best.
+pub(in crate::routes) fn in_cargos_words(refusal: &Refusal, url: &str) -> Refusal {
     let mut refusal = refusal.clone();
     for problem in &mut refusal.problems {
         if let Some(hint) = hint(problem, url) {

@@ -10,7 +10,7 @@ use drystone_archive::inspect;
 use drystone_schemas::{Format, Limits, PublishMetadata, RecordDep, VersionRecord};
 use serde_json::{Value, json};
 
-use crate::build::{lists_alike, ours};
+use drystone_test_archives::listing::{lists_alike, ours};
 
 #[expect(clippy::disallowed_methods, reason = "where Cargo keeps its packages is in the environment alone")]
 fn cargo_home() -> Option<PathBuf> {

@@ -1,8 +1,6 @@
 //! Tests of the crate from outside: hostile archives, properties, inspection, and real packages where there are some.
 
-mod build;
 mod cache;
 mod hostile;
 mod inspection;
-mod layers;
 mod properties;

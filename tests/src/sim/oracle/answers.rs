@@ -9,7 +9,8 @@ use super::Oracle;
 use crate::sim::{calls::Memory, client::Ask};
 
 /// Codes that leave the outcome open.
-const UNKNOWN: [&str; 4] = ["try-again", "storage-unavailable", "overloaded", "collection-under-way"];
+pub(in crate::sim) const UNKNOWN: [&str; 5] =
+    ["try-again", "storage-unavailable", "overloaded", "clock-wrong", "collection-under-way"];
 /// Codes that the workload may meet, when what it asks for does not fit the state of things.
 const REFUSALS: [&str; 9] = [
     "version-exists",
@@ -63,6 +64,9 @@ impl Oracle {
         };
         let code = body.errors[0].code.slug();
         if UNKNOWN.contains(&code) {
+            self.expect(code != "clock-wrong" || self.clocks_were_turned, || {
+                format!("{:?} was refused because of a clock, and every clock is right", asked.ask)
+            });
             return Meaning::Unknown;
         }
         let Asked { ask, account, tarball, .. } = asked;
