@@ -217,7 +217,12 @@ impl Service {
         let work = move || match run_inspection(&upload, &settings, &expected) {
             Ok(inspected) => Ok((upload, inspected)),
             Err(refusal) if can_be_repacked(&refusal.problems, &expected, &settings.formats) => {
-                let repacked = upload.repack(&settings.limits, &folder)?;
+                let repacked = match upload.repack(&settings.limits, &folder) {
+                    Ok(repacked) => repacked,
+                    // No Zig package at all: what was wrong at first is what is wrong.
+                    Err(other) if other.problems[0].code == Code::ManifestMissing => return Err(refusal),
+                    Err(other) => return Err(other),
+                };
                 // What was declared of the bytes held for those that were uploaded, or it would be a problem.
                 let expected = PublishMetadata { sha256: None, size: None, ..expected };
                 let mut inspected = run_inspection(&repacked, &settings, &expected)?;

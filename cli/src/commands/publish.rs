@@ -115,7 +115,13 @@ async fn open(
             Err(ClientError::Problems(problems))
                 if can_be_repacked(&problems, &expected(&archive), &settings.formats) =>
             {
-                let repacked = repack_archive(&archive, &settings.limits)?;
+                let repacked = match repack_archive(&archive, &settings.limits) {
+                    // No Zig package at all: what was wrong at first is what is wrong.
+                    Err(ClientError::Problems(other)) if other[0].code == Code::ManifestMissing => {
+                        return Err(ClientError::Problems(problems));
+                    }
+                    repacked => repacked?,
+                };
                 let record = check_archive(&repacked.archive, &settings)?.record;
                 Ok(Prepared { archive: repacked.archive.clone(), record, _packed: Kept::Repacked(repacked) })
             }
