@@ -167,7 +167,8 @@ impl Sequencer {
         match ended {
             Ok(Ended::Settled) => {
                 self.lost = 0;
-                self.last = (attempt.committed, now_ms - began_ms);
+                // The clock may have been set back meanwhile.
+                self.last = (attempt.committed, now_ms.saturating_sub(began_ms));
             }
             Ok(Ended::Overtaken) => {
                 self.lost += 1;
@@ -183,7 +184,7 @@ impl Sequencer {
                     // If it fails, the next attempt meets the same obstacle and tells.
                     drop(self.core.committer.fence().await);
                 }
-                self.wait(now_ms - began_ms).await;
+                self.wait(now_ms.saturating_sub(began_ms)).await;
             }
             // Whatever it was, those who wait here shall not suffer from what others have left.
             Err(refusal) if attempt.took_guests => {

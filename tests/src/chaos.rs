@@ -213,7 +213,17 @@ async fn stir(plan: &mut Plan, fleet: &Fleet, progress: &Progress, told: &impl F
                 return;
             };
             pause(rng.below(AIM_MS)).await;
-            server.restart_by_kill().await;
+            let before = progress.open_answers();
+            server.kill();
+            let noticed = async {
+                while progress.open_answers() == before {
+                    progress.changed().await;
+                }
+            };
+            if timeout(STALL, noticed).await.is_err() {
+                progress.violation("nobody noticed that the S3 server was dead".into());
+            }
+            tokio::task::block_in_place(|| server.start_again());
             store_killed += 1;
             progress.store_killed();
         } else if timeout(STALL, progress.changed()).await.is_err() {

@@ -203,7 +203,9 @@ pub(super) async fn remove_alias(
         return asked.commit(&service, Action::AliasRemove { alias, pkg }, Vec::new(), what).await;
     }
     service.admit(&asked.token).await?;
-    // A removal that is repeated finds nothing to remove; what it came to is kept.
+    // A removal that is repeated finds nothing to remove; what it came to is kept. An outcome is written beside the files
+    // that follow from it, so that a commit under way is applied first.
+    service.core.committer.begin().await?;
     let done = vault::read_done(&*service.core.store.vault, &asked.id).await?;
     match done.filter(|done| done.intent == Action::removal_digest(&alias)) {
         Some(done) => Ok(Json(WriteResponse { ok: true, msg: what, seq: Some(done.seq) }).into_response()),

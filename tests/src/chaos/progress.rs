@@ -57,6 +57,12 @@ impl Progress {
     /// Notes an answer that left the outcome open.
     pub(super) fn open_answer(&self, code: &str) {
         *self.counts_mut().open_answers.entry(code.to_owned()).or_default() += 1;
+        self.changed.notify_one();
+    }
+
+    /// Answers so far that left the outcome open.
+    pub(super) fn open_answers(&self) -> u64 {
+        self.counts_mut().open_answers.values().sum()
     }
 
     /// Notes that a request is sent once more.
@@ -84,7 +90,7 @@ impl Progress {
         self.changed.notify_one();
     }
 
-    /// Waits for the next publish.
+    /// Waits for the next publish, or the next answer that leaves the outcome open.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }

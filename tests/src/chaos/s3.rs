@@ -69,14 +69,6 @@ impl S3Server {
     pub fn start_again(&self) {
         script("start", self.port, &self.directory);
     }
-
-    /// Kills it and starts it again.
-    pub(super) async fn restart_by_kill(&self) {
-        self.kill();
-        let (port, directory) = (self.port, self.directory.clone());
-        let started = tokio::task::spawn_blocking(move || script("start", port, &directory));
-        started.await.expect("the S3 server starts again");
-    }
 }
 
 impl Drop for S3Server {

@@ -9,7 +9,7 @@ trouble=$(mktemp)
 trap 'rm -f "$trouble"' EXIT
 for name in *; do
   : >"$trouble"
-  tar --list --verbose --absolute-names --numeric-owner --full-time --quoting-style=literal -zf "$name" 2>>"$trouble" |
+  tar --list --verbose --absolute-names --numeric-owner --quoting-style=literal -zf "$name" 2>>"$trouble" |
     sed "s|^|$name entry |"
   if [ $# -gt 1 ]; then
     tar --extract --directory "$2" --to-command=sha256sum -zf "$name" 2>>"$trouble" | sed "s|^|$name digest |"

@@ -94,7 +94,7 @@ fn plain_reading(lines: &[Vec<u8>]) -> Reading {
     reading
 }
 
-/// Reads the lines of GNU tar: `-rw-r--r-- 0/0  12 1970-01-01 00:00:00 path`.
+/// Reads the lines of GNU tar: `-rw-r--r-- 0/0  12 1970-01-01 00:00 path`.
 fn gnu_reading(lines: &[Vec<u8>]) -> Reading {
     let mut reading = Reading { rows: Vec::new(), failed: false };
     let mut digests = lines.iter().filter_map(|line| line.strip_prefix(b"digest "));
