@@ -7,7 +7,9 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use drystone_archive::{Inspected, RepackError, can_be_repacked, inspect, repack_zig, root_directory};
+use drystone_archive::{
+    Inspected, RepackError, can_be_repacked, inspect, leave_out_layout, repack_zig, root_directory,
+};
 use drystone_schemas::{
     Code, Limits, Problem, PublishMetadata, Settings, Sha256Digest,
     layout::{self, CacheClass},
@@ -230,7 +232,10 @@ impl Service {
                 inspected.warnings.push(format!("the archive was packed anew, below `{root}/`"));
                 Ok((Arc::new(repacked), inspected))
             }
-            Err(refusal) => Err(refusal),
+            Err(mut refusal) => {
+                leave_out_layout(&mut refusal.problems, &expected);
+                Err(refusal)
+            }
         };
         let inspected = tokio::task::spawn_blocking(work).await.map_err(Refusal::internal)?;
         drop(permit);

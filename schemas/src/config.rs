@@ -170,6 +170,8 @@ pub struct Limits {
     pub dependencies_max: u64,
     /// Most packages that an account may create.
     pub packages_per_account_max: u64,
+    /// Most aliases that an owner may set for a package.
+    pub aliases_per_package_max: u64,
     /// Longest reason of a yank or deprecation.
     pub reason_bytes_max: u64,
     /// Longest time for one request, in seconds.
@@ -190,6 +192,7 @@ impl Default for Limits {
             record_bytes_max: 1 << 20,
             dependencies_max: 500,
             packages_per_account_max: 100,
+            aliases_per_package_max: 8,
             reason_bytes_max: 1024,
             request_s_max: 30,
         }

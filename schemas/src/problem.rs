@@ -65,6 +65,7 @@ codes! {
     AliasHeld "DRY0113" "alias-held" 409 "the alias looks like another name" "choose a name that nobody mistakes for the other, or ask the operator to set it";
     NameReserved "DRY0114" "name-reserved" 422 "the name is reserved" "choose another name, or ask the operator";
     NameIsAlias "DRY0115" "name-is-alias" 409 "the name is an alias of another package" "choose another name, or ask the owner of the alias to remove it";
+    AliasLimit "DRY0116" "alias-limit" 403 "the package has as many aliases as it may" "remove one, or ask the operator to set it";
 
     NotAnArchive "DRY0201" "not-an-archive" 422 "the upload is not a gzip-compressed tar archive" "pack it with `drystone publish --dry-run` or `cargo package`";
     ArchiveTruncated "DRY0202" "archive-truncated" 422 "the archive ends too early" "pack and upload it again";

@@ -43,7 +43,7 @@ pub(super) async fn answer(
     let segments: Vec<&str> = below.split('/').collect();
     let outcome = match api {
         LanguageApi::Raven => raven::answer(&service, &names, &segments, request).await,
-        LanguageApi::Vais => vais::answer(&service, &segments, request).await,
+        LanguageApi::Vais => vais::answer(&service, &names, &segments, request).await,
     };
     match outcome {
         Ok(response) => response,

@@ -1,13 +1,14 @@
-//! What an archive holds whose files may lie anyhow: its root directory, if it has one, and its `build.zig.zon`.
+//! What an archive holds whose files may lie anyhow: its `build.zig.zon`.
 //!
-//! Invariant: the root directory is that which Zig finds and takes off (`std.tar.Diagnostics.findRoot`).
+//! Invariant: the root directory is that which Zig finds and takes off (`std.tar.Diagnostics.findRoot`): what all entries
+//! share, directories among them, [`ArchiveFacts::top`].
 
 use std::io;
 
 use drystone_schemas::{Code, Limits, Problem};
 
 use crate::{
-    Entry, ReadError, ZigManifest,
+    ArchiveFacts, Entry, ReadError, ZigManifest,
     manifest::{ZIG_MANIFEST, parse_zig},
 };
 
@@ -27,9 +28,9 @@ pub(crate) fn unreadable(error: &io::Error) -> Problem {
 /// What was seen of an archive.
 #[derive(Default)]
 pub(crate) struct Contents {
-    /// The first directory of every path so far; none before the first, empty once two differ.
-    root: Option<String>,
-    /// Files that are the manifest, should their directory turn out to be the root: whole path and content.
+    /// The first directory of the first file, which is the root directory if there is one.
+    first: Option<String>,
+    /// Files that are the manifest, should their directory turn out to be the root: whole path and content. At most two.
     manifests: Vec<(String, Manifest)>,
 }
 
@@ -41,14 +42,9 @@ enum Manifest {
 impl Contents {
     /// Notes a file; whether its content is to be kept.
     pub(crate) fn begin(&mut self, entry: &Entry<'_>, limits: &Limits) -> bool {
-        let top = entry.path.split_once('/').map_or("", |(top, _)| top);
-        if self.root.as_deref().is_some_and(|root| root != top) {
-            self.root = Some(String::new());
-        } else {
-            self.root.get_or_insert_with(|| top.to_owned());
-        }
-        let below = entry.path.split_once('/').map_or(entry.path, |(_, below)| below);
-        let may_be = below == ZIG_MANIFEST && self.manifests.len() < 2;
+        let (top, below) = entry.path.split_once('/').unwrap_or(("", entry.path));
+        let first = self.first.get_or_insert_with(|| top.to_owned());
+        let may_be = below == ZIG_MANIFEST && (top.is_empty() || top == first);
         if may_be && entry.size > limits.manifest_bytes_max {
             self.manifests.push((entry.path.to_owned(), Manifest::TooLong(entry.size)));
         }
@@ -60,15 +56,16 @@ impl Contents {
         self.manifests.extend(kept.map(|kept| (entry.path.to_owned(), Manifest::Kept(kept))));
     }
 
-    /// The one root directory, once everything was seen.
-    pub(crate) fn root(&self) -> Option<&str> {
-        self.root.as_deref().filter(|root| !root.is_empty())
-    }
-
     /// The package's manifest, once everything was seen; none if there is none.
-    pub(crate) fn manifest(&self, limits: &Limits) -> Result<Option<ZigManifest>, Vec<Problem>> {
-        let path =
-            self.root().map_or_else(|| ZIG_MANIFEST.to_owned(), |root| format!("{root}/{ZIG_MANIFEST}"));
+    pub(crate) fn manifest(
+        &self,
+        facts: &ArchiveFacts,
+        limits: &Limits,
+    ) -> Result<Option<ZigManifest>, Vec<Problem>> {
+        let path = match &*facts.top {
+            "" => ZIG_MANIFEST.to_owned(),
+            root => format!("{root}/{ZIG_MANIFEST}"),
+        };
         match self.manifests.iter().find(|(found, _)| *found == path).map(|(_, manifest)| manifest) {
             None => Ok(None),
             Some(Manifest::TooLong(size)) => {

@@ -87,6 +87,9 @@ pub fn inspect<'g, R: Read>(
         walk.check_entry(&mut problems);
     }
     compare_manifest(&walk, &draft, expected, limits, &mut problems);
+    if facts.is_some() {
+        walk.check_selection(&draft, &mut problems);
+    }
     let (warnings, readme) = readme(walk.readmes, &draft, facts.as_ref(), format, limits, &mut problems);
     let record = match (facts, draft.name, draft.vers) {
         (Some(facts), Some(name), Some(vers)) if problems.is_empty() => {
@@ -341,6 +344,20 @@ impl<'a> Walk<'a> {
             let names: Vec<_> = entry.iter().map(|name| format!("`{name}`")).collect();
             let detail = format!("there is no {} in the archive", names.join(" or "));
             problems.push(Problem::new(Code::EntryMissing, detail));
+        }
+    }
+
+    /// A Zig package without files: Zig until 0.16 computes its hash and then cannot fetch it, and 0.17 keeps nothing of it.
+    fn check_selection(&self, draft: &Draft, problems: &mut Vec<Problem>) {
+        let Some(manifest) = draft.details.zig.as_ref().filter(|manifest| !manifest.paths.is_empty()) else {
+            return;
+        };
+        if !self.files.iter().any(|file| manifest.selects(&file.0)) {
+            let detail = format!("`{ZIG_MANIFEST}`: `.paths` names none of the files in the archive");
+            let problem = Problem::new(Code::ManifestInvalid, detail).fact("field", "paths");
+            problems.push(
+                problem.with_hint("name the files of the package in `.paths`; `.{\"\"}` means everything"),
+            );
         }
     }
 

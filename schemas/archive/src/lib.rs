@@ -33,7 +33,7 @@ pub use manifest::{
 };
 pub use pack::{PackError, PackFile, pack};
 pub use read::{ArchiveFacts, Entry, Layout, read_archive, read_archive_as};
-pub use repack::{RepackError, can_be_repacked, repack_zig};
+pub use repack::{RepackError, can_be_repacked, leave_out_layout, repack_zig};
 pub use zig_hash::{ZigHash, zig_package_hash};
 pub use zon::{
     DEPTH_MAX as ZON_DEPTH_MAX, Field as ZonField, Node as ZonNode, Value as ZonValue, ZonError, parse_zon,

@@ -37,6 +37,14 @@ pub fn can_be_repacked(problems: &[Problem], expected: &PublishMetadata, allowed
     asked && allowed.contains(&Format::Zig) && problems.iter().all(|problem| problem.code == Code::WrongRoot)
 }
 
+/// Leaves out where the files of a Zig package lie, if that is not all that is wrong with it: it alone would not be.
+pub fn leave_out_layout(problems: &mut Vec<Problem>, expected: &PublishMetadata) {
+    let is_layout = |problem: &Problem| problem.code == Code::WrongRoot;
+    if expected.format.as_deref() == Some(Format::Zig.as_str()) && !problems.iter().all(is_layout) {
+        problems.retain(|problem| !is_layout(problem));
+    }
+}
+
 /// Writes the files of a Zig package's archive anew, in canonical form below `name-version/`, and gives `out` back.
 ///
 /// The archive is read once, as a stream; its contents lie in `scratch` meanwhile.
@@ -69,13 +77,13 @@ pub fn repack_zig<R: Read, S: Read + Write + Seek, W: Write>(
         at += entry.size;
         Ok(())
     });
-    read.map_err(|error| RepackError::Refused(read_problems(error)))?;
-    let manifest = contents.manifest(limits).map_err(RepackError::Refused)?.ok_or_else(|| {
+    let facts = read.map_err(|error| RepackError::Refused(read_problems(error)))?;
+    let manifest = contents.manifest(&facts, limits).map_err(RepackError::Refused)?.ok_or_else(|| {
         let detail = format!("there is no `{ZIG_MANIFEST}` in the archive's root directory");
         RepackError::Refused(vec![Problem::new(Code::ManifestMissing, detail)])
     })?;
     let root = format!("{}-{}", manifest.name, manifest.version);
-    let skip = contents.root().map_or(0, |old| old.len() + 1);
+    let skip = if facts.top.is_empty() { 0 } else { facts.top.len() + 1 };
     let scratch = RefCell::new(scratch);
     let to_pack = files.into_iter().map(|file| {
         let scratch = &scratch;

@@ -120,8 +120,8 @@ pub fn zig_package_hash<R: Read>(source: R, limits: &Limits) -> Result<ZigHash, 
         below.extend(hash_below);
         Ok(())
     });
-    read.map_err(read_problems)?;
-    let hashes = if contents.root().is_some() { below } else { whole };
-    let Some(manifest) = contents.manifest(limits)? else { return Ok(hashes.finish(None)) };
+    let facts = read.map_err(read_problems)?;
+    let hashes = if facts.top.is_empty() { whole } else { below };
+    let Some(manifest) = contents.manifest(&facts, limits)? else { return Ok(hashes.finish(None)) };
     Ok(hashes.finish(Some(&manifest)))
 }

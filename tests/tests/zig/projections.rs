@@ -2,7 +2,8 @@
 
 use axum::http::Method;
 use drystone_index_builder::{AreaSource, FsckOptions, RebuildOptions, Silent, fsck, rebuild};
-use drystone_storage::{Key, Store};
+use drystone_schemas::layout;
+use drystone_storage::{Counter, Counts, Key, Store};
 use drystone_tests::{Pkg, TestRegistry};
 
 use super::packages::{manifest, package};
@@ -62,4 +63,36 @@ async fn lost_and_damaged_answers_are_found_and_come_back() {
     rebuild(store, &RebuildOptions { key: key.clone(), dry_run: false }, &Silent).await.unwrap();
     assert_eq!(api_files(store).await, before);
     assert_eq!(check().await, [""; 0]);
+}
+
+/// What a publish by a process that knows nothing costs, and the next one by the same process.
+async fn costs(publish: impl AsyncFn(&TestRegistry, &str)) -> [Counts; 2] {
+    let registry = TestRegistry::new().await;
+    publish(&registry, "1.0.0").await;
+    let counter = Counter::new();
+    let cold = registry.another(|store| counter.wrap(store)).await;
+    counter.reset();
+    publish(&cold, "1.1.0").await;
+    let first = counter.counts();
+    counter.reset();
+    publish(&cold, "1.2.0").await;
+    [first, counter.counts()]
+}
+
+/// The budget of DESIGN.md section 7 is that of one package's own files; five answers are five reads and five writes
+/// more, in rounds that are there anyway.
+#[tokio::test]
+async fn answers_cost_a_read_and_a_write_each_and_no_round() {
+    let generic = costs(async |registry, vers| {
+        assert_eq!(registry.publish(&Pkg::new("acme/http", vers)).await.status, 201);
+    });
+    let plain = generic.await;
+    let zig = costs(async |registry, vers| publish(registry, vers).await).await;
+    let answers = layout::github_files(&"acme/http".parse().unwrap()).unwrap().keys().len() as u64;
+    for (plain, zig) in plain.iter().zip(&zig) {
+        assert_eq!(zig.rounds, plain.rounds, "{plain:?} {zig:?}");
+        assert!(zig.puts <= plain.puts + answers && zig.gets <= plain.gets + answers, "{plain:?} {zig:?}");
+    }
+    assert!(zig[0].puts <= 22 && zig[0].gets <= 16 && zig[0].rounds <= 7, "{zig:?}");
+    assert!(zig[1].rounds <= 6, "{zig:?}");
 }
