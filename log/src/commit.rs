@@ -23,7 +23,7 @@ mod staging;
 
 pub use apply::put_all;
 pub use collect::{DOOMED_MAX, Fence, LEASE_S, SeenHead};
-pub use committer::{CommitOutcome, Committed, Committer, EventDraft, PlainFile, PrivateFile, Round, StateFile};
+pub use committer::{CommitOutcome, Committed, Committer, EventDraft, PlainFile, Round, StateFile};
 pub use error::CommitError;
 pub use genesis::Genesis;
 pub use head::{Gc, Head};

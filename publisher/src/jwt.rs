@@ -1,14 +1,11 @@
 //! Compact JSON Web Tokens: made with Ed25519, verified with the algorithms that a caller allows.
 //!
-//! Owns: the form (RFC 7515 section 3.1, RFC 7519) and the signatures (RFC 7518 section 3.3 and 3.4, RFC 8037). Does not own:
+//! Owns: the form (RFC 7515 section 3.1, RFC 7519) and the signatures (RFC 8037). Does not own:
 //! which keys are trusted, and what claims must say.
 //! Invariant: the algorithm is the key's, never the token's; what names extensions that must be understood is refused.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ED25519, Ed25519KeyPair, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
-    UnparsedPublicKey,
-};
+use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
@@ -32,10 +29,6 @@ pub(crate) enum InvalidJwt {
 /// A public key, with the one algorithm that it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PublicKey {
-    /// RS256: modulus and exponent.
-    Rsa { n: Vec<u8>, e: Vec<u8> },
-    /// ES256: an uncompressed point.
-    P256(Vec<u8>),
     /// EdDSA.
     Ed25519(Vec<u8>),
 }
@@ -43,20 +36,12 @@ pub(crate) enum PublicKey {
 impl PublicKey {
     const fn algorithm(&self) -> &'static str {
         match self {
-            Self::Rsa { .. } => "RS256",
-            Self::P256(_) => "ES256",
             Self::Ed25519(_) => "EdDSA",
         }
     }
 
     fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         let verified = match self {
-            Self::Rsa { n, e } => {
-                RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
-            }
-            Self::P256(point) => {
-                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature)
-            }
             Self::Ed25519(key) => UnparsedPublicKey::new(&ED25519, key).verify(message, signature),
         };
         verified.is_ok()
@@ -152,7 +137,6 @@ mod tests {
         let other = Ed25519KeyPair::from_seed_unchecked(&[8; 32]).unwrap();
         let other = PublicKey::Ed25519(other.public_key().as_ref().to_vec());
         assert_eq!(parsed.verify::<Value>(&other), Err(InvalidJwt::Signature));
-        assert_eq!(parsed.verify::<Value>(&PublicKey::P256(vec![4; 65])), Err(InvalidJwt::Algorithm));
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use schemars::{Schema, generate::SchemaSettings};
 
 use crate::{
-    AliasHistory, AliasMap, CargoIndexConfig, ErrorBody, Event, IndexLine, OwnersRequest, OwnersResponse,
-    PackageDocument, PackageResponse, PublishMetadata, PublishResponse, RavenPackage, ReasonRequest,
-    RegistryConfig, ResolveResponse, SearchResponse, Settings, UploadRequest, UploadResponse, VaisPackage,
-    VaisRelease, VersionRecord, VersionResponse, WriteResponse, api::AliasRequest, sign_in,
+    AliasHistory, AliasMap, ApiConfig, CargoIndexConfig, ErrorBody, Event, GithubDependencies, GithubPackage,
+    GithubRelease, GithubTag, IndexLine, OwnersRequest, OwnersResponse, PackageDocument, PackageResponse,
+    PublishMetadata, PublishResponse, RavenPackage, ReasonRequest, RegistryConfig, ReleaseSummary,
+    ResolveResponse, SearchAnswer, SearchResponse, Settings, UploadRequest, UploadResponse, VaisPackage,
+    VaisRelease, VersionRecord, VersionResponse, WriteResponse, ZionSearch, api::AliasRequest,
+    sign_in,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.
@@ -20,11 +22,17 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "alias-history" AliasHistory,
         "alias-map" AliasMap,
         "alias-request" AliasRequest,
+        "api-config" ApiConfig,
         "cargo-index-config" CargoIndexConfig,
         "config" RegistryConfig,
         "delete-account-request" sign_in::DeleteAccountRequest,
         "error" ErrorBody,
         "event" Event,
+        "github-dependencies" GithubDependencies,
+        "github-package" GithubPackage,
+        "github-release" GithubRelease,
+        "github-release-summary" ReleaseSummary,
+        "github-tag" GithubTag,
         "index-line" IndexLine,
         "leak-verdict" sign_in::LeakVerdict,
         "leaked-token" sign_in::LeakedToken,
@@ -50,6 +58,7 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "refresh-request" sign_in::RefreshRequest,
         "register-request" sign_in::RegisterRequest,
         "resolve-response" ResolveResponse,
+        "search-answer" SearchAnswer,
         "search-response" SearchResponse,
         "security-events-response" sign_in::SecurityEventsResponse,
         "session-response" sign_in::SessionResponse,
@@ -64,5 +73,6 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "version" VersionResponse,
         "version-record" VersionRecord,
         "write-response" WriteResponse,
+        "zion-search" ZionSearch,
     ]
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use drystone_index_builder::{
     AliasState, Draft, Touched, project, project_config, project_plain, vais_index_file, vais_package,
 };
-use drystone_log::commit::{EventDraft, PlainFile, PrivateFile, Round, StateFile};
+use drystone_log::commit::{EventDraft, PlainFile, Round, StateFile};
 use drystone_schemas::{
     AccountId, Code, EventBody, IndexLine, PackageDocument, PackageName, Problem, Role, Sha256Digest,
     Version, canonical_json, layout,
@@ -97,7 +97,7 @@ fn try_decide(desk: &mut Desk, intent: &Intent, place: &Place<'_>) -> Result<Dec
         party.quota.value = used;
         let (key, bytes) = (layout::quota(&draft.actor), canonical_json(&party.quota.value));
         let seen = party.quota.seen.get(&key).cloned();
-        draft.private.push(PrivateFile { key, bytes, seen });
+        draft.private.push(PlainFile { key, bytes, seen });
         draft.private.extend(scope::claim(desk, &intent.action, &draft.actor, place));
     }
     // The same id again in this batch is a repetition, as it is in a later one.
@@ -361,7 +361,7 @@ fn keep_an_owner(document: &PackageDocument, leaving: &AccountId) -> Result<(), 
 fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<'_>) -> Result<(), Refusal> {
     if let Action::Configure { settings } = action {
         let files = project_config(place.seq, place.origin, place.log_key, settings);
-        draft.plain = files.into_iter().map(|(key, bytes)| PlainFile { key, bytes }).collect();
+        draft.plain = files.into_iter().map(PlainFile::unseen).collect();
         desk.settings = settings.clone();
         return Ok(());
     }
@@ -406,7 +406,8 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
             all.insert(key, vais_package(state, &desk.settings));
             plain.push(vais_index_file(all));
         }
-        draft.plain = plain.into_iter().map(|(key, bytes)| PlainFile { key, bytes }).collect();
+        let with_tag = |(key, bytes)| PlainFile { seen: seen.get(&key).cloned(), key, bytes };
+        draft.plain = plain.into_iter().map(with_tag).collect();
     }
     draft.files = files
         .into_iter()

@@ -3,7 +3,7 @@
 //!
 //! Invariant: the question is asked when a package is created, and of this head; a package that is there keeps its owners.
 
-use drystone_log::commit::PrivateFile;
+use drystone_log::commit::PlainFile;
 use drystone_schemas::{AccountId, Code, PackageName, Problem, canonical_json, layout};
 
 use super::{Desk, Holder, Place, decide::Actor, scope_key};
@@ -29,7 +29,7 @@ pub(super) fn claim(
     action: &Action,
     actor: &AccountId,
     place: &Place<'_>,
-) -> Option<PrivateFile> {
+) -> Option<PlainFile> {
     let Action::Publish { record, .. } = action else { return None };
     let holder = desk.scopes.get_mut(&scope_key(&record.name)?)?;
     if *holder != Holder::Nobody {
@@ -37,5 +37,5 @@ pub(super) fn claim(
     }
     *holder = Holder::Account(actor.clone());
     let bytes = canonical_json(&ScopeRecord { seq: place.seq, account: actor.clone() });
-    Some(PrivateFile { key: layout::scope(&scope_key(&record.name)?), bytes, seen: Some(None) })
+    Some(PlainFile { key: layout::scope(&scope_key(&record.name)?), bytes, seen: Some(None) })
 }
