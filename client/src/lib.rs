@@ -18,8 +18,8 @@
 //!
 //! Invariant: nothing is installed whose bytes the log of the registry does not vouch for.
 
-pub mod aliases;
 mod accounts;
+pub mod aliases;
 mod api;
 mod cache;
 mod cargo_registry;

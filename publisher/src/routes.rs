@@ -72,7 +72,7 @@ async fn envelope(State(service): App, request: Request, next: Next) -> Response
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let bearer = limit::bearer_of(&request);
-    let counted = limit::count(&service, bearer.as_ref(), &request);
+    let counted = limit::count(&service, bearer.as_ref(), &request).await;
     let mut response = match counted {
         Ok(_) => next.run(request).await,
         Err(exhausted) => Refusal::from(exhausted).into_response(),

@@ -61,9 +61,9 @@ pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VersionR
 pub use schema::all_schemas;
 pub use sign_in::{
     DeleteAccountRequest, LeakVerdict, LeakedToken, LoginRequest, LogoutRequest, Member, MemberRequest,
-    NewOrgRequest, NewTokenRequest, NewTokenResponse, OrgResponse, PasswordChangeRequest, PasswordResetRequest, PasswordSetRequest, PublicUser,
-    RefreshRequest, RegisterRequest, SecretText, SecurityEvent, SecurityEventsResponse, SessionResponse,
-    TokenInfo, TokensResponse, User, VerifyRequest,
+    NewOrgRequest, NewTokenRequest, NewTokenResponse, OrgResponse, PasswordChangeRequest,
+    PasswordResetRequest, PasswordSetRequest, PublicUser, RefreshRequest, RegisterRequest, SecretText,
+    SecurityEvent, SecurityEventsResponse, SessionResponse, TokenInfo, TokensResponse, User, VerifyRequest,
 };
 pub use time::rfc3339;
 pub use vais::{VaisDep, VaisPackage, VaisRelease, VaisVersion};

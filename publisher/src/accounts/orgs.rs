@@ -9,9 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use drystone_schemas::{
-    AccountId, Code, Login, Member, OrgResponse, Problem, Role, layout, rfc3339,
-};
+use drystone_schemas::{AccountId, Code, Login, Member, OrgResponse, Problem, Role, layout, rfc3339};
 use drystone_storage::{Key, new_ulid};
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
@@ -103,9 +101,9 @@ impl Service {
     async fn org(&self, name: &str) -> Result<AccountRecord, Refusal> {
         let shown: String = name.chars().take(64).collect();
         let there = vault::find_account(&*self.core.store.vault, name).await?;
-        there
-            .filter(|account| account.org)
-            .ok_or_else(|| Refusal::code(Code::AccountNotFound, format!("there is no organisation `{shown}`")))
+        there.filter(|account| account.org).ok_or_else(|| {
+            Refusal::code(Code::AccountNotFound, format!("there is no organisation `{shown}`"))
+        })
     }
 
     /// Makes an organisation, owned by whoever asks.
@@ -127,13 +125,11 @@ impl Service {
             ..AccountRecord::new(id.clone(), login.clone(), core.clock.now_unix_s())
         };
         let owner = Membership { role: Role::Owner, leaving: false };
-        let org = OrgRecord {
-            v: 1,
-            members: BTreeMap::from([(by.clone(), owner)]),
-            invited: BTreeMap::new(),
-        };
+        let org =
+            OrgRecord { v: 1, members: BTreeMap::from([(by.clone(), owner)]), invited: BTreeMap::new() };
         vault::create(vault, layout::account(&id), &account).await?;
-        swap::update(core, layout::org(&id), |_: Option<OrgRecord>| Ok(Change::Write(org.clone(), ()))).await?;
+        swap::update(core, layout::org(&id), |_: Option<OrgRecord>| Ok(Change::Write(org.clone(), ())))
+            .await?;
         core.join(&by, &id, Role::Owner).await?;
         if !vault::create(vault, layout::login(&login), &id).await? {
             core.leave(&by, &id).await?;
@@ -172,12 +168,7 @@ impl Service {
     }
 
     /// Removes a member or an invitation; or leaves.
-    pub(crate) async fn remove_member(
-        &self,
-        by: &Token,
-        org: &str,
-        member: &str,
-    ) -> Result<String, Refusal> {
+    pub(crate) async fn remove_member(&self, by: &Token, org: &str, member: &str) -> Result<String, Refusal> {
         self.change_member(by, org, member, Wish::Remove).await
     }
 
@@ -211,7 +202,8 @@ impl Service {
             Now::Leaving => {
                 core.leave(&member.id, &org.id).await?;
                 swap::update(core, layout::org(&org.id), |there: Option<OrgRecord>| {
-                    let mut there = there.ok_or_else(|| Refusal::internal("an organisation has no record"))?;
+                    let mut there =
+                        there.ok_or_else(|| Refusal::internal("an organisation has no record"))?;
                     there.members.retain(|id, member_| *id != member.id || !member_.leaving);
                     Ok(Change::Write(there, ()))
                 })
@@ -291,12 +283,13 @@ fn decide(
         let detail = format!("`{}` would have no owner left", account.login);
         return Err(Refusal::code(Code::LastOwner, detail));
     }
+    let is_full = org.members.len() + org.invited.len() >= MEMBERS_MAX;
     match (wish, org.members.get_mut(member)) {
         (Wish::Set(role), Some(there)) if !there.leaving => {
             there.role = *role;
             Ok(Now::Member(*role))
         }
-        (Wish::Set(_), _) if org.members.len() + org.invited.len() >= MEMBERS_MAX => {
+        (Wish::Set(_), _) if is_full => {
             let detail = format!("`{}` has {MEMBERS_MAX} members and invitations", account.login);
             Err(Refusal::code(Code::NotInvited, detail))
         }
@@ -333,10 +326,9 @@ impl Core {
     /// Lets it no longer. Without a fence.
     async fn leave(&self, member: &AccountId, org: &AccountId) -> Result<(), Refusal> {
         swap::update(self, layout::member_of(member), |there: Option<MemberRecord>| {
-            Ok(match there {
-                Some(mut there) if there.orgs.remove(org).is_some() => Change::Write(there, ()),
-                _ => Change::Leave(()),
-            })
+            let mut there = there.unwrap_or_default();
+            let was = there.orgs.remove(org).is_some();
+            Ok(if was { Change::Write(there, ()) } else { Change::Leave(()) })
         })
         .await
     }
@@ -347,20 +339,16 @@ impl Core {
         for org in there.orgs.keys() {
             self.leave(member, org).await?;
             swap::update(self, layout::org(org), |there: Option<OrgRecord>| {
-                Ok(match there {
-                    Some(mut there) if there.members.remove(member).is_some() => Change::Write(there, ()),
-                    _ => Change::Leave(()),
-                })
+                let Some(mut there) = there else { return Ok(Change::Leave(())) };
+                let was = there.members.remove(member).is_some();
+                Ok(if was { Change::Write(there, ()) } else { Change::Leave(()) })
             })
             .await?;
         }
         Ok(())
     }
 
-    async fn members(
-        &self,
-        of: impl Iterator<Item = (&AccountId, Role)>,
-    ) -> Result<Vec<Member>, Refusal> {
+    async fn members(&self, of: impl Iterator<Item = (&AccountId, Role)>) -> Result<Vec<Member>, Refusal> {
         let reads = of.map(async |(id, role)| {
             let account = vault::read_account(&*self.store.vault, id).await?;
             let username = account.map_or_else(|| id.to_string(), |account| account.login.into());
