@@ -41,6 +41,7 @@ mod tiles;
 mod trust;
 mod vendored;
 pub mod verify;
+pub mod zig;
 
 pub use api::Me;
 pub use cache::Cache;

@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::DepKind;
+use crate::{Alias, DepKind};
 
 /// How a registry reads packages of the generic format, where it is not the way of `drystone.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -149,6 +149,12 @@ impl Language {
             _ => return None,
         };
         Some((manifest, Self { flat: true, api: Some(api), ..Self::new(name) }))
+    }
+
+    /// Names that no package of a new registry with this preset may have: those that Vais reserves, for either language.
+    pub fn preset_reserved(name: &str) -> Vec<Alias> {
+        let names = ["core", "lib", "main", "std", "test", name];
+        names.into_iter().filter_map(|name| Alias::new(name).ok()).collect()
     }
 
     /// Whether everything in it can be used.

@@ -26,6 +26,7 @@ pub mod sim;
 mod stores;
 mod virtual_time;
 pub mod web;
+pub mod zig;
 
 pub use effects::{TestClock, TestEntropy};
 pub use gate::Gate;

@@ -84,6 +84,11 @@ fn the_cargo_guide_runs() {
 }
 
 #[test]
+fn the_zig_guide_runs() {
+    run_document("docs/zig.md");
+}
+
+#[test]
 fn the_guide_for_languages_runs() {
     run_document("docs/language.md");
 }
