@@ -24,6 +24,7 @@ mod name;
 mod problem;
 mod raven;
 mod record;
+mod resolve_record;
 mod schema;
 mod time;
 mod vais;
@@ -57,6 +58,9 @@ pub use name::{InvalidName, PackageName};
 pub use problem::{Code, Problem};
 pub use raven::{RavenOwner, RavenPackage};
 pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VersionRecord};
+pub use resolve_record::{
+    Positions, ResolveDep, ResolveFeature, ResolveRecord, ResolveRecordError, ResolveRelease,
+};
 pub use schema::all_schemas;
 pub use time::rfc3339;
 pub use vais::{VaisDep, VaisPackage, VaisRelease, VaisVersion};
