@@ -19,6 +19,7 @@
 //! Invariant: nothing is installed whose bytes the log of the registry does not vouch for.
 
 pub mod aliases;
+mod accounts;
 mod api;
 mod cache;
 mod cargo_registry;
