@@ -66,6 +66,7 @@ fn universe(releases: &[&str]) -> Universe {
             record: Sha256Digest::of(b""),
             yank_reason: None,
             deleted: None,
+            zig: None,
         };
         files.entry(PackageKey::own(&name)).or_default().lines.push(line);
     }

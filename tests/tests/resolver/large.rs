@@ -64,6 +64,7 @@ fn line(package: u16, version: u32, deps: &BTreeMap<u16, Ranges>) -> IndexLine {
         record: Sha256Digest::of(b""),
         yank_reason: None,
         deleted: None,
+        zig: None,
     }
 }
 

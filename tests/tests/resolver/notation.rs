@@ -99,6 +99,7 @@ fn release(prefix: &str, text: &str) -> IndexLine {
         record: Sha256Digest::of(b""),
         yank_reason: None,
         deleted: None,
+        zig: None,
     };
     for part in parts {
         if part == "yanked" {
