@@ -24,6 +24,7 @@ mod name;
 mod problem;
 mod raven;
 mod record;
+mod resolve_record;
 mod schema;
 mod sign_in;
 mod time;
@@ -58,6 +59,9 @@ pub use name::{InvalidName, PackageName};
 pub use problem::{Code, Problem};
 pub use raven::{RavenOwner, RavenPackage};
 pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VersionRecord};
+pub use resolve_record::{
+    Positions, ResolveDep, ResolveFeature, ResolveRecord, ResolveRecordError, ResolveRelease,
+};
 pub use schema::all_schemas;
 pub use sign_in::{
     DeleteAccountRequest, LeakVerdict, LeakedToken, LoginRequest, LogoutRequest, Member, MemberRequest,

@@ -13,6 +13,7 @@
 pub mod bucket;
 pub mod chaos;
 pub mod checks;
+pub mod corpus;
 pub mod deployment;
 mod effects;
 mod gate;
