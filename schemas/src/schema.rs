@@ -6,8 +6,8 @@ use crate::{
     AliasHistory, AliasMap, ApiConfig, CargoIndexConfig, ErrorBody, Event, GithubDependencies, GithubPackage,
     GithubRelease, GithubTag, IndexLine, OwnersRequest, OwnersResponse, PackageDocument, PackageResponse,
     PublishMetadata, PublishResponse, RavenPackage, ReasonRequest, RegistryConfig, ReleaseSummary,
-    ResolveResponse, SearchAnswer, SearchResponse, Settings, UploadRequest, UploadResponse, VaisPackage,
-    VaisRelease, VersionRecord, VersionResponse, WriteResponse, ZionSearch, api::AliasRequest,
+    ResolveHint, ResolveResponse, SearchAnswer, SearchResponse, Settings, UploadRequest, UploadResponse,
+    VaisPackage, VaisRelease, VersionRecord, VersionResponse, WriteResponse, ZionSearch, api::AliasRequest,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.
@@ -40,6 +40,7 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "publish-response" PublishResponse,
         "raven-package" RavenPackage,
         "reason-request" ReasonRequest,
+        "resolve-hint" ResolveHint,
         "resolve-response" ResolveResponse,
         "search-answer" SearchAnswer,
         "search-response" SearchResponse,
