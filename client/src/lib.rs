@@ -18,6 +18,7 @@
 //!
 //! Invariant: nothing is installed whose bytes the log of the registry does not vouch for.
 
+mod accounts;
 pub mod aliases;
 mod api;
 mod cache;

@@ -64,7 +64,10 @@ pub fn repack_archive(archive: &LocalArchive, limits: &Limits) -> Result<Repacke
     let mut temp = NamedTempFile::with_prefix("drystone-pack-")?;
     let out = HashingWriter::new(io::BufWriter::new(temp.as_file_mut()));
     let packed = repack_zig(source, limits, tempfile::tempfile()?, out).map_err(|error| match error {
-        RepackError::Refused(problems) => ClientError::Problems(problems),
+        RepackError::Refused(problems) | RepackError::Unreadable(problems) => ClientError::Problems(problems),
+        RepackError::NotZig => {
+            ClientError::Problems(vec![Problem::new(Code::ManifestMissing, error.to_string())])
+        }
         RepackError::Io(error) => ClientError::Io(error),
     })?;
     let (digest, size, writer) = packed.finish();

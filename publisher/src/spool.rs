@@ -128,22 +128,18 @@ impl Spooled {
     }
 
     /// The same Zig package in canonical form. Blocks; what is held of it lies in files.
-    fn repack(&self, limits: &Limits, folder: &Path) -> Result<Self, Refusal> {
-        let scratch = tempfile::tempfile_in(folder).map_err(full_or_internal)?;
-        let (file, path) = tempfile::NamedTempFile::new_in(folder).map_err(full_or_internal)?.into_parts();
-        let source = self.reader().map_err(Refusal::internal)?;
-        let packed = repack_zig(source, limits, scratch, std::io::BufWriter::new(file));
-        let packed = packed.map_err(|error| match error {
-            RepackError::Refused(problems) => problems.into(),
-            RepackError::Io(error) => full_or_internal(error),
-        })?;
-        packed.into_inner().map_err(|error| full_or_internal(error.into_error()))?;
+    fn repack(&self, limits: &Limits, folder: &Path) -> Result<Self, RepackError> {
+        let scratch = tempfile::tempfile_in(folder).map_err(RepackError::Io)?;
+        let (file, path) = tempfile::NamedTempFile::new_in(folder).map_err(RepackError::Io)?.into_parts();
+        let source = self.reader().map_err(RepackError::Io)?;
+        let packed = repack_zig(source, limits, scratch, std::io::BufWriter::new(file))?;
+        packed.into_inner().map_err(|error| RepackError::Io(error.into_error()))?;
         let mut packed = Self {
             body: Body::File { path: path.to_path_buf(), len: 0 },
             file: Some(path),
             sha256: Sha256Digest::of(b""),
         };
-        let (len, sha256) = packed.digest().map_err(Refusal::internal)?;
+        let (len, sha256) = packed.digest().map_err(RepackError::Io)?;
         packed.sha256 = sha256;
         if let Body::File { len: known, .. } = &mut packed.body {
             *known = len;
@@ -219,11 +215,14 @@ impl Service {
         let work = move || match run_inspection(&upload, &settings, &expected) {
             Ok(inspected) => Ok((upload, inspected)),
             Err(refusal) if can_be_repacked(&refusal.problems, &expected, &settings.formats) => {
+                let asked = expected.format.is_some();
                 let repacked = match upload.repack(&settings.limits, &folder) {
                     Ok(repacked) => repacked,
+                    Err(RepackError::Io(error)) => return Err(full_or_internal(error)),
+                    Err(RepackError::Unreadable(problems)) if asked => return Err(problems.into()),
+                    Err(RepackError::Refused(problems)) => return Err(problems.into()),
                     // No Zig package at all: what was wrong at first is what is wrong.
-                    Err(other) if other.problems[0].code == Code::ManifestMissing => return Err(refusal),
-                    Err(other) => return Err(other),
+                    Err(RepackError::NotZig | RepackError::Unreadable(_)) => return Err(refusal),
                 };
                 // What was declared of the bytes held for those that were uploaded, or it would be a problem.
                 let expected = PublishMetadata { sha256: None, size: None, ..expected };

@@ -185,6 +185,8 @@ mod tests {
             assert!(language.is_valid() && language.flat && manifest == format!("{name}.toml"));
         }
         assert!(Language::preset("drystone").is_none());
+        let reserved: Vec<_> = Language::preset_reserved("vais").iter().map(ToString::to_string).collect();
+        assert_eq!(reserved, ["core", "lib", "main", "std", "test", "vais"]);
         let text = r#"{"name":"quill","fields":{"name":"project.title","dev-dependencies":"tests.needs"}}"#;
         let language: Language = serde_json::from_str(text).unwrap();
         assert_eq!((&*language.fields.name, &*language.fields.version), ("project.title", "package.version"));

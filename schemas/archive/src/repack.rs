@@ -12,7 +12,7 @@ use std::{
 use drystone_schemas::{Code, Format, Limits, Problem, PublishMetadata};
 
 use crate::{
-    PackError, PackFile,
+    PackError, PackFile, ReadError,
     contents::{Contents, read_problems},
     manifest::ZIG_MANIFEST,
     pack,
@@ -22,8 +22,14 @@ use crate::{
 /// Why nothing was repacked.
 #[derive(Debug, thiserror::Error)]
 pub enum RepackError {
-    /// The archive or its manifest is refused.
+    /// The archive is refused, before anything shows that it is a Zig package.
     #[error("the archive is refused: {}", .0.first().map_or_else(String::new, ToString::to_string))]
+    Unreadable(Vec<Problem>),
+    /// There is no `build.zig.zon` in its root.
+    #[error("there is no `{ZIG_MANIFEST}` in the archive's root directory")]
+    NotZig,
+    /// It is a Zig package, and refused.
+    #[error("the package is refused: {}", .0.first().map_or_else(String::new, ToString::to_string))]
     Refused(Vec<Problem>),
     /// The scratch file or the target cannot be written or read.
     #[error("the archive cannot be repacked")]
@@ -51,7 +57,7 @@ pub fn leave_out_layout(problems: &mut Vec<Problem>, expected: &PublishMetadata)
 ///
 /// # Errors
 ///
-/// [`RepackError::Refused`] if the archive is bad in any other way, or has no `build.zig.zon` in its root.
+/// All but [`RepackError::Io`] if the archive is bad in any other way, or has no `build.zig.zon` in its root.
 pub fn repack_zig<R: Read, S: Read + Write + Seek, W: Write>(
     source: R,
     limits: &Limits,
@@ -77,11 +83,12 @@ pub fn repack_zig<R: Read, S: Read + Write + Seek, W: Write>(
         at += entry.size;
         Ok(())
     });
-    let facts = read.map_err(|error| RepackError::Refused(read_problems(error)))?;
-    let manifest = contents.manifest(&facts, limits).map_err(RepackError::Refused)?.ok_or_else(|| {
-        let detail = format!("there is no `{ZIG_MANIFEST}` in the archive's root directory");
-        RepackError::Refused(vec![Problem::new(Code::ManifestMissing, detail)])
+    let facts = read.map_err(|error| match error {
+        ReadError::Io(error) | ReadError::Visit(error) => RepackError::Io(error),
+        refused @ ReadError::Refused(_) => RepackError::Unreadable(read_problems(refused)),
     })?;
+    let manifest = contents.manifest(&facts, limits).map_err(RepackError::Refused)?;
+    let manifest = manifest.ok_or(RepackError::NotZig)?;
     let root = format!("{}-{}", manifest.name, manifest.version);
     let skip = if facts.top.is_empty() { 0 } else { facts.top.len() + 1 };
     let scratch = RefCell::new(scratch);

@@ -210,6 +210,11 @@ async fn what_zion_publishes_it_finds_and_adds() {
     registry
         .ask(Method::PUT, "/api/v1/aliases/ahttp", Some(serde_json::json!({"package": "ann/http"})))
         .await;
+    for sort in ["relevance", "stars", "downloads", "updated", "created", "name"] {
+        let asked = format!("/api/v1/search?q=http&language=zig&sort={sort}&order=desc&per_page=20&page=1");
+        let sorted: Search = read(&get(&asked, None).await);
+        assert_eq!(sorted.items.len(), 1, "{sort}");
+    }
     let resolved: Resolved = read(&get("/api/v1/resolve/ahttp", None).await);
     assert!(resolved.resolved && resolved.full_name == "ann/http");
     let by_alias: Search = read(&get("/api/v1/search?q=ahttp&language=zig", None).await);
