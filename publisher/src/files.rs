@@ -38,7 +38,7 @@ const SNIFFED_BYTES: u64 = 8;
 const REPR_DIGEST: header::HeaderName = header::HeaderName::from_static("repr-digest");
 
 /// What may be asked for; everything else in the area is nobody's business.
-const PUBLIC_FOLDERS: [&str; 5] = ["index/", "o/", "packages/", "aliases/", "log/"];
+const PUBLIC_FOLDERS: [&str; 6] = ["index/", "resolve/", "o/", "packages/", "aliases/", "log/"];
 
 /// A public area, and what is kept of it.
 struct Files {

@@ -24,6 +24,7 @@ mod name;
 mod problem;
 mod raven;
 mod record;
+mod resolve_hint;
 mod resolve_record;
 mod schema;
 mod sign_in;
@@ -59,6 +60,7 @@ pub use name::{InvalidName, PackageName};
 pub use problem::{Code, Problem};
 pub use raven::{RavenOwner, RavenPackage};
 pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VersionRecord};
+pub use resolve_hint::ResolveHint;
 pub use resolve_record::{
     Positions, ResolveDep, ResolveFeature, ResolveRecord, ResolveRecordError, ResolveRelease,
 };

@@ -3,6 +3,7 @@
 use drystone_client::{
     ClientError, Lock, Snapshot,
     project::{DependencyTable, Edit},
+    resolve::Order,
 };
 use drystone_schemas::{Code, PackageName, Problem, VersionReq};
 use serde::Serialize;
@@ -68,7 +69,7 @@ async fn apply(
     no_install: bool,
 ) -> Result<(), Failure> {
     let new: Lock = workspace
-        .resolve(cx, &workspace.project.requirements()?, &Keep::All)
+        .resolve(cx, &workspace.project.requirements()?, &Keep::All, Order::NewestFirst)
         .await
         .map_err(|failure| failure.noting("nothing was changed"))?;
     workspace.project.save()?;
