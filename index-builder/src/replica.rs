@@ -376,6 +376,7 @@ fn blank(name: &PackageName, vers: &Version, tarball: Sha256Digest) -> VersionRe
         repository: None,
         documentation: None,
         readme: None,
+        vcs: None,
         files: Vec::new(),
     }
 }

@@ -48,7 +48,7 @@ pub use language::{Language, LanguageApi, ManifestFields};
 pub use name::{InvalidName, PackageName};
 pub use problem::{Code, Problem};
 pub use raven::{RavenOwner, RavenPackage};
-pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VersionRecord};
+pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VcsInfo, VersionRecord};
 pub use schema::all_schemas;
 pub use time::rfc3339;
 pub use vais::{VaisDep, VaisPackage, VaisRelease, VaisVersion};

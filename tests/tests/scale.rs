@@ -46,6 +46,7 @@ fn record(name: &PackageName) -> VersionRecord {
         repository: None,
         documentation: None,
         readme: None,
+        vcs: None,
         files: vec![],
     }
 }

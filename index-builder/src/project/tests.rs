@@ -60,6 +60,7 @@ fn record(pkg: &PackageName, vers: &Version) -> VersionRecord {
         repository: Some("https://git.example/x".into()),
         documentation: None,
         readme: None,
+        vcs: None,
         files: vec![RecordFile("src/lib.rs".into(), 200, "00".into())],
     }
 }

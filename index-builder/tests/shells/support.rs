@@ -83,6 +83,7 @@ pub(crate) fn record(pkg: &str, vers: &str) -> VersionRecord {
         repository: None,
         documentation: None,
         readme: None,
+        vcs: None,
         files: vec![],
     }
 }

@@ -10,8 +10,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use drystone_schemas::{
-    Alias, AliasMap, Code, IndexFile, Owner, OwnersResponse, PackageDocument, PackageName, PackageResponse,
-    ResolveResponse, SearchHit, SearchMeta, SearchResponse, Sha256Digest, VersionResponse, layout,
+    Alias, AliasMap, Code, Format, IndexFile, Owner, OwnersResponse, PackageDocument, PackageName,
+    PackageResponse, ResolveResponse, SearchHit, SearchMeta, SearchResponse, Sha256Digest, VersionRecord,
+    VersionResponse, layout,
 };
 use drystone_storage::Key;
 use serde::{Deserialize, Serialize};
@@ -178,8 +179,15 @@ pub(super) async fn version(service: &Service, target: &Target) -> Result<Respon
         }
         None => None,
     };
+    let vcs = match line.format {
+        Format::Cargo if line.deleted.is_none() => {
+            let record = file(service, layout::object(&line.record)).await?;
+            record.map(|bytes| parsed::<VersionRecord>(&bytes)).transpose()?.and_then(|record| record.vcs)
+        }
+        _ => None,
+    };
     let (checksum, download_url) = (line.cksum.clone(), object_url(service, &line.cksum));
-    Ok(Json(VersionResponse { line, checksum, download_url, yank_reason_text }).into_response())
+    Ok(Json(VersionResponse { line, checksum, download_url, yank_reason_text, vcs }).into_response())
 }
 
 pub(super) fn object_url(service: &Service, hex: &str) -> String {

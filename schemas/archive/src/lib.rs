@@ -20,10 +20,11 @@ mod paths;
 mod pax;
 mod read;
 mod readme;
+mod vcs;
 
 pub use error::{ArchiveError, ReadError};
 pub use generic::{Generic, root_directory};
-pub use inspect::{Inspected, inspect};
+pub use inspect::{Inspected, archive_too_big, inspect};
 pub use manifest::{Details, Manifest, ReadmeChoice, parse_cargo, parse_generic, parse_language};
 pub use pack::{PackError, PackFile, pack};
 pub use read::{ArchiveFacts, Entry, Layout, read_archive, read_archive_as};
