@@ -10,6 +10,7 @@
 
 mod admin;
 mod files;
+mod front;
 mod inbox;
 mod intent;
 mod listen;
@@ -24,7 +25,8 @@ mod token;
 mod vault;
 
 pub use admin::NewToken;
-pub use files::file_router;
+pub use files::PublicFiles;
+pub use front::Front;
 pub use intent::{Action, Done, Intent};
 pub use listen::{ConnectionLimits, serve};
 pub use refusal::Refusal;
