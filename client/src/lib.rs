@@ -18,6 +18,7 @@
 //!
 //! Invariant: nothing is installed whose bytes the log of the registry does not vouch for.
 
+mod accounts;
 pub mod aliases;
 mod api;
 mod cache;
@@ -41,6 +42,7 @@ mod tiles;
 mod trust;
 mod vendored;
 pub mod verify;
+pub mod zig;
 
 pub use api::Me;
 pub use cache::Cache;

@@ -29,7 +29,7 @@ use tower::ServiceExt;
 use activity::{Activity, Answer};
 use paced::Paced;
 
-use crate::Front;
+use crate::{Front, Peer};
 
 /// Most connections that are being told at once that there are too many; others are closed without a word.
 const REFUSALS_MAX: usize = 64;
@@ -134,8 +134,8 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be accepted");
                 pause().await;
@@ -144,7 +144,9 @@ pub async fn serve(
         };
         match slots.clone().try_acquire_owned() {
             Ok(slot) => {
-                drop(connections.spawn(connection(stream, front.clone(), limits, stopped.clone(), slot)));
+                let served =
+                    connection(stream, Peer(peer.ip()), front.clone(), limits, stopped.clone(), slot);
+                drop(connections.spawn(served));
             }
             Err(_) => {
                 if let Ok(refusal) = refusals.clone().try_acquire_owned() {
@@ -166,6 +168,7 @@ async fn pause() {
 
 async fn connection(
     stream: TcpStream,
+    peer: Peer,
     front: Front,
     limits: ConnectionLimits,
     mut stopped: watch::Receiver<bool>,
@@ -183,7 +186,9 @@ async fn connection(
                 response.map(|body| Answer::at_hand(body, guard)),
             )));
         }
-        let answer = front.router().clone().oneshot(request.map(Body::new));
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        let answer = front.router().clone().oneshot(request);
         // Boxed, so that it is only moved about when there is one.
         Either::Right(Box::pin(async move {
             let Ok(response) = answer.await;

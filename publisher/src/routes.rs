@@ -3,14 +3,19 @@
 //! Every answer carries `x-request-id`; every refusal is an [`ErrorBody`], written in one place, after it was logged.
 
 mod access;
+mod auth;
 mod cargo;
 mod change;
+mod github;
 mod language;
+mod limit;
+mod orgs;
 mod publish;
 mod raven;
 mod read;
 mod target;
 mod vais;
+mod zion;
 
 use std::sync::Arc;
 
@@ -33,19 +38,21 @@ type App = State<Arc<Service>>;
 pub fn api_router(service: Arc<Service>, files: Option<&PublicFiles>) -> Router {
     let api = Router::new()
         .route("/healthz", get(read::healthz))
-        .route("/health", get(read::healthz))
+        .route("/health", get(read::health))
         .route("/readyz", get(read::readyz))
         .route("/api/v1/registry/config", get(read::config))
         .route("/api/v1/registry/access", get(access::granted))
         .route("/api/v1/me", get(read::me))
-        .route("/api/v1/search", get(read::search))
         .route("/api/v1/resolve/{alias}", get(read::resolve))
         .route("/api/v1/aliases/{alias}", put(change::set_alias).delete(change::remove_alias))
         .route("/api/v1/uploads", post(publish::begin_upload))
         .route("/api/v1/packages", post(publish::publish))
         .route("/api/v1/packages/publish", post(publish::publish))
         .route("/api/v1/packages/{*rest}", any(target::dispatch))
+        .merge(auth::router())
+        .merge(orgs::router())
         .merge(cargo::router(&service))
+        .merge(github::router())
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable())
         .with_state(service.clone());
@@ -63,13 +70,22 @@ async fn envelope(State(service): App, request: Request, next: Next) -> Response
     let trace = Trace::begin(&service);
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let mut response = next.run(request).await;
+    let bearer = limit::bearer_of(&request);
+    let counted = limit::count(&service, bearer.as_ref(), &request);
+    let mut response = match counted {
+        Ok(_) => next.run(request).await,
+        Err(exhausted) => Refusal::from(exhausted).into_response(),
+    };
+    let mut too_often = None;
     if let Some(refusal) = response.extensions_mut().remove::<Arc<Refusal>>() {
         let allow = response.headers_mut().remove(header::ALLOW);
         response = render(&refusal, &trace.id, &service.settings());
         response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
+        too_often = limit::rate_problem(&refusal).cloned();
         log_refusal(&refusal, &trace.id);
     }
+    limit::note_use(&service, bearer.as_ref());
+    limit::tell(service.core.clock.now_unix_s(), counted, too_often.as_ref(), &mut response);
     trace.end(&service, &method, route.as_deref().unwrap_or(FILES), &mut response);
     response
 }

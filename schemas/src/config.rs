@@ -25,6 +25,24 @@ impl ReadAccess {
     }
 }
 
+/// Who may make an account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Registration {
+    /// The operator.
+    #[default]
+    Closed,
+    /// Anybody.
+    Open,
+}
+
+impl Registration {
+    /// Whether only the operator makes accounts.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+}
+
 /// What the operator decides: an object named by the genesis event and by every `config` event after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {
@@ -50,6 +68,9 @@ pub struct Settings {
     /// Who may read. Absent in settings of public registries.
     #[serde(default, skip_serializing_if = "ReadAccess::is_public")]
     pub reads: ReadAccess,
+    /// Who may make an account. Absent where the operator does.
+    #[serde(default, skip_serializing_if = "Registration::is_closed")]
+    pub registration: Registration,
     /// Limits on what comes from outside.
     pub limits: Limits,
 }
@@ -87,6 +108,7 @@ impl Settings {
             mirrors_crates_io: false,
             reserved: BTreeSet::new(),
             reads: ReadAccess::Public,
+            registration: Registration::Closed,
             limits: Limits::default(),
         }
     }
@@ -177,10 +199,24 @@ pub struct Limits {
     pub dependencies_max: u64,
     /// Most packages that an account may create.
     pub packages_per_account_max: u64,
+    /// Most aliases that an owner may set for a package.
+    pub aliases_per_package_max: u64,
     /// Longest reason of a yank or deprecation.
     pub reason_bytes_max: u64,
     /// Longest time for one request, in seconds.
     pub request_s_max: u64,
+    /// Most requests to the API in an hour from one address, without a token.
+    pub anonymous_requests_per_hour_max: u64,
+    /// Most requests to the API in an hour of one account.
+    pub signed_in_requests_per_hour_max: u64,
+    /// Most searches in a minute from one address or of one account.
+    pub searches_per_minute_max: u64,
+    /// Most sign-ins in five minutes, for one account and from one address, right or wrong.
+    pub logins_per_5_minutes_max: u64,
+    /// Most releases that an account may publish in a day.
+    pub uploads_per_day_max: u64,
+    /// Most bytes that the archives of an account may have together.
+    pub bytes_per_account_max: u64,
 }
 
 impl Default for Limits {
@@ -198,8 +234,15 @@ impl Default for Limits {
             record_bytes_max: 1 << 20,
             dependencies_max: 500,
             packages_per_account_max: 100,
+            aliases_per_package_max: 8,
             reason_bytes_max: 1024,
             request_s_max: 30,
+            anonymous_requests_per_hour_max: 60,
+            signed_in_requests_per_hour_max: 5_000,
+            searches_per_minute_max: 30,
+            logins_per_5_minutes_max: 10,
+            uploads_per_day_max: 100,
+            bytes_per_account_max: 10 << 30,
         }
     }
 }
@@ -264,6 +307,42 @@ impl RegistryConfig {
     }
 }
 
+/// The answer to `api/v1/registry/config`: `config.json`, and the same facts as Zepplin names them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ApiConfig {
+    /// `config.json`.
+    #[serde(flatten)]
+    pub config: RegistryConfig,
+    /// URL of the registry.
+    pub url: String,
+    /// Version of the API.
+    pub api_version: String,
+    /// Version of the registry, as a text: that of the format of `config.json`.
+    pub version: String,
+    /// Publishing takes a token.
+    pub allow_public_publish: bool,
+    /// Whether packages with an owner are described as GitHub does.
+    pub github_compatible: bool,
+    /// Formats that may be published.
+    pub features: Vec<Format>,
+}
+
+impl ApiConfig {
+    /// Makes the answer.
+    pub fn new(config: RegistryConfig) -> Self {
+        let settings = &config.settings;
+        Self {
+            url: settings.public_url.clone(),
+            api_version: "v1".into(),
+            version: config.v.to_string(),
+            allow_public_publish: false,
+            github_compatible: settings.formats.contains(&Format::Zig),
+            features: settings.formats.clone(),
+            config,
+        }
+    }
+}
+
 /// `index/config.json`, as Cargo reads it (the Cargo book, "Index configuration").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CargoIndexConfig {
@@ -312,7 +391,9 @@ mod tests {
 
     #[test]
     fn crates_have_a_limit_of_their_own_unless_the_settings_are_older() {
-        let max = |limits: Limits| Format::ALL.map(|format| limits.archive_bytes_max(format) >> 20);
+        let max = |limits: Limits| {
+            [Format::Generic, Format::Cargo].map(|format| limits.archive_bytes_max(format) >> 20)
+        };
         let read = |text: &str| serde_json::from_str::<Limits>(text).unwrap();
         assert_eq!(max(Limits::default()), [50, 10]);
         assert_eq!(max(read("{}")), [50, 50]);

@@ -10,8 +10,8 @@ use drystone_client::{
     install::{
         InstallEvent, InstallReport, OnInstall, PACKAGES_DIR, install as install_lock, missing_from_store,
     },
-    plan::{Notice, check_lock, resolve},
-    resolve::Requirement,
+    plan::{Notice, check_lock, locked_versions, resolve},
+    resolve::{Requirement, Rules, Versions},
 };
 use drystone_schemas::{Limits, PackageName, Version};
 use indicatif::ProgressBar;
@@ -133,7 +133,8 @@ impl Workspace {
             Keep::None => locked.clear(),
             Keep::AllBut(names) => locked.retain(|key, _| !names.contains(key)),
         }
-        Ok(resolve(&snapshot, roots, &locked).await?)
+        let rules = Rules { locked: locked_versions(locked), ..Rules::newest(Versions::One) };
+        Ok(resolve(&snapshot, roots, &rules).await?)
     }
 
     /// The registry of now, as a continuation of the one that the lock was made at.

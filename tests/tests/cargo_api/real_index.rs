@@ -99,6 +99,7 @@ fn record(line: Line) -> VersionRecord {
         documentation: None,
         readme: None,
         vcs: None,
+        zig: None,
         files: Vec::new(),
     }
 }
