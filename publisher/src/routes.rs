@@ -70,8 +70,8 @@ async fn envelope(State(service): App, request: Request, next: Next) -> Response
     let trace = Trace::begin(&service);
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let bearer = limit::bearer_of(&request);
-    let counted = limit::count(&service, bearer.as_ref(), &request).await;
+    let asked = limit::Counted::of(&request);
+    let counted = limit::count(&service, asked.as_ref()).await;
     let mut response = match counted {
         Ok(_) => next.run(request).await,
         Err(exhausted) => Refusal::from(exhausted).into_response(),
@@ -84,7 +84,7 @@ async fn envelope(State(service): App, request: Request, next: Next) -> Response
         too_often = limit::rate_problem(&refusal).cloned();
         log_refusal(&refusal, &trace.id);
     }
-    limit::note_use(&service, bearer.as_ref());
+    limit::note_use(&service, asked.as_ref());
     limit::tell(service.core.clock.now_unix_s(), counted, too_often.as_ref(), &mut response);
     trace.end(&service, &method, route.as_deref().unwrap_or(FILES), &mut response);
     response
