@@ -7,6 +7,8 @@
 mod calls;
 mod cargo_api;
 mod clock;
+mod delayed;
+mod install;
 mod load;
 mod machine;
 mod memory;
@@ -29,13 +31,14 @@ use crate::report::Report;
 type Bench = (&'static str, fn(&mut Report) -> anyhow::Result<()>);
 
 /// The measurements. Counts come first: they are the same on a busy machine.
-const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 7] = [
     ("calls", calls::run),
     ("memory", memory::run),
     ("reads", reads::run),
     ("cargo-api", cargo_api::run),
     ("publish", publish::run),
     ("writers", writers::run),
+    ("install", install::run),
 ];
 
 fn main() -> ExitCode {
