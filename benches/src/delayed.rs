@@ -29,8 +29,6 @@ use tokio_rustls::{TlsAcceptor, rustls, server::TlsStream};
 
 /// A server that runs until the program ends.
 pub(crate) struct Delayed {
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
     /// The certificate that clients must believe, as a file.
     pub(crate) certificate: PathBuf,
     state: Arc<State>,
@@ -70,7 +68,7 @@ impl Delayed {
         let listener = runtime.block_on(TcpListener::bind(address)).context("the address is free")?;
         let app = Router::new().fallback(answer).with_state(state.clone());
         runtime.spawn(async move { axum::serve(Encrypted::new(listener, address, acceptor), app).await });
-        Ok(Self { address, certificate, state, _runtime: runtime })
+        Ok(Self { certificate, state, _runtime: runtime })
     }
 
     /// Lets every answer wait from now on.

@@ -18,6 +18,7 @@ mod session;
 mod tree;
 mod verify;
 mod yank;
+mod zig;
 
 use crate::{admin, args::Command, context::Context, failure::Failure, maintain, serve};
 
@@ -31,6 +32,7 @@ pub async fn run(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Import(args) => import::import(&args, cx).await,
         Command::Info(args) => info::info(&args, cx).await,
         Command::Search(args) => search::search(&args, cx).await,
+        Command::Add(args) if args.zig => zig::add(&args, cx).await,
         Command::Add(args) => edit::add(&args, cx).await,
         Command::Remove(args) => edit::remove(&args, cx).await,
         Command::Install(args) => install::install(&args, cx).await,

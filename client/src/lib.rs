@@ -47,6 +47,7 @@ mod trust;
 mod unpack;
 mod vendored;
 pub mod verify;
+pub mod zig;
 
 pub use api::Me;
 pub use cache::Cache;

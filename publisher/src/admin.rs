@@ -55,7 +55,7 @@ impl Service {
             actor: account.id,
             settings: settings.to_bytes(),
             projection: PROJECTION_VERSION,
-            plain: plain.into_iter().map(|(key, bytes)| PlainFile { key, bytes }).collect(),
+            plain: plain.into_iter().map(PlainFile::unseen).collect(),
             done: canonical_json(&DoneRecord { v: 1, seq: 0, intent }).into(),
         };
         committer.genesis(genesis).await?;

@@ -5,12 +5,14 @@
 mod access;
 mod cargo;
 mod change;
+mod github;
 mod language;
 mod publish;
 mod raven;
 mod read;
 mod target;
 mod vais;
+mod zion;
 
 use std::sync::Arc;
 
@@ -33,12 +35,11 @@ type App = State<Arc<Service>>;
 pub fn api_router(service: Arc<Service>, files: Option<Router>) -> Router {
     let api = Router::new()
         .route("/healthz", get(read::healthz))
-        .route("/health", get(read::healthz))
+        .route("/health", get(read::health))
         .route("/readyz", get(read::readyz))
         .route("/api/v1/registry/config", get(read::config))
         .route("/api/v1/registry/access", get(access::granted))
         .route("/api/v1/me", get(read::me))
-        .route("/api/v1/search", get(read::search))
         .route("/api/v1/resolve/{alias}", get(read::resolve))
         .route("/api/v1/aliases/{alias}", put(change::set_alias).delete(change::remove_alias))
         .route("/api/v1/uploads", post(publish::begin_upload))
@@ -46,6 +47,7 @@ pub fn api_router(service: Arc<Service>, files: Option<Router>) -> Router {
         .route("/api/v1/packages/publish", post(publish::publish))
         .route("/api/v1/packages/{*rest}", any(target::dispatch))
         .merge(cargo::router(&service))
+        .merge(github::router())
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable())
         .with_state(service.clone());

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountId, Alias, Format, IndexLine, PackageDocument, PackageName, Problem, Role, Sha256Digest, Version,
+    ZigSnippet,
 };
 
 /// The optional `metadata` part of a publish, or its whole body after a large upload.
@@ -15,7 +16,10 @@ pub struct PublishMetadata {
     /// Format; else the manifest decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
-    /// Expected package name.
+    /// Owner of a Zig package, whose manifest cannot name one; else the expected owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Expected package name; with `owner`, it may be the part after the slash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Expected version.
@@ -185,6 +189,9 @@ pub struct VersionResponse {
     /// Why it is yanked, while the text is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yank_reason_text: Option<String>,
+    /// How to depend on it from Zig, if it is a Zig package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zig_snippet: Option<ZigSnippet>,
 }
 
 /// Answer of a search, as Cargo reads it.

@@ -170,6 +170,8 @@ pub struct Limits {
     pub dependencies_max: u64,
     /// Most packages that an account may create.
     pub packages_per_account_max: u64,
+    /// Most aliases that an owner may set for a package.
+    pub aliases_per_package_max: u64,
     /// Longest reason of a yank or deprecation.
     pub reason_bytes_max: u64,
     /// Longest time for one request, in seconds.
@@ -190,6 +192,7 @@ impl Default for Limits {
             record_bytes_max: 1 << 20,
             dependencies_max: 500,
             packages_per_account_max: 100,
+            aliases_per_package_max: 8,
             reason_bytes_max: 1024,
             request_s_max: 30,
         }
@@ -237,6 +240,42 @@ impl RegistryConfig {
     /// The file's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         canonical_json(self)
+    }
+}
+
+/// The answer to `api/v1/registry/config`: `config.json`, and the same facts as Zepplin names them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ApiConfig {
+    /// `config.json`.
+    #[serde(flatten)]
+    pub config: RegistryConfig,
+    /// URL of the registry.
+    pub url: String,
+    /// Version of the API.
+    pub api_version: String,
+    /// Version of the registry, as a text: that of the format of `config.json`.
+    pub version: String,
+    /// Publishing takes a token.
+    pub allow_public_publish: bool,
+    /// Whether packages with an owner are described as GitHub does.
+    pub github_compatible: bool,
+    /// Formats that may be published.
+    pub features: Vec<Format>,
+}
+
+impl ApiConfig {
+    /// Makes the answer.
+    pub fn new(config: RegistryConfig) -> Self {
+        let settings = &config.settings;
+        Self {
+            url: settings.public_url.clone(),
+            api_version: "v1".into(),
+            version: config.v.to_string(),
+            allow_public_publish: false,
+            github_compatible: settings.formats.contains(&Format::Zig),
+            features: settings.formats.clone(),
+            config,
+        }
     }
 }
 

@@ -51,6 +51,54 @@ pub fn document(name: &PackageName) -> String {
     format!("packages/{}.json", name.path_form())
 }
 
+/// Below this lie answers for API clients: the file of an address `api/v1/X` is `api/v1/X/index.json`, except for aliases.
+pub const API: &str = "api/";
+
+/// The file that answers a `GET` of this address below the registry's URL, such as `api/v1/repos/acme/http/releases`.
+pub fn api_file(address: &str) -> String {
+    format!("{address}/index.json")
+}
+
+/// The answers about one scoped package, in GitHub's shape.
+pub struct GithubFiles {
+    /// The package.
+    pub package: String,
+    /// Its releases, with the six fields that every version of Zion reads.
+    pub summaries: String,
+    /// Its releases, with all fields.
+    pub releases: String,
+    /// Its versions as tags.
+    pub tags: String,
+    /// The dependencies of its newest release.
+    pub dependencies: String,
+}
+
+impl GithubFiles {
+    /// All of them.
+    pub fn keys(self) -> [String; 5] {
+        [self.package, self.summaries, self.releases, self.tags, self.dependencies]
+    }
+}
+
+/// Where the answers about a package lie; none for a package without owner, which GitHub does not know.
+pub fn github_files(name: &PackageName) -> Option<GithubFiles> {
+    name.owner()?;
+    let path = name.path_form();
+    let below = |place: &str| api_file(&format!("api/v1/packages/{path}{place}"));
+    Some(GithubFiles {
+        package: below(""),
+        summaries: below("/releases"),
+        releases: api_file(&format!("api/v1/repos/{path}/releases")),
+        tags: below("/tags"),
+        dependencies: below("/dependencies"),
+    })
+}
+
+/// The answer to `health`, where no function answers.
+pub const HEALTH: &str = "health.json";
+/// The answer to `api/v1/registry/config`.
+pub const API_CONFIG: &str = "api/v1/registry/config/index.json";
+
 /// A shard of the alias map.
 pub fn alias_map(shard: &str) -> String {
     format!("aliases/{shard}.json")
@@ -237,6 +285,7 @@ mod tests {
             ("index/config.json", CacheClass::Fresh, JSON),
             ("index/se/rd/serde", CacheClass::Fresh, TEXT),
             ("packages/serde.json", CacheClass::Fresh, JSON),
+            ("api/v1/repos/acme/http/releases/index.json", CacheClass::Fresh, JSON),
             ("aliases.json", CacheClass::Fresh, JSON),
             ("api/v1/resolve/zcrypto", CacheClass::Fresh, JSON),
             ("o/00", CacheClass::Immutable, GZIP),

@@ -15,6 +15,7 @@ mod digest;
 mod document;
 mod event;
 mod file_seq;
+mod github;
 mod index;
 mod json;
 mod language;
@@ -23,10 +24,12 @@ mod name;
 mod problem;
 mod raven;
 mod record;
+mod resolve_record;
 mod schema;
 mod time;
 mod vais;
 mod version;
+mod zig;
 
 pub use account::{AccountId, InvalidAccount, Login};
 pub use alias::{Alias, AliasChange, AliasChangeKind, AliasHistory, AliasMap, AliasTarget};
@@ -35,13 +38,19 @@ pub use api::{
     PublishMetadata, PublishOutcome, PublishResponse, ReasonRequest, ResolveResponse, SearchHit, SearchMeta,
     SearchResponse, UploadRequest, UploadResponse, VersionResponse, WriteResponse,
 };
-pub use config::{CargoIndexConfig, InvalidSettings, Limits, ReadAccess, RegistryConfig, Settings};
+pub use config::{
+    ApiConfig, CargoIndexConfig, InvalidSettings, Limits, ReadAccess, RegistryConfig, Settings,
+};
 pub use digest::{InvalidDigest, Sha256Digest};
 pub use document::{Deprecation, OwnerEntry, PackageDocument, Role};
 pub use event::{
     DeleteCode, Event, EventBody, EventError, EventHead, EventId, FileChange, FileClass, InvalidEventId,
 };
-pub use file_seq::{file_seq, with_blank_seq};
+pub use file_seq::{file_seq, sealed_json, with_blank_seq};
+pub use github::{
+    GithubCommit, GithubDependencies, GithubDependency, GithubPackage, GithubRelease, GithubTag,
+    ReleaseSummary, SearchAnswer, SearchItem, ZionHit, ZionSearch,
+};
 pub use index::{CRATES_IO_INDEX, IndexDep, IndexFile, IndexLine, IndexLineError};
 pub use json::canonical_json;
 pub use language::{Language, LanguageApi, ManifestFields};
@@ -49,7 +58,11 @@ pub use name::{InvalidName, PackageName};
 pub use problem::{Code, Problem};
 pub use raven::{RavenOwner, RavenPackage};
 pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VersionRecord};
+pub use resolve_record::{
+    Positions, ResolveDep, ResolveFeature, ResolveRecord, ResolveRecordError, ResolveRelease,
+};
 pub use schema::all_schemas;
 pub use time::rfc3339;
 pub use vais::{VaisDep, VaisPackage, VaisRelease, VaisVersion};
 pub use version::{InvalidVersion, Version, VersionReq};
+pub use zig::{ZigDep, ZigLine, ZigRecord, ZigSnippet};

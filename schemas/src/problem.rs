@@ -65,6 +65,7 @@ codes! {
     AliasHeld "DRY0113" "alias-held" 409 "the alias looks like another name" "choose a name that nobody mistakes for the other, or ask the operator to set it";
     NameReserved "DRY0114" "name-reserved" 422 "the name is reserved" "choose another name, or ask the operator";
     NameIsAlias "DRY0115" "name-is-alias" 409 "the name is an alias of another package" "choose another name, or ask the owner of the alias to remove it";
+    AliasLimit "DRY0116" "alias-limit" 403 "the package has as many aliases as it may" "remove one, or ask the operator to set it";
 
     NotAnArchive "DRY0201" "not-an-archive" 422 "the upload is not a gzip-compressed tar archive" "pack it with `drystone publish --dry-run` or `cargo package`";
     ArchiveTruncated "DRY0202" "archive-truncated" 422 "the archive ends too early" "pack and upload it again";
@@ -89,7 +90,7 @@ codes! {
     ManifestTooBig "DRY0303" "manifest-too-big" 422 "the manifest is too long" "shorten the manifest";
     ManifestInvalid "DRY0304" "manifest-invalid" 422 "the manifest cannot be read" "fix the manifest";
     ManifestDisagrees "DRY0305" "manifest-disagrees" 422 "the request says something else than the manifest" "leave the field out of the request, or make it equal";
-    UnknownFormat "DRY0306" "unknown-format" 422 "the package format is not known" "use `generic` or `cargo`";
+    UnknownFormat "DRY0306" "unknown-format" 422 "the package format is not known" "use `generic`, `cargo` or `zig`";
     FormatDisabled "DRY0307" "format-disabled" 422 "this registry does not take the package format" "see `formats` in the registry's config.json";
     ReadmeTooBig "DRY0308" "readme-too-big" 422 "the README is too long" "shorten the README";
     RecordTooBig "DRY0309" "record-too-big" 422 "manifest, README and file list together are too long" "exclude files that users do not need";

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{PackageName, Sha256Digest, Version, canonical_json};
+use crate::{PackageName, Sha256Digest, Version, ZigRecord, canonical_json};
 
 /// Which manifest is read, and by which rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -15,6 +15,8 @@ pub enum Format {
     Generic,
     /// `Cargo.toml`, as `cargo package` writes it.
     Cargo,
+    /// `build.zig.zon`.
+    Zig,
 }
 
 /// The text is not the name of a format.
@@ -24,13 +26,14 @@ pub struct UnknownFormat(pub String);
 
 impl Format {
     /// Every format, in the order in which manifests are looked for.
-    pub const ALL: [Self; 2] = [Self::Generic, Self::Cargo];
+    pub const ALL: [Self; 3] = [Self::Generic, Self::Cargo, Self::Zig];
 
     /// The name as written.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Generic => "generic",
             Self::Cargo => "cargo",
+            Self::Zig => "zig",
         }
     }
 }
@@ -57,7 +60,7 @@ impl FromStr for Format {
 pub struct VersionRecord {
     /// Version of the function that made it; 1.
     pub v: u32,
-    /// Package name, as the manifest writes it.
+    /// Package name, as the manifest writes it. A Zig package's owner is not in its manifest but in its publish event.
     pub name: PackageName,
     /// Version.
     pub vers: Version,
@@ -106,6 +109,9 @@ pub struct VersionRecord {
     /// The README as text, if there is one and it is UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readme: Option<String>,
+    /// What only Zig packages have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zig: Option<ZigRecord>,
     /// Every file, in the byte order of paths.
     pub files: Vec<RecordFile>,
 }

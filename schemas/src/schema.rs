@@ -3,10 +3,11 @@
 use schemars::{Schema, generate::SchemaSettings};
 
 use crate::{
-    AliasHistory, AliasMap, CargoIndexConfig, ErrorBody, Event, IndexLine, OwnersRequest, OwnersResponse,
-    PackageDocument, PackageResponse, PublishMetadata, PublishResponse, RavenPackage, ReasonRequest,
-    RegistryConfig, ResolveResponse, SearchResponse, Settings, UploadRequest, UploadResponse, VaisPackage,
-    VaisRelease, VersionRecord, VersionResponse, WriteResponse, api::AliasRequest,
+    AliasHistory, AliasMap, ApiConfig, CargoIndexConfig, ErrorBody, Event, GithubDependencies, GithubPackage,
+    GithubRelease, GithubTag, IndexLine, OwnersRequest, OwnersResponse, PackageDocument, PackageResponse,
+    PublishMetadata, PublishResponse, RavenPackage, ReasonRequest, RegistryConfig, ReleaseSummary,
+    ResolveResponse, SearchAnswer, SearchResponse, Settings, UploadRequest, UploadResponse, VaisPackage,
+    VaisRelease, VersionRecord, VersionResponse, WriteResponse, ZionSearch, api::AliasRequest,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.
@@ -20,10 +21,16 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "alias-history" AliasHistory,
         "alias-map" AliasMap,
         "alias-request" AliasRequest,
+        "api-config" ApiConfig,
         "cargo-index-config" CargoIndexConfig,
         "config" RegistryConfig,
         "error" ErrorBody,
         "event" Event,
+        "github-dependencies" GithubDependencies,
+        "github-package" GithubPackage,
+        "github-release" GithubRelease,
+        "github-release-summary" ReleaseSummary,
+        "github-tag" GithubTag,
         "index-line" IndexLine,
         "owners-request" OwnersRequest,
         "owners-response" OwnersResponse,
@@ -34,6 +41,7 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "raven-package" RavenPackage,
         "reason-request" ReasonRequest,
         "resolve-response" ResolveResponse,
+        "search-answer" SearchAnswer,
         "search-response" SearchResponse,
         "settings" Settings,
         "upload-request" UploadRequest,
@@ -43,5 +51,6 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "version" VersionResponse,
         "version-record" VersionRecord,
         "write-response" WriteResponse,
+        "zion-search" ZionSearch,
     ]
 }

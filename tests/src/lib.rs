@@ -13,6 +13,7 @@
 pub mod bucket;
 pub mod chaos;
 pub mod checks;
+pub mod corpus;
 pub mod deployment;
 mod effects;
 mod gate;
@@ -25,6 +26,7 @@ pub mod sim;
 mod stores;
 mod virtual_time;
 pub mod web;
+pub mod zig;
 
 pub use effects::{TestClock, TestEntropy};
 pub use gate::Gate;

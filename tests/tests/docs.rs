@@ -84,6 +84,18 @@ fn the_cargo_guide_runs() {
 }
 
 #[test]
+fn the_guides_of_existing_clients_run() {
+    for name in ["docs/zion.md", "docs/raven.md", "docs/vais.md"] {
+        run_document(name);
+    }
+}
+
+#[test]
+fn the_zig_guide_runs() {
+    run_document("docs/zig.md");
+}
+
+#[test]
 fn the_guide_for_languages_runs() {
     run_document("docs/language.md");
 }

@@ -45,6 +45,7 @@ fn record(name: &PackageName) -> VersionRecord {
         homepage: None,
         repository: None,
         documentation: None,
+        zig: None,
         readme: None,
         files: vec![],
     }

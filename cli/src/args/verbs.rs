@@ -55,9 +55,12 @@ pub struct Publish {
     /// Publish this archive as it is
     #[arg(long, value_name = "FILE")]
     pub archive: Option<PathBuf>,
-    /// Format of the archive; its manifest decides if absent
-    #[arg(long, requires = "archive", value_parser = parse_format, value_name = "generic|cargo")]
+    /// Format of the package; its manifest decides if absent
+    #[arg(long, value_parser = parse_format, value_name = "generic|cargo|zig")]
     pub format: Option<Format>,
+    /// Owner of a Zig package, whose manifest cannot name one: `OWNER` makes it `OWNER/NAME`
+    #[arg(long, value_name = "OWNER")]
+    pub scope: Option<String>,
     /// Check everything, publish nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -138,6 +141,9 @@ pub struct Add {
     /// For tests only
     #[arg(long)]
     pub dev: bool,
+    /// Into `build.zig.zon`, with URL and hash
+    #[arg(long, conflicts_with_all = ["dev", "no_install", "manifest_path"])]
+    pub zig: bool,
     /// Change manifest and lock file, install nothing
     #[arg(long)]
     pub no_install: bool,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use drystone_client::{ClientError, Registry, Snapshot};
 use drystone_schemas::{
     Code, DepKind, IndexLine, PackageDocument, PackageResponse, Problem, Role, Sha256Digest, Version,
-    VersionResponse, layout,
+    VersionResponse, ZigSnippet, layout,
 };
 
 use crate::{
@@ -34,10 +34,12 @@ pub(super) async fn info(args: &args::Info, cx: &Context) -> Result<(), Failure>
                 Version::new(version).map_err(|e| Failure::new(Code::InvalidVersion, e.to_string()))?;
             let line = lines.find(&wanted).cloned();
             let line = line.ok_or_else(|| ClientError::VersionNotFound { name, wanted: version.into() })?;
+            let base = registry.url("").trim_end_matches('/').to_owned();
             let response = VersionResponse {
                 yank_reason_text: reason(&registry, line.yank_reason.as_ref()).await?,
                 checksum: line.cksum.clone(),
                 download_url: download_url(&registry, &line)?,
+                zig_snippet: line.zig.as_ref().map(|zig| ZigSnippet::new(zig, &line.cksum, &base)),
                 line,
             };
             cx.printer.result(&response, || version_text(&document, &response))
@@ -115,7 +117,19 @@ fn package_text(response: &PackageResponse, deprecation: Option<&str>, proof: &s
         release(&mut sheet, line);
     }
     sheet.line("proved by", proof);
+    paste(&mut sheet, document.zig.as_ref());
     sheet.0
+}
+
+/// What a Zig user pastes.
+fn paste(sheet: &mut Sheet, snippet: Option<&ZigSnippet>) {
+    let Some(snippet) = snippet else { return };
+    let _ = writeln!(sheet.0, "\n  in build.zig.zon, or by `drystone add --zig`:\n");
+    for line in snippet.zon.lines() {
+        // Blanks at its beginning stay: they are the layout.
+        let blanks = &line[..line.len() - line.trim_start().len()];
+        let _ = writeln!(sheet.0, "    {blanks}{}", clean(line));
+    }
 }
 
 fn version_text(document: &PackageDocument, response: &VersionResponse) -> String {
@@ -133,6 +147,7 @@ fn version_text(document: &PackageDocument, response: &VersionResponse) -> Strin
     sheet.line("published", format!("{} (event {})", line.pubtime, line.published));
     release(&mut sheet, line);
     sheet.line("download", &response.download_url);
+    paste(&mut sheet, response.zig_snippet.as_ref());
     sheet.0
 }
 
@@ -153,6 +168,11 @@ fn release(sheet: &mut Sheet, line: &IndexLine) {
     sheet.line("format", line.format.as_str());
     sheet.line("size", human_bytes(line.size));
     sheet.line("sha256", &line.cksum);
+    if let Some(zig) = &line.zig {
+        sheet.line("zig hash", &zig.hash);
+        let deps = zig.dependencies.iter().map(|dep| dep.name.as_str());
+        sheet.line("zig needs", deps.collect::<Vec<_>>().join(", "));
+    }
     for dep in line.deps.iter().filter(|dep| dep.kind != DepKind::Dev) {
         let optional = if dep.optional { " (optional)" } else { "" };
         sheet.line("needs", format!("{} {}{optional}", dep.package_name(), dep.req));

@@ -8,8 +8,8 @@ use std::{
 use drystone_client::{
     ClientError, Lock, Network, Project, Registry, Snapshot, Store,
     install::{InstallEvent, InstallReport, Installer, LinkMode, OnInstall, PACKAGES_DIR, Stock},
-    plan::{Notice, check_lock, resolve},
-    resolve::Requirement,
+    plan::{Notice, check_lock, locked_versions, resolve},
+    resolve::{Requirement, Rules, Versions},
 };
 use drystone_schemas::{Limits, PackageName, Version};
 use indicatif::ProgressBar;
@@ -171,7 +171,8 @@ impl Workspace {
             Keep::None => locked.clear(),
             Keep::AllBut(names) => locked.retain(|key, _| !names.contains(key)),
         }
-        Ok(resolve(&snapshot, roots, &locked).await?)
+        let rules = Rules { locked: locked_versions(locked), ..Rules::newest(Versions::One) };
+        Ok(resolve(&snapshot, roots, &rules).await?)
     }
 
     /// The registry of now, as a continuation of the one that the lock was made at.

@@ -59,6 +59,9 @@ impl NewArgs {
         if let Some(table) = self.language.as_ref().map(|_| &preset).or(language) {
             let (manifest, language) = table.read()?;
             (settings.generic_manifest, settings.language) = (manifest, Some(language));
+            settings
+                .reserved
+                .extend(table.preset.as_deref().map(Language::preset_reserved).unwrap_or_default());
         }
         settings.mirrors_crates_io = self.mirror_crates_io;
         settings.reads = if self.private_reads { ReadAccess::Token } else { ReadAccess::Public };

@@ -1,7 +1,7 @@
 //! An install that is cut off at any step, in any way, and what the next one makes of it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
     path::Path,
     sync::{
@@ -16,7 +16,7 @@ use drystone_client::{
     disk::{Disk, FileLink, RealDisk},
     install::{InstallEvent, InstallReport, Installer, LinkMode, OnInstall, Stock},
     plan::resolve,
-    resolve::Requirement,
+    resolve::{Requirement, Rules, Versions},
 };
 use drystone_schemas::{Limits, PackageName, VersionReq, layout};
 
@@ -125,11 +125,11 @@ impl Disk for CutDisk {
 async fn lock(fake: &Fake, texts: &[(&str, &str)]) -> Lock {
     let registry = fake.registry();
     let snapshot = Snapshot::open(&registry, &fake.trust()).await.unwrap();
-    let root = |&(name, req): &(&str, &str)| Requirement {
-        name: PackageName::new(name).unwrap(),
-        req: VersionReq::new(req).unwrap(),
+    let root = |&(name, req): &(&str, &str)| {
+        Requirement::new(PackageName::new(name).unwrap(), VersionReq::new(req).unwrap())
     };
-    resolve(&snapshot, &texts.iter().map(root).collect::<Vec<_>>(), &BTreeMap::new()).await.unwrap()
+    let roots: Vec<Requirement> = texts.iter().map(root).collect();
+    resolve(&snapshot, &roots, &Rules::newest(Versions::One)).await.unwrap()
 }
 
 async fn put_in(

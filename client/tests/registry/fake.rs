@@ -274,6 +274,7 @@ impl World {
             size: archive.len() as u64,
             format: Format::Generic,
             record,
+            zig: None,
             yank_reason: None,
             deleted: None,
         };
@@ -314,6 +315,7 @@ impl World {
             homepage: None,
             repository: None,
             documentation: None,
+            zig: None,
         };
         let files = [
             (FileClass::Index, layout::index_file(name), index.to_bytes()),

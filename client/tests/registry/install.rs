@@ -1,21 +1,20 @@
 //! From requirements to directories, and what is left when something goes wrong on the way.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use drystone_client::{
     ClientError, Lock, Network, Registry, Snapshot, VerificationError,
     install::{InstallReport, Installer, LinkMode, OnInstall, Stock},
     plan::{Notice, check_lock, resolve},
-    resolve::Requirement,
+    resolve::{Requirement, Rules, Versions},
 };
 use drystone_schemas::{Code, DeleteCode, Limits, PackageName, Sha256Digest, VersionReq};
 
 use crate::fake::{Fake, archive};
 
 fn roots(texts: &[(&str, &str)]) -> Vec<Requirement> {
-    let root = |&(name, req): &(&str, &str)| Requirement {
-        name: PackageName::new(name).unwrap(),
-        req: VersionReq::new(req).unwrap(),
+    let root = |&(name, req): &(&str, &str)| {
+        Requirement::new(PackageName::new(name).unwrap(), VersionReq::new(req).unwrap())
     };
     texts.iter().map(root).collect()
 }
@@ -23,7 +22,7 @@ fn roots(texts: &[(&str, &str)]) -> Vec<Requirement> {
 async fn lock(fake: &Fake, texts: &[(&str, &str)]) -> Result<Lock, ClientError> {
     let registry = fake.registry();
     let snapshot = Snapshot::open(&registry, &fake.trust()).await?;
-    resolve(&snapshot, &roots(texts), &BTreeMap::new()).await
+    resolve(&snapshot, &roots(texts), &Rules::newest(Versions::One)).await
 }
 
 async fn put_in(fake: &Fake, lock: &Lock, project: &Path) -> Result<InstallReport, ClientError> {

@@ -7,3 +7,4 @@ mod fake;
 mod install;
 mod transfer;
 mod trust;
+mod updates;

@@ -18,17 +18,22 @@ fn quiet() -> OnInstall {
 }
 
 fn requirement(text: &str) -> drystone_client::resolve::Requirement {
-    drystone_client::resolve::Requirement {
-        name: drystone_schemas::PackageName::new(text).unwrap(),
-        req: drystone_schemas::VersionReq::new("*").unwrap(),
-    }
+    drystone_client::resolve::Requirement::new(
+        drystone_schemas::PackageName::new(text).unwrap(),
+        drystone_schemas::VersionReq::new("*").unwrap(),
+    )
 }
 
 /// Locks and installs one package into an empty project.
 async fn install_one(fake: &Fake, project: &std::path::Path) -> Result<(), ClientError> {
     let registry = fake.registry();
     let snapshot = drystone_client::Snapshot::open(&registry, &fake.trust()).await?;
-    let lock = plan::resolve(&snapshot, &[requirement("a")], &Default::default()).await?;
+    let lock = plan::resolve(
+        &snapshot,
+        &[requirement("a")],
+        &drystone_client::resolve::Rules::newest(drystone_client::resolve::Versions::One),
+    )
+    .await?;
     fake.world.take_seen();
     let (store, limits, on_install) = (fake.store(), Limits::default(), quiet());
     let installer =

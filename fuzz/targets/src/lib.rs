@@ -12,6 +12,7 @@ mod names;
 mod notes;
 mod publish;
 mod tiles;
+mod trust;
 
 pub use archive::{archive_bytes, archive_shape, manifest};
 pub use events::{events, head_and_staging};
@@ -20,12 +21,13 @@ pub use names::names;
 pub use notes::notes;
 pub use publish::publish;
 pub use tiles::tiles;
+pub use trust::trust;
 
 /// A fuzzer's property: it panics where it does not hold.
 pub type Property = fn(&[u8]);
 
 /// Every property, by the name of its fuzzer and its corpus.
-pub const ALL: [(&str, Property); 10] = [
+pub const ALL: [(&str, Property); 11] = [
     ("archive_bytes", archive_bytes),
     ("archive_shape", archive_shape),
     ("events", events),
@@ -36,4 +38,5 @@ pub const ALL: [(&str, Property); 10] = [
     ("notes", notes),
     ("publish", publish),
     ("tiles", tiles),
+    ("trust", trust),
 ];

@@ -186,7 +186,7 @@ impl Check<'_> {
     pub(super) async fn config(&mut self, log: &Log, events: &Events) {
         let files = if events.complete { events.replica.plain_files() } else { None };
         let Some(files) = files else {
-            for key in [layout::CONFIG, layout::INDEX_CONFIG] {
+            for key in [layout::CONFIG, layout::INDEX_CONFIG, layout::API_CONFIG, layout::HEALTH] {
                 self.seen.insert(key.into());
                 self.problem(key, ProblemKind::Unchecked, "the settings in force are not known");
             }

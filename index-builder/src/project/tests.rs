@@ -59,6 +59,7 @@ fn record(pkg: &PackageName, vers: &Version) -> VersionRecord {
         homepage: None,
         repository: Some("https://git.example/x".into()),
         documentation: None,
+        zig: None,
         readme: None,
         files: vec![RecordFile("src/lib.rs".into(), 200, "00".into())],
     }
@@ -400,8 +401,9 @@ fn what_the_caller_gives_must_be_what_the_event_names() {
 fn config_files_carry_their_seq() {
     let files = project_config(7, "pkg.example/log", "pkg.example/log+00000000+AA", &settings());
     let keys: Vec<_> = files.iter().map(|(key, _)| &**key).collect();
-    assert_eq!(keys, ["config.json", "index/config.json"]);
-    for (_, bytes) in files {
-        assert_eq!(serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()["seq"], 7);
+    let api = "api/v1/registry/config/index.json";
+    assert_eq!(keys, ["config.json", "index/config.json", api, "health.json"]);
+    for (key, bytes) in files {
+        assert_eq!(drystone_schemas::file_seq(&key, &bytes), Some(7), "{key}");
     }
 }

@@ -82,6 +82,7 @@ pub(crate) fn record(pkg: &str, vers: &str) -> VersionRecord {
         homepage: None,
         repository: None,
         documentation: None,
+        zig: None,
         readme: None,
         files: vec![],
     }

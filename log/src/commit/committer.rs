@@ -83,7 +83,7 @@ pub struct EventDraft {
     pub body: EventBody,
     /// The state-mapped files that it changes, as they are afterwards.
     pub files: Vec<StateFile>,
-    /// By-name files outside the state map: configuration.
+    /// By-name files outside the state map: configuration, and answers for API clients.
     pub plain: Vec<PlainFile>,
     /// By-name files in the vault: counts that quotas look at.
     pub private: Vec<PlainFile>,
@@ -106,13 +106,22 @@ pub struct StateFile {
     pub seen: Option<Option<Tag>>,
 }
 
-/// A by-name file outside the state map, whose JSON has a top-level `seq`.
+/// A by-name file outside the state map.
 #[derive(Debug, Clone)]
 pub struct PlainFile {
     /// Its key.
     pub key: String,
     /// Its bytes, which carry the event's position in the log.
     pub bytes: Vec<u8>,
+    /// The tag of the file, if the planner has read it.
+    pub seen: Option<Option<Tag>>,
+}
+
+impl PlainFile {
+    /// A file that the planner has not read.
+    pub fn unseen((key, bytes): (String, Vec<u8>)) -> Self {
+        Self { key, bytes, seen: None }
+    }
 }
 
 /// What became of a commit.
@@ -585,6 +594,9 @@ fn build(
             by_name.insert(file.key, ByName { seq, object, bytes: file.bytes.into() });
         }
         for file in draft.plain {
+            if let Some(seen) = file.seen {
+                hints.entry(file.key.clone()).or_insert(seen);
+            }
             by_name.insert(file.key, ByName { seq, object: None, bytes: file.bytes.into() });
         }
         for file in draft.private {

@@ -9,6 +9,8 @@ mod merkle;
 #[cfg(test)]
 mod note;
 #[cfg(test)]
+mod policy;
+#[cfg(test)]
 mod proof_file;
 #[cfg(test)]
 mod state_map;
@@ -16,3 +18,7 @@ mod state_map;
 mod support;
 #[cfg(test)]
 mod tile;
+#[cfg(test)]
+mod trust;
+#[cfg(test)]
+mod witness;

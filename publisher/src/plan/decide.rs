@@ -341,7 +341,7 @@ fn keep_an_owner(document: &PackageDocument, leaving: &AccountId) -> Result<(), 
 fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<'_>) -> Result<(), Refusal> {
     if let Action::Configure { settings } = action {
         let files = project_config(place.seq, place.origin, place.log_key, settings);
-        draft.plain = files.into_iter().map(|(key, bytes)| PlainFile { key, bytes }).collect();
+        draft.plain = files.into_iter().map(PlainFile::unseen).collect();
         desk.settings = settings.clone();
         return Ok(());
     }
@@ -387,7 +387,8 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
             all.insert(key, vais_package(state, &desk.settings));
             plain.push(vais_index_file(all));
         }
-        draft.plain = plain.into_iter().map(|(key, bytes)| PlainFile { key, bytes }).collect();
+        let with_tag = |(key, bytes)| PlainFile { seen: seen.get(&key).cloned(), key, bytes };
+        draft.plain = plain.into_iter().map(with_tag).collect();
     }
     draft.files = files
         .into_iter()
@@ -402,7 +403,7 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
     if created && let Some(quota) = desk.quotas.get_mut(&draft.actor) {
         quota.packages += 1;
         quota.seq = place.seq;
-        draft.private.push(PlainFile { key: layout::quota(&draft.actor), bytes: canonical_json(quota) });
+        draft.private.push(PlainFile::unseen((layout::quota(&draft.actor), canonical_json(quota))));
     }
     Ok(())
 }

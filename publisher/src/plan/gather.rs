@@ -12,7 +12,7 @@ use drystone_log::{
     commit::{Committer, Round},
 };
 use drystone_schemas::{
-    Alias, AliasHistory, FileClass, LanguageApi, PackageName, Settings, Sha256Digest, VaisPackage,
+    Alias, AliasHistory, FileClass, Format, LanguageApi, PackageName, Settings, Sha256Digest, VaisPackage,
     confusable::look_alikes, layout,
 };
 use drystone_storage::{Key, Store, Versioned};
@@ -41,6 +41,7 @@ impl ByName {
             if let Some(pkg) = intent.action.package() {
                 keys.insert(layout::index_file(pkg));
                 keys.insert(layout::document(pkg));
+                keys.extend(api_keys(&intent.action));
             }
             if let Some(alias) = intent.action.alias() {
                 keys.insert(layout::alias_map(alias.shard()));
@@ -90,6 +91,16 @@ impl ByName {
             Some((key, file.as_ref().map(|file| file.tag.clone())))
         };
         keys.into_iter().filter_map(tag_of).collect()
+    }
+}
+
+/// The files for API clients that an action will surely change: so far only a release tells that it is Zig's.
+fn api_keys(action: &Action) -> Vec<String> {
+    match action {
+        Action::Publish { record, .. } if record.format == Format::Zig => {
+            layout::github_files(&record.name).map_or_else(Vec::new, |files| files.keys().to_vec())
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -147,7 +158,9 @@ impl Desk {
                 Some(entry) => Some(read_package(store, by_name, entry, name).await?),
                 None => None,
             };
-            let seen = by_name.seen([layout::index_file(name), layout::document(name)]);
+            let api = layout::github_files(name).map_or_else(Vec::new, |files| files.keys().to_vec());
+            let seen =
+                by_name.seen([layout::index_file(name), layout::document(name)].into_iter().chain(api));
             Ok::<_, Refusal>((key, OnDesk { value: state, seen }))
         });
         let aliases = Self::shards_needed(committer, round, by_name, intents)?;

@@ -43,7 +43,7 @@ pub(super) async fn answer(
     let segments: Vec<&str> = below.split('/').collect();
     let outcome = match api {
         LanguageApi::Raven => raven::answer(&service, &names, &segments, request).await,
-        LanguageApi::Vais => vais::answer(&service, &segments, request).await,
+        LanguageApi::Vais => vais::answer(&service, &names, &segments, request).await,
     };
     match outcome {
         Ok(response) => response,
@@ -150,12 +150,12 @@ impl Upload {
         expected: PublishMetadata,
     ) -> Result<(Arc<VersionRecord>, IndexLine), Refusal> {
         let expected = PublishMetadata { format: Some(Format::Generic.to_string()), ..expected };
-        let inspected = service.inspect(&self.package, expected).await?;
+        let (package, inspected) = service.inspect(&self.package, expected).await?;
         if inspected.record.name.owner().is_some() {
             let detail = format!("`{}` has an owner, which this client cannot write", inspected.record.name);
             return Err(Refusal::code(Code::InvalidName, detail));
         }
-        let committed = commit(service, &self.token, self.id, &self.package, inspected.record).await?;
+        let committed = commit(service, &self.token, self.id, &package, inspected.record).await?;
         let record = committed.record;
         let line = release(service, &record.name, &record.vers.to_string()).await?;
         Ok((record, line))

@@ -15,7 +15,7 @@ use drystone_schemas::{
 use drystone_storage::{Body, Key};
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::{App, bearer};
+use super::{App, bearer, zion};
 use crate::{
     Action, Done, Refusal, Service, Token,
     multipart::{self, METADATA_BYTES_MAX, Upload},
@@ -46,6 +46,9 @@ pub(super) async fn publish(State(service): App, request: Request) -> Result<Res
         .headers()
         .get(header::CONTENT_TYPE)
         .is_some_and(|t| t.as_bytes().starts_with(b"application/json"));
+    if zion::is_zions(&request) {
+        return zion::publish(&service, &token, id, request).await;
+    }
     let upload = in_time(&service, async {
         if by_upload {
             let metadata = multipart::parse_metadata(&small_body(request, METADATA_BYTES_MAX).await?)?;
@@ -61,7 +64,7 @@ pub(super) async fn publish(State(service): App, request: Request) -> Result<Res
 async fn respond(service: &Service, token: &Token, id: EventId, upload: Upload) -> Result<Response, Refusal> {
     let Upload { metadata, package } = upload;
     let dry_run = metadata.dry_run;
-    let inspected = service.inspect(&package, metadata).await?;
+    let (package, inspected) = service.inspect(&package, metadata).await?;
     let committed = if dry_run {
         preview(service, token, inspected.record).await?
     } else {

@@ -1,28 +1,39 @@
 //! The API of `vaisc pkg`. Its `--registry` is this registry's URL with `/api/v1`.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use axum::{
     Json,
-    extract::Request,
-    http::{Method, StatusCode, header},
+    extract::{Query, Request},
+    http::{Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use drystone_schemas::{Code, Problem, PublishMetadata, Version, layout};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::language::{
     NotOurs, expiry, file, name_at, no_registration, receive, release, sign_in, small_json,
 };
-use super::read;
+use super::{
+    cargo::{Names, find},
+    read,
+};
 use crate::{Refusal, Service};
+
+/// Hits of a search, unless the request says how many; and how many of the best are looked at.
+const LIMIT_DEFAULT: usize = 20;
+const LIMIT_MAX: usize = 100;
 
 pub(super) async fn answer(
     service: &Service,
+    names: &Arc<Names>,
     segments: &[&str],
     request: Request,
 ) -> Result<Response, NotOurs> {
     let get = matches!(*request.method(), Method::GET | Method::HEAD);
     Ok(match segments {
+        ["search"] if get => search(service, names, request.uri()).await?,
         ["auth", "login"] if request.method() == Method::POST => login(service, request).await?,
         ["auth", "register"] if request.method() == Method::POST => return Err(no_registration().into()),
         ["packages", "publish"] if request.method() == Method::POST => publish(service, request).await?,
@@ -47,6 +58,61 @@ async fn index(service: &Service) -> Result<Response, Refusal> {
         Err(refusal) if refusal.status() == 404 => Ok(Json(json!([])).into_response()),
         other => other,
     }
+}
+
+/// The client searches in its copy of the index; this is for pages and scripts.
+async fn search(service: &Service, names: &Names, uri: &Uri) -> Result<Response, Refusal> {
+    #[derive(Deserialize)]
+    struct Asked {
+        #[serde(default)]
+        q: String,
+        limit: Option<usize>,
+        #[serde(default)]
+        offset: usize,
+        category: Option<String>,
+        keyword: Option<String>,
+    }
+    #[derive(Serialize)]
+    struct Hit {
+        name: String,
+        description: Option<String>,
+        latest_version: String,
+        downloads: u64,
+        keywords: Vec<String>,
+        categories: Vec<String>,
+        updated_at: String,
+    }
+    let Query(asked) = Query::<Asked>::try_from_uri(uri)
+        .map_err(|e| Refusal::code(Code::MalformedRequest, e.body_text()))?;
+    let limit = asked.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
+    let found = find(service, &asked.q, LIMIT_MAX, names).await?;
+    let mut hits = Vec::new();
+    for hit in found.crates {
+        let Some(document) = read::find_document(service, &hit.name).await? else { continue };
+        let fits = |wanted: &Option<String>, said: &[String]| {
+            wanted.as_ref().is_none_or(|wanted| said.iter().any(|said| said.eq_ignore_ascii_case(wanted)))
+        };
+        if fits(&asked.category, &document.categories) && fits(&asked.keyword, &document.keywords) {
+            hits.push(Hit {
+                name: hit.name.to_string(),
+                description: document.description,
+                latest_version: hit.max_version,
+                downloads: 0,
+                keywords: document.keywords,
+                categories: document.categories,
+                updated_at: document.updated,
+            });
+        }
+    }
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for category in hits.iter().flat_map(|hit| &hit.categories) {
+        *counts.entry(category.clone()).or_default() += 1;
+    }
+    let categories: Vec<_> =
+        counts.into_iter().map(|(name, count)| json!({"name": name, "count": count})).collect();
+    let total = hits.len();
+    let packages: Vec<Hit> = hits.into_iter().skip(asked.offset).take(limit).collect();
+    Ok(Json(json!({"packages": packages, "total": total, "categories": categories})).into_response())
 }
 
 async fn version(service: &Service, name: &str, vers: &str) -> Result<Response, Refusal> {

@@ -35,6 +35,7 @@ fn line(version: &str, yanked: bool, deleted: Option<DeleteCode>) -> IndexLine {
         size: 2048,
         format: Format::Generic,
         record: Sha256Digest::of(b"record"),
+        zig: None,
         yank_reason: None,
         deleted,
     }
@@ -62,6 +63,7 @@ fn document() -> PackageDocument {
         homepage: None,
         repository: Some("https://example.com/http".into()),
         documentation: None,
+        zig: None,
     }
 }
 
@@ -100,6 +102,7 @@ fn a_package_looks_like_this() {
 fn a_yanked_release_says_why_and_what_is_newer() {
     let line = line("1.0.0", true, None);
     let response = VersionResponse {
+        zig_snippet: None,
         checksum: line.cksum.clone(),
         download_url: "https://registry.example/o/00".into(),
         yank_reason_text: Some("leaks".into()),

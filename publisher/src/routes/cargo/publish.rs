@@ -72,7 +72,7 @@ async fn receive(service: &Service, headers: &HeaderMap, frames: &mut Frames) ->
     }
     let (metadata, package) = in_time(service, read(service, frames, whole, len_max)).await?;
     let expected = PublishMetadata { format: Some(Format::Cargo.to_string()), ..PublishMetadata::default() };
-    let inspected = service.inspect(&package, expected).await?;
+    let (package, inspected) = service.inspect(&package, expected).await?;
     let problems = metadata.disagreements(&inspected.record, &settings);
     if !problems.is_empty() {
         return Err(problems.into());

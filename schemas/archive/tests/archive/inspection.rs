@@ -112,7 +112,7 @@ fn the_manifest_that_counts() {
     assert_eq!(refused(&[("a", "")]), [Code::ManifestMissing]);
     assert_eq!(refused(&[("sub/Cargo.toml", CARGO)]), [Code::ManifestMissing]);
     assert_eq!(refused(&[("drystone.toml", CARGO)]), [Code::ManifestMissing]);
-    assert_eq!(codes(try_inspect(&files(both), &format("zig"))), [Code::UnknownFormat]);
+    assert_eq!(codes(try_inspect(&files(both), &format("npm"))), [Code::UnknownFormat]);
     assert_eq!(codes(try_inspect(&files(&both[..1]), &format("generic"))), [Code::ManifestMissing]);
     assert_eq!(refused(&[("CARGO.TOML", CARGO)]), [Code::ManifestAmbiguous]);
     assert_eq!(refused(&[("cargo.toml", CARGO)]), [Code::ManifestAmbiguous]);
