@@ -111,10 +111,13 @@ pub struct NetworkArgs {
 pub enum Command {
     /// Write a manifest for a new package or project
     Init(Init),
-    /// Store a token for a registry
+    /// Sign in, or store a token for a registry
     Login(Login),
-    /// Forget the token of a registry
-    Logout,
+    /// Forget the token of a registry; one that `login` made is revoked
+    Logout(Logout),
+    /// Show who is signed in
+    #[command(subcommand)]
+    Auth(Auth),
     /// Pack a directory and publish it, or publish an archive
     Publish(Publish),
     /// Bring crates from elsewhere
@@ -151,6 +154,8 @@ pub enum Command {
     /// Show and change who may act for a package
     #[command(subcommand)]
     Owner(Owner),
+    /// Show and change organisations
+    Org(Org),
     /// Show and change short names
     #[command(subcommand)]
     Alias(Alias),

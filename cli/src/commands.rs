@@ -11,6 +11,7 @@ mod import;
 mod info;
 mod init;
 mod install;
+mod org;
 mod owner;
 mod publish;
 mod search;
@@ -27,7 +28,8 @@ pub async fn run(command: Command, cx: &Context) -> Result<(), Failure> {
     match command {
         Command::Init(args) => init::init(&args, cx).await,
         Command::Login(args) => session::login(&args, cx).await,
-        Command::Logout => session::logout(cx),
+        Command::Logout(args) => session::logout(&args, cx).await,
+        Command::Auth(args) => session::auth(&args, cx).await,
         Command::Publish(args) => publish::publish(&args, cx).await,
         Command::Import(args) => import::import(&args, cx).await,
         Command::Info(args) => info::info(&args, cx).await,
@@ -46,6 +48,7 @@ pub async fn run(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Deprecate(args) => yank::deprecate(&args, cx).await,
         Command::Undeprecate(args) => yank::undeprecate(&args, cx).await,
         Command::Owner(args) => owner::owner(&args, cx).await,
+        Command::Org(args) => org::org(&args, cx).await,
         Command::Alias(args) => alias::alias(&args, cx).await,
         Command::Verify(args) => verify::verify(&args, cx).await,
         Command::Cargo(args) => cargo::cargo(&args, cx).await,

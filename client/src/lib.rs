@@ -21,6 +21,7 @@
 //! Invariant: nothing is installed whose bytes the log of the registry does not vouch for.
 
 pub mod aliases;
+mod accounts;
 mod api;
 mod cache;
 pub mod cargo;

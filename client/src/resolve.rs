@@ -84,6 +84,13 @@ impl Rules {
     }
 }
 
+impl Default for Rules {
+    /// The newest version of everything, one of each package.
+    fn default() -> Self {
+        Self::newest(Versions::One)
+    }
+}
+
 /// How a search ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {

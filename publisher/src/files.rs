@@ -83,7 +83,8 @@ async fn serve(State(files): State<Arc<Files>>, request: Request) -> Result<Resp
     let asked = request.uri().path();
     let path = asked.strip_prefix('/').unwrap_or(asked);
     let missing = || no_such_route(asked);
-    let known = [layout::CONFIG, layout::ALIASES].contains(&path)
+    let known = [layout::CONFIG, layout::ALIASES, layout::HEALTH].contains(&path)
+        || (path.starts_with(layout::API) && path.ends_with("/index.json"))
         || PUBLIC_FOLDERS.iter().any(|folder| path.starts_with(folder));
     let hidden = path.split('/').any(|segment| segment.starts_with('.'));
     let key = Key::new(path).ok().filter(|_| known && !hidden).ok_or_else(missing)?;

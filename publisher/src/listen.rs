@@ -28,6 +28,8 @@ use tower::ServiceExt;
 use activity::{Activity, WithGuard};
 use paced::Paced;
 
+use crate::Peer;
+
 /// Most connections that are being told at once that there are too many; others are closed without a word.
 const REFUSALS_MAX: usize = 64;
 /// Longest that telling takes.
@@ -130,8 +132,8 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be accepted");
                 pause().await;
@@ -140,7 +142,7 @@ pub async fn serve(
         };
         match slots.clone().try_acquire_owned() {
             Ok(slot) => {
-                drop(connections.spawn(connection(stream, router.clone(), limits, stopped.clone(), slot)));
+                drop(connections.spawn(connection(stream, Peer(peer.ip()), router.clone(), limits, stopped.clone(), slot)));
             }
             Err(_) => {
                 if let Ok(refusal) = refusals.clone().try_acquire_owned() {
@@ -162,6 +164,7 @@ async fn pause() {
 
 async fn connection(
     stream: TcpStream,
+    peer: Peer,
     router: Router,
     limits: ConnectionLimits,
     mut stopped: watch::Receiver<bool>,
@@ -175,7 +178,9 @@ async fn connection(
     let service = service_fn(move |request: Request<Incoming>| {
         let (guard, router) = (requests.begin(), router.clone());
         async move {
-            let Ok(response) = router.oneshot(request.map(Body::new)).await;
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
+            let Ok(response) = router.oneshot(request).await;
             Ok::<_, Infallible>(response.map(|body| WithGuard::new(body, guard)))
         }
     });

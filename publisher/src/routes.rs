@@ -3,10 +3,13 @@
 //! Every answer carries `x-request-id`; every refusal is an [`ErrorBody`], written in one place, after it was logged.
 
 mod access;
+mod auth;
 mod cargo;
 mod change;
 mod github;
 mod language;
+mod limit;
+mod orgs;
 mod publish;
 mod raven;
 mod read;
@@ -46,6 +49,8 @@ pub fn api_router(service: Arc<Service>, files: Option<Router>) -> Router {
         .route("/api/v1/packages", post(publish::publish))
         .route("/api/v1/packages/publish", post(publish::publish))
         .route("/api/v1/packages/{*rest}", any(target::dispatch))
+        .merge(auth::router())
+        .merge(orgs::router())
         .merge(cargo::router(&service))
         .merge(github::router())
         .method_not_allowed_fallback(method_not_allowed)
@@ -66,13 +71,22 @@ async fn envelope(State(service): App, request: Request, next: Next) -> Response
     let started_ms = service.core.clock.now_unix_ms();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let mut response = next.run(request).await;
+    let bearer = limit::bearer_of(&request);
+    let counted = limit::count(&service, bearer.as_ref(), &request);
+    let mut response = match counted {
+        Ok(_) => next.run(request).await,
+        Err(exhausted) => Refusal::from(exhausted).into_response(),
+    };
+    let mut too_often = None;
     if let Some(refusal) = response.extensions_mut().remove::<Arc<Refusal>>() {
         let allow = response.headers_mut().remove(header::ALLOW);
         response = render(&refusal, &id, &service.settings());
         response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
+        too_often = limit::rate_problem(&refusal).cloned();
         log_refusal(&refusal, &id);
     }
+    limit::note_use(&service, bearer.as_ref());
+    limit::tell(service.core.clock.now_unix_s(), counted, too_often.as_ref(), &mut response);
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", value);
     }

@@ -25,6 +25,24 @@ impl ReadAccess {
     }
 }
 
+/// Who may make an account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Registration {
+    /// The operator.
+    #[default]
+    Closed,
+    /// Anybody.
+    Open,
+}
+
+impl Registration {
+    /// Whether only the operator makes accounts.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+}
+
 /// What the operator decides: an object named by the genesis event and by every `config` event after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {
@@ -50,6 +68,9 @@ pub struct Settings {
     /// Who may read. Absent in settings of public registries.
     #[serde(default, skip_serializing_if = "ReadAccess::is_public")]
     pub reads: ReadAccess,
+    /// Who may make an account. Absent where the operator does.
+    #[serde(default, skip_serializing_if = "Registration::is_closed")]
+    pub registration: Registration,
     /// Limits on what comes from outside.
     pub limits: Limits,
 }
@@ -87,6 +108,7 @@ impl Settings {
             mirrors_crates_io: false,
             reserved: BTreeSet::new(),
             reads: ReadAccess::Public,
+            registration: Registration::Closed,
             limits: Limits::default(),
         }
     }
@@ -176,6 +198,18 @@ pub struct Limits {
     pub reason_bytes_max: u64,
     /// Longest time for one request, in seconds.
     pub request_s_max: u64,
+    /// Most requests to the API in an hour from one address, without a token.
+    pub anonymous_requests_per_hour_max: u64,
+    /// Most requests to the API in an hour of one account.
+    pub signed_in_requests_per_hour_max: u64,
+    /// Most searches in a minute from one address or of one account.
+    pub searches_per_minute_max: u64,
+    /// Most sign-ins in five minutes, for one account and from one address, right or wrong.
+    pub logins_per_5_minutes_max: u64,
+    /// Most releases that an account may publish in a day.
+    pub uploads_per_day_max: u64,
+    /// Most bytes that the archives of an account may have together.
+    pub bytes_per_account_max: u64,
 }
 
 impl Default for Limits {
@@ -195,6 +229,12 @@ impl Default for Limits {
             aliases_per_package_max: 8,
             reason_bytes_max: 1024,
             request_s_max: 30,
+            anonymous_requests_per_hour_max: 60,
+            signed_in_requests_per_hour_max: 5_000,
+            searches_per_minute_max: 30,
+            logins_per_5_minutes_max: 10,
+            uploads_per_day_max: 100,
+            bytes_per_account_max: 10 << 30,
         }
     }
 }

@@ -189,6 +189,79 @@ pub fn login(login: &crate::Login) -> String {
     format!("accounts/by-login/{login}")
 }
 
+/// In the vault: that a login was an account's which is gone, by a keyed hash of it.
+pub fn login_gone(hash: &str) -> String {
+    format!("accounts/gone/{hash}")
+}
+
+/// In the vault: the account that a verified e-mail address belongs to, by a keyed hash of it.
+pub fn email_claim(hash: &str) -> String {
+    format!("email/{hash}")
+}
+
+/// In the vault: what a mailed token is for, by its SHA-256.
+pub fn mail_link(digest: &Sha256Digest) -> String {
+    format!("links/{}", digest.hex())
+}
+
+/// In the vault: where the tokens of an account are listed.
+pub fn tokens_of(id: &AccountId) -> String {
+    format!("tokens-of/{}/", id.ulid())
+}
+
+/// In the vault: one token of an account, by its id.
+pub fn token_of(id: &AccountId, token: &EventId) -> String {
+    format!("{}{token}", tokens_of(id))
+}
+
+/// In the vault: where the sessions of an account lie.
+pub fn sessions_of(id: &AccountId) -> String {
+    format!("sessions/{}/", id.ulid())
+}
+
+/// In the vault: a session.
+pub fn session(id: &AccountId, session: &EventId) -> String {
+    format!("{}{session}", sessions_of(id))
+}
+
+/// In the vault: who belongs to an organisation.
+pub fn org(id: &AccountId) -> String {
+    format!("orgs/{}", id.ulid())
+}
+
+/// In the vault: the organisations that an account acts for.
+pub fn member_of(id: &AccountId) -> String {
+    format!("member-of/{}", id.ulid())
+}
+
+/// In the vault: who created the first package with this owner part, in canonical form.
+pub fn scope(owner: &str) -> String {
+    format!("scopes/{owner}")
+}
+
+/// In the vault: where the security events of an account lie.
+pub fn audit_of(id: &AccountId) -> String {
+    format!("audit/{}/", id.ulid())
+}
+
+/// In the vault: a security event.
+pub fn audit(id: &AccountId, event: &EventId) -> String {
+    format!("{}{event}", audit_of(id))
+}
+
+/// In the vault: the day on which a token was used last.
+pub fn token_use(digest: &Sha256Digest) -> String {
+    format!("used/{}", digest.hex())
+}
+
+/// In the vault: how much of a limit is used up, by a keyed hash of whom it is for.
+pub fn bucket(limit: &str, hash: &str) -> String {
+    format!("limits/{limit}/{hash}")
+}
+
+/// In the vault: the keys that sessions are signed with, and names are hashed with.
+pub const AUTH_KEYS: &str = "auth/keys";
+
 /// In the vault: how many packages an account has created.
 pub fn quota(id: &AccountId) -> String {
     format!("quota/{}", id.ulid())

@@ -26,6 +26,7 @@ mod raven;
 mod record;
 mod resolve_record;
 mod schema;
+mod sign_in;
 mod time;
 mod vais;
 mod version;
@@ -39,7 +40,7 @@ pub use api::{
     SearchResponse, UploadRequest, UploadResponse, VersionResponse, WriteResponse,
 };
 pub use config::{
-    ApiConfig, CargoIndexConfig, InvalidSettings, Limits, ReadAccess, RegistryConfig, Settings,
+    ApiConfig, CargoIndexConfig, InvalidSettings, Limits, ReadAccess, Registration, RegistryConfig, Settings,
 };
 pub use digest::{InvalidDigest, Sha256Digest};
 pub use document::{Deprecation, OwnerEntry, PackageDocument, Role};
@@ -62,6 +63,12 @@ pub use resolve_record::{
     Positions, ResolveDep, ResolveFeature, ResolveRecord, ResolveRecordError, ResolveRelease,
 };
 pub use schema::all_schemas;
+pub use sign_in::{
+    DeleteAccountRequest, LeakVerdict, LeakedToken, LoginRequest, LogoutRequest, Member, MemberRequest,
+    NewOrgRequest, NewTokenRequest, NewTokenResponse, OrgResponse, PasswordChangeRequest, PasswordResetRequest, PasswordSetRequest, PublicUser,
+    RefreshRequest, RegisterRequest, SecretText, SecurityEvent, SecurityEventsResponse, SessionResponse,
+    TokenInfo, TokensResponse, User, VerifyRequest,
+};
 pub use time::rfc3339;
 pub use vais::{VaisDep, VaisPackage, VaisRelease, VaisVersion};
 pub use version::{InvalidVersion, Version, VersionReq};

@@ -17,6 +17,7 @@ pub mod corpus;
 pub mod deployment;
 mod effects;
 mod gate;
+mod mail;
 mod package;
 pub mod process;
 pub mod raw;
@@ -30,6 +31,7 @@ pub mod zig;
 
 pub use effects::{TestClock, TestEntropy};
 pub use gate::Gate;
+pub use mail::TestMailer;
 pub use package::Pkg;
 pub use registry::{Answer, TestRegistry, ask_router, multipart_body, publish_request};
 pub use stores::{TestStore, every_store};

@@ -14,7 +14,7 @@ use drystone_storage::{Clock, Entropy, Store};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use crate::{Pkg, TestClock, TestEntropy};
+use crate::{Pkg, TestClock, TestEntropy, TestMailer};
 
 /// Origin of every test's log.
 const ORIGIN: &str = "registry.test/log/1";
@@ -29,6 +29,8 @@ pub struct TestRegistry {
     pub clock: Arc<TestClock>,
     /// Its randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// What it sends by mail.
+    pub mails: Arc<TestMailer>,
     /// Its publisher.
     pub service: Arc<Service>,
     /// The operator's token.
@@ -141,9 +143,11 @@ impl TestRegistry {
         admin: String,
     ) -> Result<Self, Refusal> {
         let spool = tempfile::tempdir().expect("a test may make a directory");
-        let service = Self::service(store.clone(), clock.clone(), entropy.clone(), &spool).await?;
+        let mails = Arc::new(TestMailer::default());
+        let service =
+            Self::service(store.clone(), clock.clone(), entropy.clone(), &spool, mails.clone()).await?;
         let router = api_router(service.clone(), Some(file_router(store.public.clone())));
-        Ok(Self { store, clock, entropy, service, admin, router, spool })
+        Ok(Self { store, clock, entropy, mails, service, admin, router, spool })
     }
 
     async fn service(
@@ -151,8 +155,9 @@ impl TestRegistry {
         clock: Arc<TestClock>,
         entropy: Arc<dyn Entropy>,
         spool: &TempDir,
+        mails: Arc<TestMailer>,
     ) -> Result<Arc<Service>, Refusal> {
-        let options = Options { spool: spool.path().to_owned(), inspections_max: 2 };
+        let options = Options { mailer: Some(mails), ..Options::new(spool.path().to_owned(), 2) };
         let clock: Arc<dyn Clock> = clock;
         Service::open(store, Self::signer(), ORIGIN, clock, entropy, options).await
     }
@@ -166,7 +171,8 @@ impl TestRegistry {
 
     /// The same, for a store that may refuse to open.
     pub async fn try_another(&self, store: Store) -> Result<Arc<Service>, Refusal> {
-        Self::service(store, self.clock.clone(), self.entropy.clone(), &self.spool).await
+        let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+        Self::service(store, clock, entropy, &self.spool, self.mails.clone()).await
     }
 
     /// The key of every test's log.

@@ -79,6 +79,11 @@ fn the_operators_guide_runs() {
 }
 
 #[test]
+fn the_guide_to_accounts_runs() {
+    run_document("docs/accounts.md");
+}
+
+#[test]
 fn the_cargo_guide_runs() {
     run_document("docs/cargo.md");
 }

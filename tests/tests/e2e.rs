@@ -253,8 +253,10 @@ fn the_demo_of_a_language_is_in_that_language() {
     let user = User::new(&server.url, None);
     user.ok(folder.path(), &["init", "--name", "try", "--language", "raven"]);
     user.ok(folder.path(), &["add", "raven-starter"]);
-    let packages: Vec<_> = fs_err::read_dir(folder.path().join("drystone_packages")).unwrap().collect();
-    assert_eq!(packages.len(), 10, "every sample is a part of the last: {packages:?}");
+    let installed = fs_err::read_dir(folder.path().join("drystone_packages")).unwrap();
+    let names = installed.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    // Every sample is a part of the last.
+    assert_eq!(names.filter(|name| name.starts_with("raven-")).count(), 10);
 }
 
 /// Archives that are too long for one request go to the bucket by a presigned upload, and are committed from there.

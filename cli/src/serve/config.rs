@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use drystone_publisher::ConnectionLimits;
 use drystone_schemas::{
-    Alias, Code, Language, Limits, ManifestFields, PackageName, Problem, ReadAccess, Settings,
+    Alias, Code, Language, Limits, ManifestFields, PackageName, Problem, ReadAccess, Registration, Settings,
 };
 use serde::Deserialize;
 
@@ -31,6 +31,9 @@ pub struct NewArgs {
     /// Every read needs a token, as Cargo's `auth-required` says
     #[arg(long)]
     pub private_reads: bool,
+    /// Anybody may make an account
+    #[arg(long)]
+    pub open_registration: bool,
     /// Longest archive, in bytes
     #[arg(long, value_name = "BYTES")]
     pub tarball_bytes_max: Option<u64>,
@@ -65,6 +68,8 @@ impl NewArgs {
         }
         settings.mirrors_crates_io = self.mirror_crates_io;
         settings.reads = if self.private_reads { ReadAccess::Token } else { ReadAccess::Public };
+        settings.registration =
+            if self.open_registration { Registration::Open } else { Registration::Closed };
         settings.limits = file;
         let limits = &mut settings.limits;
         limits.tarball_bytes_max = self.tarball_bytes_max.unwrap_or(limits.tarball_bytes_max);
@@ -146,6 +151,7 @@ struct Registry {
     origin: Option<String>,
     mirror_crates_io: bool,
     private_reads: bool,
+    open_registration: bool,
 }
 
 /// What `serve` goes by.
@@ -249,6 +255,7 @@ impl ConfigArgs {
                 origin: self.new.origin.or(file.registry.origin),
                 mirror_crates_io: self.new.mirror_crates_io || file.registry.mirror_crates_io,
                 private_reads: self.new.private_reads || file.registry.private_reads,
+                open_registration: self.new.open_registration || file.registry.open_registration,
                 ..self.new
             },
             limits: file.limits,

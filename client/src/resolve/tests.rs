@@ -67,6 +67,7 @@ fn universe(releases: &[&str]) -> Universe {
             zig: None,
             yank_reason: None,
             deleted: None,
+            zig: None,
         };
         files.entry(PackageKey::own(&name)).or_default().lines.push(line);
     }

@@ -600,6 +600,9 @@ fn build(
             by_name.insert(file.key, ByName { seq, object: None, bytes: file.bytes.into() });
         }
         for file in draft.private {
+            if let Some(seen) = file.seen {
+                hints.entry(file.key.clone()).or_insert(seen);
+            }
             private.insert(file.key, (seq, file.bytes));
         }
         if let EventBody::Genesis { config: digest, .. } | EventBody::Config { config: digest } = &draft.body

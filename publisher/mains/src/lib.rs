@@ -6,13 +6,14 @@
 //! | `DRYSTONE_LOG_KEY` | the log's private key, as `drystone admin init` wrote it |
 //! | `DRYSTONE_LOG_KEY_FILE` | a file that holds it instead |
 //! | `DRYSTONE_SPOOL` | directory for uploads on their way; default `/tmp` |
+//! | `DRYSTONE_MAIL_DIR` | directory for mails on their way, which another program sends; without it no mail is sent |
 //! | `DRYSTONE_LOG` | log filter, such as `info` or `drystone_publisher=debug` |
 
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
 use drystone_log::NoteSigner;
-use drystone_publisher::{ConnectionLimits, Options, Service};
+use drystone_publisher::{ConnectionLimits, FileMailer, Mailer, Options, Service};
 use drystone_storage::{Store, SystemClock, SystemEntropy};
 use drystone_storage_s3::{S3Area, S3Settings};
 
@@ -21,6 +22,7 @@ pub struct Environment {
     store: String,
     key: String,
     spool: PathBuf,
+    mail_dir: Option<PathBuf>,
     log: String,
     /// Address to listen on, where the main listens.
     pub listen: String,
@@ -45,6 +47,7 @@ impl Environment {
                 .context("set DRYSTONE_STORE to `s3://bucket/prefix` or `file:///dir`")?,
             key,
             spool: get("DRYSTONE_SPOOL").unwrap_or_else(|| "/tmp".into()).into(),
+            mail_dir: get("DRYSTONE_MAIL_DIR").map(PathBuf::from),
             log: get("DRYSTONE_LOG").unwrap_or_else(|| "info".into()),
             listen: get("DRYSTONE_LISTEN").unwrap_or_else(|| "127.0.0.1:8080".into()),
             connections: ConnectionLimits::default().or_environment(get).map_err(anyhow::Error::msg)?,
@@ -60,7 +63,8 @@ impl Environment {
     pub async fn open(&self) -> anyhow::Result<Arc<Service>> {
         let signer = NoteSigner::parse(self.key.trim()).context("the log's private key")?;
         let origin = signer.verifier().name().to_owned();
-        let options = Options { spool: self.spool.clone(), inspections_max: 2 };
+        let mailer = self.mail_dir.clone().map(|dir| Arc::new(FileMailer::new(dir)) as Arc<dyn Mailer>);
+        let options = Options { mailer, ..Options::new(self.spool.clone(), 2) };
         let store = open_store(&self.store).await?;
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
         Ok(Service::open(store, signer, origin, clock, entropy, options).await?)

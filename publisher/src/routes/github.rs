@@ -47,14 +47,28 @@ async fn repos(State(service): App, request: Request) -> Result<Response, Refusa
     stored(&service, path).await?.ok_or_else(|| no_such_route(path))
 }
 
-/// The file that answers an address, if there is one. Names in it may be spelt in any case, but not escaped.
+/// The file that answers an address, if there is one. Names in it may be spelt in any case, but not escaped. A file's own
+/// address is one as well: whoever checks or copies the registry asks for it.
 pub(super) async fn stored(service: &Service, path: &str) -> Result<Option<Response>, Refusal> {
-    let Some(address) = path.strip_prefix('/').filter(|address| is_address(address)) else { return Ok(None) };
-    let bytes = file(service, layout::api_file(&address.to_ascii_lowercase())).await?;
+    let address = path.strip_prefix('/').unwrap_or(path);
+    let key = match address.strip_suffix("/index.json") {
+        Some(of) if is_plain(of) => address.to_owned(),
+        None if is_address(address) => layout::api_file(&address.to_ascii_lowercase()),
+        _ => return Ok(None),
+    };
+    let bytes = file(service, key).await?;
     Ok(bytes.map(|bytes| {
         let cache = layout::CacheClass::Fresh.cache_control();
         ([(header::CONTENT_TYPE, layout::JSON), (header::CACHE_CONTROL, cache)], bytes).into_response()
     }))
+}
+
+/// Whether no segment of an address needs escaping, or leads elsewhere.
+fn is_plain(address: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
+    address
+        .split('/')
+        .all(|segment| !segment.is_empty() && !segment.starts_with('.') && segment.bytes().all(plain))
 }
 
 /// Whether an address is one of those that have files: `api/v1/packages/OWNER/REPO[/VERB]` or `api/v1/repos/...`.
@@ -239,6 +253,10 @@ mod tests {
             "api/v1/packages/acme/http/owners",
         ] {
             assert!(!is_address(bad), "{bad}");
+        }
+        assert!(is_plain("api/v1/packages/acme/http") && is_plain("api/v1/packages/http/1.0.0-RC.1+b"));
+        for bad in ["", "api//v1", "api/../vault", "api/.x", "api/a%2Fb", "api/é"] {
+            assert!(!is_plain(bad), "{bad}");
         }
     }
 

@@ -77,6 +77,7 @@ pub(super) async fn dispatch(State(service): State<Arc<Service>>, request: Reque
     let path = request.uri().path().to_owned();
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         match github::stored(&service, &path).await {
+            Ok(None) if path.ends_with("/index.json") => return no_such_route(&path).into_response(),
             Ok(None) => {}
             Ok(Some(response)) => return response,
             Err(refusal) => return refusal.into_response(),

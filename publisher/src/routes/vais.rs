@@ -8,12 +8,12 @@ use axum::{
     http::{Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use drystone_schemas::{Code, Problem, PublishMetadata, Version, layout};
+use drystone_schemas::{Code, Problem, PublishMetadata, SecretText, Version, layout};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::language::{
-    NotOurs, expiry, file, name_at, no_registration, receive, release, sign_in, small_json,
+    NotOurs, SignedIn, expiry, file, name_at, receive, release, sign_in, sign_up, small_json,
 };
 use super::{
     cargo::{Names, find},
@@ -35,7 +35,7 @@ pub(super) async fn answer(
     Ok(match segments {
         ["search"] if get => search(service, names, request.uri()).await?,
         ["auth", "login"] if request.method() == Method::POST => login(service, request).await?,
-        ["auth", "register"] if request.method() == Method::POST => return Err(no_registration().into()),
+        ["auth", "register"] if request.method() == Method::POST => register(service, request).await?,
         ["packages", "publish"] if request.method() == Method::POST => publish(service, request).await?,
         ["index.json"] if get => index(service).await?,
         ["packages", name, "index.json"] if get => {
@@ -131,20 +131,32 @@ async fn login(service: &Service, request: Request) -> Result<Response, Refusal>
     #[derive(Deserialize)]
     struct Login {
         username: String,
-        password: String,
+        password: SecretText,
     }
+    let from = super::auth::address(&request);
     let asked: Login = small_json(service, request).await?;
-    let (record, username) = sign_in(service, &asked.password).await?;
-    if username != asked.username {
+    let signed_in = sign_in(service, &asked.username, asked.password, from).await?;
+    if signed_in.account.login.as_str() != asked.username {
         let problem = Problem::new(Code::TokenInvalid, "the token is that of another user");
         return Err(Refusal::new(
             problem.with_hint("ask the operator for your login, and give your token as the password"),
         ));
     }
-    let user =
-        json!({"id": record.account, "username": username, "email": "", "is_admin": record.is_admin()});
-    let body = json!({"token": asked.password.trim(), "expires_at": expiry(&record), "user": user});
-    Ok(Json(body).into_response())
+    Ok(Json(session(&signed_in)).into_response())
+}
+
+async fn register(service: &Service, request: Request) -> Result<Response, Refusal> {
+    Ok((StatusCode::CREATED, Json(session(&sign_up(service, request).await?))).into_response())
+}
+
+fn session(SignedIn { token, record, account }: &SignedIn) -> serde_json::Value {
+    let user = json!({
+        "id": account.id,
+        "username": account.login,
+        "email": account.email.as_ref().map_or("", |email| email.as_str()),
+        "is_admin": record.is_admin(),
+    });
+    json!({"token": token.reveal(), "expires_at": expiry(record), "user": user})
 }
 
 async fn publish(service: &Service, request: Request) -> Result<Response, Refusal> {

@@ -80,6 +80,11 @@ pub fn inspect<'g, R: Read>(
     if size <= limits.tarball_bytes_max {
         compare_bytes(expected, tarball, size, &mut problems);
     }
+    // Which `build.zig.zon` is the manifest is not known before the root is: nothing is told of any.
+    let misplaced = problems.iter().any(|problem| problem.code == Code::WrongRoot);
+    if misplaced && wanted == Some(Format::Zig) {
+        return Err(problems);
+    }
     let unknown = expected.format.is_some() && wanted.is_none();
     let chosen = if unknown { None } else { walk.choose(wanted, facts.is_some(), &mut problems) };
     let Some((format, draft)) = chosen else { return Err(problems) };

@@ -256,7 +256,7 @@ async fn refusals_in_both_forms() {
             "a password that is no token",
             post(&registry, "/api/v1/auth/login", &json!({"email": "e", "password": "p"})).await,
             401,
-            "token-invalid",
+            "login-failed",
         ),
         (
             "metadata of another version",

@@ -65,6 +65,7 @@ fn line(package: u16, version: u32, deps: &BTreeMap<u16, Ranges>) -> IndexLine {
         zig: None,
         yank_reason: None,
         deleted: None,
+        zig: None,
     }
 }
 

@@ -100,6 +100,7 @@ fn release(prefix: &str, text: &str) -> IndexLine {
         zig: None,
         yank_reason: None,
         deleted: None,
+        zig: None,
     };
     for part in parts {
         if part == "yanked" {

@@ -183,11 +183,13 @@ async fn yank_login_and_registration() {
     let signed_in = login("ann", ann.token.reveal()).await;
     assert_eq!((signed_in.status, signed_in.json()["token"].as_str()), (200, Some(ann.token.reveal())));
     assert_eq!(signed_in.json()["user"]["username"], "ann");
-    for (username, password) in [("bob", ann.token.reveal()), ("ann", "secret")] {
+    for (username, password, code) in
+        [("bob", ann.token.reveal(), "token-invalid"), ("ann", "secret", "login-failed")]
+    {
         let refused = login(username, password).await;
         assert_eq!((refused.status, refused.json()["status"].as_u64()), (401, Some(401)));
         assert!(refused.json()["error"].is_string());
-        assert_eq!(refused.codes(), ["token-invalid"]);
+        assert_eq!(refused.codes(), [code]);
     }
     let register = Request::post("/api/v1/auth/register").body(Body::from("{}")).unwrap();
     assert_eq!(registry.send(register).await.codes(), ["accounts-closed"]);

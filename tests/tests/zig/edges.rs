@@ -5,7 +5,7 @@ use std::path::Path;
 use drystone_tests::{
     deployment::{Deployment, Kind},
     multipart_body,
-    process::{Server, http_client, wait_until_answers},
+    process::{Server, User, http_client, wait_until_answers},
     web::{self, free_port, is_installed, template},
 };
 use reqwest::{Client, Response};
@@ -34,7 +34,7 @@ fn is_file(answer: &Response) -> bool {
 }
 
 /// The addresses that have files, and what they hold.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 10] = [
     ("packages/acme/http", "\"full_name\":\"acme/http\""),
     ("packages/acme/http/releases", "\"tag_name\":\"1.0.0\""),
     ("packages/acme/http/tags", "\"commit\""),
@@ -42,6 +42,8 @@ const FILES: [(&str, &str); 8] = [
     ("repos/acme/http/releases?per_page=100", "\"file_size\""),
     ("registry/config", "\"github_compatible\":true"),
     ("resolve/web", "{\"full_name\":\"acme/http\",\"resolved\":true}"),
+    ("registry/config/index.json", "\"github_compatible\":true"),
+    ("repos/acme/http/releases/index.json", "\"file_size\""),
     ("packages/Acme/HTTP", "\"full_name\":\"acme/http\""),
 ];
 
@@ -72,6 +74,9 @@ async fn check(url: &str, token: &str) {
         let answer = get(&client, &format!("{url}/api/v1/{path}")).await;
         assert!(answer.status().is_client_error() && !is_file(&answer), "{path}: {answer:?}");
     }
+    // Whoever checks or copies the registry finds every file at its own address.
+    let checked = User::new(url, None).run(Path::new("."), &["fsck", url]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     let health = get(&client, &format!("{url}/health")).await;
     assert_eq!(health.headers()["content-type"], "application/json");
     assert_eq!(health.json::<serde_json::Value>().await.unwrap()["status"], "ok");

@@ -78,7 +78,7 @@ impl Parser<'_> {
                     _ => self.error(&number.span, "a number must follow `-`"),
                 }
             }
-            Kind::MultilineLine => self.multiline(token),
+            Kind::MultilineLine => self.multiline(&token),
             Kind::Identifier => match self.slice(&token) {
                 "true" => leaf(Value::Bool(true)),
                 "false" => leaf(Value::Bool(false)),
@@ -160,10 +160,10 @@ impl Parser<'_> {
         }
     }
 
-    fn multiline(&mut self, first: Token) -> Result<Node, ZonError> {
+    fn multiline(&mut self, first: &Token) -> Result<Node, ZonError> {
         let start = first.span.start;
         let mut end = first.span.end;
-        let mut text = self.slice(&first)[2..].to_owned();
+        let mut text = self.slice(first)[2..].to_owned();
         while let Some(line) = self.eat(Kind::MultilineLine)? {
             text.push('\n');
             text.push_str(&self.slice(&line)[2..]);

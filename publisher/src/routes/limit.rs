@@ -1,0 +1,89 @@
+//! Counting requests to the API, and telling how many are left.
+//!
+//! Owns: whom a request counts for, and the headers. Does not own: buckets. Whom a token belongs to is remembered for counting
+//! alone; a right never follows from it.
+
+use axum::{
+    extract::Request,
+    http::{HeaderName, HeaderValue},
+    response::Response,
+};
+use drystone_schemas::{Code, Problem, Sha256Digest};
+
+use super::bearer;
+use crate::{
+    Refusal, Service,
+    limits::{self, ATTEMPTS, Exhausted, Standing, address_of, network, subject_of},
+};
+
+/// The token of a request to the API, by its digest.
+pub(super) fn bearer_of(request: &Request) -> Option<Sha256Digest> {
+    let is_api = request.uri().path().starts_with("/api/v1/");
+    is_api.then(|| bearer(request.headers()).ok()).flatten().map(|token| token.digest())
+}
+
+/// Has it noted that a token was used, if it turned out to be one.
+pub(super) fn note_use(service: &Service, bearer: Option<&Sha256Digest>) {
+    if let Some(digest) = bearer
+        && service.core.known.get(digest).is_some_and(|owner| owner.listed)
+    {
+        service.core.note_use_once(*digest);
+    }
+}
+
+/// Counts a request; none where nobody is counted for it.
+pub(super) fn count(
+    service: &Service,
+    bearer: Option<&Sha256Digest>,
+    request: &Request,
+) -> Result<Option<Standing>, Exhausted> {
+    let path = request.uri().path();
+    if !path.starts_with("/api/v1/") || path == "/api/v1/registry/access" {
+        return Ok(None);
+    }
+    let (core, settings) = (&*service.core, service.settings());
+    let now_ms = core.clock.now_unix_ms();
+    let address = address_of(request.extensions(), request.headers());
+    let take = |rate, subject| core.counted.take(rate, subject, now_ms);
+    let searches = matches!(path, "/api/v1/search" | "/api/v1/crates");
+    let (rate, subject) = match bearer.map(|digest| core.known.get(digest)) {
+        Some(Some(known)) if known.exempt => return Ok(None),
+        Some(Some(known)) => (limits::signed_in(&settings.limits), subject_of(&known.account)),
+        // Whose it is turns out when it is looked up. Nobody tries many.
+        Some(None) => {
+            return match address {
+                Some(address) => take(ATTEMPTS, network(address)).map(|_| None),
+                None => Ok(None),
+            };
+        }
+        None => match address {
+            Some(address) => (limits::anonymous(&settings.limits), network(address)),
+            None => return Ok(None),
+        },
+    };
+    if searches {
+        take(limits::searches(&settings.limits), subject.clone())?;
+    }
+    take(rate, subject).map(Some)
+}
+
+/// Tells how a bucket stands: that of the refusal, or else the one that the request counts for.
+pub(super) fn tell(
+    now_s: u64,
+    counted: Result<Option<Standing>, Exhausted>,
+    refused: Option<&Problem>,
+    response: &mut Response,
+) {
+    let headers: Vec<(HeaderName, HeaderValue)> = match (refused, counted) {
+        (Some(problem), _) => limits::refused_headers(problem, now_s),
+        (None, Ok(Some(standing))) => standing.headers(now_s),
+        (None, Err(exhausted)) => exhausted.headers(now_s),
+        (None, Ok(None)) => Vec::new(),
+    };
+    response.headers_mut().extend(headers);
+}
+
+/// The problem of a refusal for asking too often.
+pub(super) fn rate_problem(refusal: &Refusal) -> Option<&Problem> {
+    refusal.problems.first().filter(|problem| problem.code == Code::RateLimited)
+}
