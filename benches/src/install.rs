@@ -66,6 +66,7 @@ struct Local {
 }
 
 /// Measures fetching and linking.
+#[expect(clippy::disallowed_methods, reason = "says what is measured")]
 pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
     let project = std::env::var_os("DRYSTONE_BENCH_LOCK").map(PathBuf::from);
     let project =
@@ -76,7 +77,8 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
     locals(report, &archives, folder.path())
 }
 
-/// The archives of the lock file, linked into a directory of their own.
+/// The archives of the lock file, copied into a directory of their own.
+#[expect(clippy::disallowed_methods, reason = "cargo's own cache lies below the home")]
 fn archives_of(project: &Path, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let lock = CargoLock::read(&project.join("Cargo.lock"))?;
     let home = std::env::var_os("HOME").map(PathBuf::from).context("`HOME` is set")?;
@@ -197,7 +199,6 @@ fn fetch(
 }
 
 /// Runs a command to its end; the processor time, and the most memory, that were seen shortly before it.
-#[expect(clippy::disallowed_methods, reason = "waits between two looks at another process")]
 fn watched(mut command: Command) -> anyhow::Result<(f64, f64)> {
     let mut child = command.spawn()?;
     let pid = Pid(child.id());

@@ -15,8 +15,7 @@ impl Registry {
         username: &str,
         password: &SecretText,
     ) -> Result<SessionResponse, ClientError> {
-        let asked =
-            LoginRequest { username: Some(username.into()), email: None, password: password.clone() };
+        let asked = LoginRequest { username: Some(username.into()), email: None, password: password.clone() };
         self.call_once(Method::POST, "auth/login", Body::json(&asked)?).await
     }
 

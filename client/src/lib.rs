@@ -20,8 +20,8 @@
 //!
 //! Invariant: nothing is installed whose bytes the log of the registry does not vouch for.
 
-pub mod aliases;
 mod accounts;
+pub mod aliases;
 mod api;
 mod cache;
 pub mod cargo;

@@ -155,12 +155,8 @@ mod tests {
     fn tokens_without_a_signature_or_with_demands_are_refused() {
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let none = format!("{}.{}.", part(json!({"alg": "none"})), part(json!({})));
-        assert_eq!(
-            Unverified::parse(&none).unwrap().verify::<Value>(&public()),
-            Err(InvalidJwt::Algorithm)
-        );
-        let critical =
-            format!("{}.{}.AA", part(json!({"alg": "EdDSA", "crit": ["exp"]})), part(json!({})));
+        assert_eq!(Unverified::parse(&none).unwrap().verify::<Value>(&public()), Err(InvalidJwt::Algorithm));
+        let critical = format!("{}.{}.AA", part(json!({"alg": "EdDSA", "crit": ["exp"]})), part(json!({})));
         for bad in ["", "a", "a.b", "a.b.c", "e30.e30", &critical, &"x".repeat(JWT_BYTES_MAX + 1)] {
             assert!(matches!(Unverified::parse(bad), Err(InvalidJwt::Form)), "{bad}");
         }

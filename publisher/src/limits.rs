@@ -5,11 +5,7 @@
 //! cannot be read. Requests that read count in this process's memory only: an edge in front counts for all.
 //! Invariant: a subject is kept under a keyed hash; no address and no name can be read from the vault.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::Mutex,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Mutex};
 
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use drystone_schemas::{AccountId, Code, Limits, Problem, Sha256Digest, layout};
@@ -99,7 +95,6 @@ impl Rate {
         let remaining = (one_ms * self.burst - owed_ms) / one_ms;
         Ok((full_at_ms, Standing { rate: self, remaining, full_in_s: owed_ms.div_ceil(1_000) }))
     }
-
 }
 
 impl From<Exhausted> for Refusal {
@@ -350,8 +345,11 @@ mod tests {
     #[test]
     fn headers_tell_what_is_left() {
         let (_, standing) = TEN_IN_FIVE_MINUTES.take(0, 1_000).unwrap();
-        let told: Vec<String> =
-            standing.headers(1).iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        let told: Vec<String> = standing
+            .headers(1)
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
         assert_eq!(
             told,
             [

@@ -142,7 +142,14 @@ pub async fn serve(
         };
         match slots.clone().try_acquire_owned() {
             Ok(slot) => {
-                drop(connections.spawn(connection(stream, Peer(peer.ip()), router.clone(), limits, stopped.clone(), slot)));
+                drop(connections.spawn(connection(
+                    stream,
+                    Peer(peer.ip()),
+                    router.clone(),
+                    limits,
+                    stopped.clone(),
+                    slot,
+                )));
             }
             Err(_) => {
                 if let Ok(refusal) = refusals.clone().try_acquire_owned() {

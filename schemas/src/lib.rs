@@ -65,9 +65,9 @@ pub use resolve_record::{
 pub use schema::all_schemas;
 pub use sign_in::{
     DeleteAccountRequest, LeakVerdict, LeakedToken, LoginRequest, LogoutRequest, Member, MemberRequest,
-    NewOrgRequest, NewTokenRequest, NewTokenResponse, OrgResponse, PasswordChangeRequest, PasswordResetRequest, PasswordSetRequest, PublicUser,
-    RefreshRequest, RegisterRequest, SecretText, SecurityEvent, SecurityEventsResponse, SessionResponse,
-    TokenInfo, TokensResponse, User, VerifyRequest,
+    NewOrgRequest, NewTokenRequest, NewTokenResponse, OrgResponse, PasswordChangeRequest,
+    PasswordResetRequest, PasswordSetRequest, PublicUser, RefreshRequest, RegisterRequest, SecretText,
+    SecurityEvent, SecurityEventsResponse, SessionResponse, TokenInfo, TokensResponse, User, VerifyRequest,
 };
 pub use time::rfc3339;
 pub use vais::{VaisDep, VaisPackage, VaisRelease, VaisVersion};

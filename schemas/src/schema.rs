@@ -7,8 +7,7 @@ use crate::{
     GithubRelease, GithubTag, IndexLine, OwnersRequest, OwnersResponse, PackageDocument, PackageResponse,
     PublishMetadata, PublishResponse, RavenPackage, ReasonRequest, RegistryConfig, ReleaseSummary,
     ResolveResponse, SearchAnswer, SearchResponse, Settings, UploadRequest, UploadResponse, VaisPackage,
-    VaisRelease, VersionRecord, VersionResponse, WriteResponse, ZionSearch, api::AliasRequest,
-    sign_in,
+    VaisRelease, VersionRecord, VersionResponse, WriteResponse, ZionSearch, api::AliasRequest, sign_in,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.

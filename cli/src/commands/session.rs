@@ -31,7 +31,9 @@ pub(super) async fn login(args: &args::Login, cx: &Context) -> Result<(), Failur
         None => {
             let problem = Problem::new(Code::BadUsage, "a token or a password is read from stdin");
             return Err(problem
-                .with_hint("run `drystone login --with-token < FILE`, or `drystone login --username LOGIN < FILE`")
+                .with_hint(
+                    "run `drystone login --with-token < FILE`, or `drystone login --username LOGIN < FILE`",
+                )
                 .into());
         }
     };
@@ -90,8 +92,7 @@ pub(super) async fn logout(args: &args::Logout, cx: &Context) -> Result<(), Fail
     };
     let revokes = args.revoke || stored.is_made_here();
     if revokes {
-        let registry =
-            Registry::new(&base, cx.http(), &home.cache(), Network::Online, Some(stored.token()))?;
+        let registry = Registry::new(&base, cx.http(), &home.cache(), Network::Online, Some(stored.token()))?;
         if let Err(error) = registry.sign_out().await {
             let problems = error.problems();
             // Whatever is not valid any more needs no revoking.
@@ -115,11 +116,8 @@ pub(super) async fn auth(args: &args::Auth, cx: &Context) -> Result<(), Failure>
     match args {
         args::Auth::Status => {
             let me = registry.me().await?;
-            let session = Session {
-                registry: registry.base().to_owned(),
-                login: Some(me.login),
-                scopes: me.scopes,
-            };
+            let session =
+                Session { registry: registry.base().to_owned(), login: Some(me.login), scopes: me.scopes };
             cx.printer.result(&session, || {
                 let login = session.login.as_deref().unwrap_or_default();
                 format!("{} at {} ({})\n", login, session.registry, session.scopes.join(", "))

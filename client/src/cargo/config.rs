@@ -4,10 +4,7 @@
 //! project's directory and those above it, and of `CARGO_HOME`; the nearest one counts. Does not own credential
 //! providers: a token comes from the environment or `credentials.toml`.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use drystone_schemas::CRATES_IO_INDEX;
 use serde::Deserialize;
@@ -165,9 +162,9 @@ fn with_slash(url: &str) -> String {
     if url.ends_with('/') { url.to_owned() } else { format!("{url}/") }
 }
 
-fn parse(path: &PathBuf) -> Result<File, ClientError> {
+fn parse(path: &Path) -> Result<File, ClientError> {
     toml::from_str(&fs_err::read_to_string(path)?)
-        .map_err(|e| ClientError::BadManifest { path: path.clone(), detail: e.message().to_owned() })
+        .map_err(|e| ClientError::BadManifest { path: path.to_owned(), detail: e.message().to_owned() })
 }
 
 #[cfg(test)]

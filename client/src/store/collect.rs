@@ -59,6 +59,15 @@ pub struct Collected {
     pub forgotten: Vec<PathBuf>,
 }
 
+/// A directory that has used the store.
+struct Registered {
+    /// Where that is written.
+    place: PathBuf,
+    dir: PathBuf,
+    /// The digests that its record names; `None` if it is gone.
+    used: Option<BTreeSet<Sha256Digest>>,
+}
+
 impl Store {
     /// Remembers a directory whose record says what it uses.
     pub(crate) fn register(&self, packages_dir: &Path) -> Result<(), ClientError> {
@@ -71,14 +80,13 @@ impl Store {
         Ok(self.disk.replace(&place, text.as_bytes())?)
     }
 
-    /// Directories that use the store, each with the digests that its record names; `None` for one that is gone.
-    fn projects(&self) -> Result<Vec<(PathBuf, PathBuf, Option<BTreeSet<Sha256Digest>>)>, ClientError> {
+    fn projects(&self) -> Result<Vec<Registered>, ClientError> {
         let mut found = Vec::new();
         for place in children(&self.dir.join(PROJECTS))? {
             if let Ok(text) = fs_err::read_to_string(&place) {
                 let dir = PathBuf::from(text);
                 let used = recorded_digests(&dir);
-                found.push((place, dir, used));
+                found.push(Registered { place, dir, used });
             }
         }
         Ok(found)
@@ -92,7 +100,7 @@ impl Store {
     /// Every entry whose marker can be read, by the name of its root directory.
     pub fn list(&self) -> Result<Vec<Listed>, ClientError> {
         let mut users: BTreeMap<Sha256Digest, Vec<PathBuf>> = BTreeMap::new();
-        for (_, dir, used) in self.projects()? {
+        for Registered { dir, used, .. } in self.projects()? {
             used.into_iter().flatten().for_each(|digest| users.entry(digest).or_default().push(dir.clone()));
         }
         let listed = |digest: Sha256Digest| {
@@ -160,7 +168,7 @@ impl Store {
         alone.lock()?;
         let mut report = Collected::default();
         let mut used = BTreeSet::new();
-        for (place, dir, digests) in self.projects()? {
+        for Registered { place, dir, used: digests } in self.projects()? {
             match digests {
                 Some(digests) => used.extend(digests),
                 None => {

@@ -32,7 +32,10 @@ async fn a_warm_update_asks_for_the_log_and_for_what_changed() {
     assert!(cold.len() > 15, "{cold:?}");
 
     let known = ["GET /config.json", "GET /log/latest.tlog-proof"];
-    assert_eq!(look(&fake, &names).await.unwrap(), (vec![1, 1, 1, 1, 1, 1, 0], known.map(str::to_owned).to_vec()));
+    assert_eq!(
+        look(&fake, &names).await.unwrap(),
+        (vec![1, 1, 1, 1, 1, 1, 0], known.map(str::to_owned).to_vec())
+    );
 
     // One event is told by its own proof; it is about none of these.
     fake.world.publish("else", "1.0.0", &[]);

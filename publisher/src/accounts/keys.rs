@@ -154,11 +154,8 @@ impl Core {
     async fn read_keys(&self) -> Result<Arc<AuthKeys>, Refusal> {
         let now_s = self.clock.now_unix_s();
         let keys = swap::update(self, layout::AUTH_KEYS.into(), |there: Option<AuthKeys>| {
-            let there = there.unwrap_or_else(|| AuthKeys {
-                v: 1,
-                lookup: self.random_hex(),
-                signing: Vec::new(),
-            });
+            let there =
+                there.unwrap_or_else(|| AuthKeys { v: 1, lookup: self.random_hex(), signing: Vec::new() });
             if !there.is_due(now_s) {
                 return Ok(Change::Leave(there));
             }

@@ -9,9 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use drystone_schemas::{
-    AccountId, Code, Login, Member, OrgResponse, Problem, Role, layout, rfc3339,
-};
+use drystone_schemas::{AccountId, Code, Login, Member, OrgResponse, Problem, Role, layout, rfc3339};
 use drystone_storage::{Key, new_ulid};
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
@@ -103,9 +101,9 @@ impl Service {
     async fn org(&self, name: &str) -> Result<AccountRecord, Refusal> {
         let shown: String = name.chars().take(64).collect();
         let there = vault::find_account(&*self.core.store.vault, name).await?;
-        there
-            .filter(|account| account.org)
-            .ok_or_else(|| Refusal::code(Code::AccountNotFound, format!("there is no organisation `{shown}`")))
+        there.filter(|account| account.org).ok_or_else(|| {
+            Refusal::code(Code::AccountNotFound, format!("there is no organisation `{shown}`"))
+        })
     }
 
     /// Makes an organisation, owned by whoever asks.
@@ -127,13 +125,11 @@ impl Service {
             ..AccountRecord::new(id.clone(), login.clone(), core.clock.now_unix_s())
         };
         let owner = Membership { role: Role::Owner, leaving: false };
-        let org = OrgRecord {
-            v: 1,
-            members: BTreeMap::from([(by.clone(), owner)]),
-            invited: BTreeMap::new(),
-        };
+        let org =
+            OrgRecord { v: 1, members: BTreeMap::from([(by.clone(), owner)]), invited: BTreeMap::new() };
         vault::create(vault, layout::account(&id), &account).await?;
-        swap::update(core, layout::org(&id), |_: Option<OrgRecord>| Ok(Change::Write(org.clone(), ()))).await?;
+        swap::update(core, layout::org(&id), |_: Option<OrgRecord>| Ok(Change::Write(org.clone(), ())))
+            .await?;
         core.join(&by, &id, Role::Owner).await?;
         if !vault::create(vault, layout::login(&login), &id).await? {
             core.leave(&by, &id).await?;
@@ -172,12 +168,7 @@ impl Service {
     }
 
     /// Removes a member or an invitation; or leaves.
-    pub(crate) async fn remove_member(
-        &self,
-        by: &Token,
-        org: &str,
-        member: &str,
-    ) -> Result<String, Refusal> {
+    pub(crate) async fn remove_member(&self, by: &Token, org: &str, member: &str) -> Result<String, Refusal> {
         self.change_member(by, org, member, Wish::Remove).await
     }
 
@@ -211,7 +202,8 @@ impl Service {
             Now::Leaving => {
                 core.leave(&member.id, &org.id).await?;
                 swap::update(core, layout::org(&org.id), |there: Option<OrgRecord>| {
-                    let mut there = there.ok_or_else(|| Refusal::internal("an organisation has no record"))?;
+                    let mut there =
+                        there.ok_or_else(|| Refusal::internal("an organisation has no record"))?;
                     there.members.retain(|id, member_| *id != member.id || !member_.leaving);
                     Ok(Change::Write(there, ()))
                 })
@@ -357,10 +349,7 @@ impl Core {
         Ok(())
     }
 
-    async fn members(
-        &self,
-        of: impl Iterator<Item = (&AccountId, Role)>,
-    ) -> Result<Vec<Member>, Refusal> {
+    async fn members(&self, of: impl Iterator<Item = (&AccountId, Role)>) -> Result<Vec<Member>, Refusal> {
         let reads = of.map(async |(id, role)| {
             let account = vault::read_account(&*self.store.vault, id).await?;
             let username = account.map_or_else(|| id.to_string(), |account| account.login.into());

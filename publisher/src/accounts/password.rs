@@ -28,10 +28,30 @@ const AT_ONCE: usize = 2;
 
 /// Passwords of twelve characters and more that are tried first, in lower case.
 const COMMON: [&str; 24] = [
-    "1q2w3e4r5t6y", "1qaz2wsx3edc", "administrator", "changeme1234", "football1234", "iloveyou1234", "letmein12345",
-    "monkey123456", "mypassword123", "password1234", "password12345", "password123456", "passwordpassword",
-    "princess1234", "qazwsxedcrfv", "qwerty123456", "qwertyqwerty", "qwertyuiop12", "qwertyuiop123", "qwertyuiopas",
-    "qwertyuiop[]", "sunshine1234", "trustno1trustno1", "welcome12345",
+    "1q2w3e4r5t6y",
+    "1qaz2wsx3edc",
+    "administrator",
+    "changeme1234",
+    "football1234",
+    "iloveyou1234",
+    "letmein12345",
+    "monkey123456",
+    "mypassword123",
+    "password1234",
+    "password12345",
+    "password123456",
+    "passwordpassword",
+    "princess1234",
+    "qazwsxedcrfv",
+    "qwerty123456",
+    "qwertyqwerty",
+    "qwertyuiop12",
+    "qwertyuiop123",
+    "qwertyuiopas",
+    "qwertyuiop[]",
+    "sunshine1234",
+    "trustno1trustno1",
+    "welcome12345",
 ];
 
 /// Checks a password that somebody chooses.
@@ -40,7 +60,11 @@ pub(super) fn check(password: &SecretText, login: &str, email: &str) -> Result<(
     let weak = |detail: &str| Err(Problem::new(Code::WeakPassword, detail));
     let chars = text.chars().count();
     if !CHARS.contains(&chars) {
-        return weak(&format!("the password has {chars} characters, not {} to {}", CHARS.start(), CHARS.end()));
+        return weak(&format!(
+            "the password has {chars} characters, not {} to {}",
+            CHARS.start(),
+            CHARS.end()
+        ));
     }
     let lower = text.to_lowercase();
     if COMMON.contains(&&*lower) {
@@ -52,8 +76,11 @@ pub(super) fn check(password: &SecretText, login: &str, email: &str) -> Result<(
     if distinct.len() < DISTINCT_MIN {
         return weak(&format!("the password has fewer than {DISTINCT_MIN} different characters"));
     }
-    let steps: Vec<i64> =
-        lower.chars().zip(lower.chars().skip(1)).map(|(a, b)| i64::from(b as u32) - i64::from(a as u32)).collect();
+    let steps: Vec<i64> = lower
+        .chars()
+        .zip(lower.chars().skip(1))
+        .map(|(a, b)| i64::from(b as u32) - i64::from(a as u32))
+        .collect();
     if steps.iter().filter(|step| **step == 1).count() + 3 > steps.len() {
         return weak("the password is a sequence");
     }
@@ -138,13 +165,24 @@ mod tests {
     #[test]
     fn passwords_that_are_taken_and_not() {
         let taken = |text: &str| check(&SecretText::new(text), "annabel", "anna.bell@example.org").is_ok();
-        for good in ["four words of mine", "Tr0ub4dor&3xyz", "żółta łódź podwodna", "annabel likes long walks"] {
+        for good in
+            ["four words of mine", "Tr0ub4dor&3xyz", "żółta łódź podwodna", "annabel likes long walks"]
+        {
             assert!(taken(good), "{good}");
         }
         let long = "xyz".repeat(50);
         for bad in [
-            "", "short", "aaaaaaaaaaaaaa", "abababababab", "password1234", "PassWord12345", "123456789012",
-            "abcdefghijklm", "annabel12345", "anna.bell2024", &long,
+            "",
+            "short",
+            "aaaaaaaaaaaaaa",
+            "abababababab",
+            "password1234",
+            "PassWord12345",
+            "123456789012",
+            "abcdefghijklm",
+            "annabel12345",
+            "anna.bell2024",
+            &long,
         ] {
             assert!(!taken(bad), "{bad}");
         }

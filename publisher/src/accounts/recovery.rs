@@ -85,7 +85,9 @@ impl Service {
         self.core.take_shared(MAILS, &subject_of(&session.account)).await?;
         let account = vault::read_account(&*self.core.store.vault, &session.account).await?;
         let send = async {
-            let Some(account) = account.filter(|account| account.email_verified.is_none()) else { return Ok(()) };
+            let Some(account) = account.filter(|account| account.email_verified.is_none()) else {
+                return Ok(());
+            };
             let Some(email) = account.email.clone() else { return Ok(()) };
             let mail = self.verification_mail(&account, &email).await?;
             mail::send(self.options.mailer.as_ref(), &mail).await
@@ -95,11 +97,7 @@ impl Service {
     }
 
     /// Verifies an address by the token that was sent there.
-    pub(crate) async fn verify_email(
-        &self,
-        text: &SecretText,
-        from: Option<IpAddr>,
-    ) -> Result<(), Refusal> {
+    pub(crate) async fn verify_email(&self, text: &SecretText, from: Option<IpAddr>) -> Result<(), Refusal> {
         let core = &*self.core;
         let link = self.use_link(text, from).await?;
         let LinkPurpose::Verify { email: hash } = link.purpose else { return Err(link_invalid()) };
@@ -128,7 +126,8 @@ impl Service {
         let now_s = core.clock.now_unix_s();
         swap::update(core, key, |there: Option<EmailClaim>| {
             if let Some(there) = there.filter(|there| there.account != account.id) {
-                let repeated = rival_holds.as_ref().is_none_or(|(id, repeated)| *id != there.account || *repeated);
+                let repeated =
+                    rival_holds.as_ref().is_none_or(|(id, repeated)| *id != there.account || *repeated);
                 if repeated || now_s.saturating_sub(there.created) < CLAIM_S {
                     return Err(link_invalid());
                 }
@@ -211,7 +210,8 @@ impl Service {
         let seen = account.credentials;
         let set = swap::update(core, layout::account(&account.id), |there: Option<AccountRecord>| {
             let there = there.filter(|there| there.credentials == seen && there.closed.is_none());
-            let there = there.ok_or_else(|| Refusal::code(Code::LoginFailed, "the password was changed meanwhile"))?;
+            let there = there
+                .ok_or_else(|| Refusal::code(Code::LoginFailed, "the password was changed meanwhile"))?;
             let password = Some(PasswordHash(hash.clone()));
             Ok(Change::Write(AccountRecord { password, credentials: seen + 1, ..there }, seen + 1))
         });
@@ -223,7 +223,8 @@ impl Service {
         core.drop_tokens(&account.id, |record| record.kind == TokenKind::Session).await?;
         core.committer.fence().await?;
         core.note(&account.id, kind, None).await?;
-        self.tell(&account.id, "The password of your account was set anew. Every other session has ended.").await;
+        self.tell(&account.id, "The password of your account was set anew. Every other session has ended.")
+            .await;
         Ok(())
     }
 }

@@ -251,7 +251,8 @@ impl Service {
         if everywhere && record.session.is_some() {
             core.end_sessions(&record.account, None).await?;
         }
-        core.note(&record.account, AuditKind::SignedOut, record.session.as_ref().or(record.id.as_ref())).await?;
+        core.note(&record.account, AuditKind::SignedOut, record.session.as_ref().or(record.id.as_ref()))
+            .await?;
         Ok(core.committer.fence().await?)
     }
 

@@ -6,8 +6,8 @@
 use std::net::IpAddr;
 
 use drystone_schemas::{
-    AccountId, Code, Login, Problem, PublicUser, RegisterRequest, Registration, SecretText,
-    SessionResponse, canonical_json, layout, rfc3339,
+    AccountId, Code, Login, Problem, PublicUser, RegisterRequest, Registration, SecretText, SessionResponse,
+    canonical_json, layout, rfc3339,
 };
 use drystone_storage::{Key, Meta, Replace, new_ulid};
 
@@ -27,8 +27,18 @@ use crate::{
 const LOGIN_CHARS: std::ops::RangeInclusive<usize> = 3..=32;
 /// Logins that would be mistaken for addresses of the API or for the operator.
 const RESERVED_LOGINS: [&str; 12] = [
-    "admin", "administrator", "anonymous", "api", "drystone", "moderator", "new", "official", "registry", "root",
-    "security", "support",
+    "admin",
+    "administrator",
+    "anonymous",
+    "api",
+    "drystone",
+    "moderator",
+    "new",
+    "official",
+    "registry",
+    "root",
+    "security",
+    "support",
 ];
 
 /// Who signed up, and what for.
@@ -61,7 +71,12 @@ pub(super) fn check_login(text: &str) -> Result<Login, Problem> {
     let bad = |why: &str| Problem::new(Code::InvalidLogin, format!("`{shown}` {why}"));
     let login = Login::new(text).map_err(|_| bad("is not a login"))?;
     if !LOGIN_CHARS.contains(&text.len()) {
-        return Err(bad(&format!("has {} characters, not {} to {}", text.len(), LOGIN_CHARS.start(), LOGIN_CHARS.end())));
+        return Err(bad(&format!(
+            "has {} characters, not {} to {}",
+            text.len(),
+            LOGIN_CHARS.start(),
+            LOGIN_CHARS.end()
+        )));
     }
     if RESERVED_LOGINS.contains(&text) || text.starts_with("deleted-") {
         return Err(bad("is reserved"));
@@ -180,7 +195,10 @@ impl Service {
             ..AccountRecord::new(id.clone(), wanted.login.clone(), core.clock.now_unix_s())
         };
         let stored = account.clone();
-        swap::update(core, layout::account(&id), |_: Option<AccountRecord>| Ok(Change::Write(stored.clone(), ()))).await?;
+        swap::update(core, layout::account(&id), |_: Option<AccountRecord>| {
+            Ok(Change::Write(stored.clone(), ()))
+        })
+        .await?;
         if vault::create(vault, layout::login(&wanted.login), &id).await? {
             return Ok(account);
         }
@@ -196,7 +214,11 @@ impl Service {
         let id = &account.id;
         let now_s = core.clock.now_unix_s();
         // From here on nobody signs in, and no token is made; the session at hand can go on if this breaks off.
-        core.change_account(id, |there| AccountRecord { closed: Some(there.closed.unwrap_or(now_s)), ..there }).await?;
+        core.change_account(id, |there| AccountRecord {
+            closed: Some(there.closed.unwrap_or(now_s)),
+            ..there
+        })
+        .await?;
         core.drop_tokens(id, |_| true).await?;
         core.end_sessions(id, Some(&session)).await?;
         core.leave_all(id).await?;
@@ -259,7 +281,11 @@ impl Service {
         let account = account.ok_or_else(super::session::login_failed)?;
         core.take_shared(crate::limits::logins(&self.settings().limits), account.login.as_str()).await?;
         let kept = account.password.as_ref().map(|hash| &*hash.0);
-        if core.hasher.verify(password, kept).await? { Ok(account) } else { Err(super::session::login_failed()) }
+        if core.hasher.verify(password, kept).await? {
+            Ok(account)
+        } else {
+            Err(super::session::login_failed())
+        }
     }
 }
 
@@ -282,7 +308,11 @@ impl Core {
         swap::update(self, layout::account(id), |there: Option<AccountRecord>| {
             let there = there.ok_or_else(|| Refusal::code(Code::AccountNotFound, "the account is gone"))?;
             let changed = change(there.clone());
-            Ok(if changed == there { Change::Leave(changed) } else { Change::Write(changed.clone(), changed) })
+            Ok(if changed == there {
+                Change::Leave(changed)
+            } else {
+                Change::Write(changed.clone(), changed)
+            })
         })
         .await
     }

@@ -125,7 +125,8 @@ impl Service {
     pub(crate) async fn rotate(&self, by: &Token, id: &EventId) -> Result<NewTokenResponse, Refusal> {
         let (session, _) = self.session_of(by).await?;
         let (_, record) = self.token_by_id(&session.account, id).await?;
-        let days = record.expires.map(|expires| expires.saturating_sub(record.created).div_ceil(DAY_S).max(1));
+        let days =
+            record.expires.map(|expires| expires.saturating_sub(record.created).div_ceil(DAY_S).max(1));
         let asked = NewTokenRequest {
             name: record.name.clone(),
             scopes: record.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
@@ -167,7 +168,10 @@ impl Service {
             let kind = Token::kind_of(text.expose()).unwrap_or(TokenKind::Personal);
             verdicts.push(LeakVerdict {
                 token_hash: digest.hex(),
-                token_type: format!("drystone_{}", serde_json::to_value(kind).unwrap_or_default().as_str().unwrap_or_default()),
+                token_type: format!(
+                    "drystone_{}",
+                    serde_json::to_value(kind).unwrap_or_default().as_str().unwrap_or_default()
+                ),
                 label: if owner.is_some() { "true_positive" } else { "false_positive" }.into(),
             });
             owners.extend(owner);
@@ -229,7 +233,9 @@ impl Wanted {
         let mut scopes = Vec::new();
         for text in &asked.scopes {
             match Scope::parse(text) {
-                Some(Scope::Admin) if !admin => wrong("only an administrator's token may do everything".into()),
+                Some(Scope::Admin) if !admin => {
+                    wrong("only an administrator's token may do everything".into())
+                }
                 Some(scope) => scopes.push(scope),
                 None => wrong(format!("`{}` is no scope", text.chars().take(40).collect::<String>())),
             }
@@ -286,7 +292,11 @@ impl Core {
     }
 
     /// Deletes a token: first where its bearer finds it. Without a fence.
-    pub(crate) async fn drop_token(&self, record: &TokenRecord, digest: &Sha256Digest) -> Result<(), Refusal> {
+    pub(crate) async fn drop_token(
+        &self,
+        record: &TokenRecord,
+        digest: &Sha256Digest,
+    ) -> Result<(), Refusal> {
         self.forget_token(digest).await?;
         let mut rest = vec![layout::token_use(digest)];
         rest.extend(record.id.as_ref().map(|id| layout::token_of(&record.account, id)));

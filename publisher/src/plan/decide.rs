@@ -91,7 +91,8 @@ fn try_decide(desk: &mut Desk, intent: &Intent, place: &Place<'_>) -> Result<Dec
         private: Vec::new(),
         done: canonical_json(&done).into(),
     };
-    let used = if actor.counted { Some(quota::used(desk, &intent.action, &draft.actor, place)?) } else { None };
+    let used =
+        if actor.counted { Some(quota::used(desk, &intent.action, &draft.actor, place)?) } else { None };
     fill(desk, &intent.action, &mut draft, place)?;
     if let (Some(used), Some(party)) = (used, desk.parties.get_mut(&draft.actor)) {
         party.quota.value = used;

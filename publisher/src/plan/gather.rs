@@ -12,9 +12,8 @@ use drystone_log::{
     commit::{Committer, Round},
 };
 use drystone_schemas::{
-    AccountId, Alias, AliasHistory, FileClass, Format, LanguageApi, Login, PackageName, Settings, Sha256Digest,
-    VaisPackage,
-    confusable::look_alikes, layout,
+    AccountId, Alias, AliasHistory, FileClass, Format, LanguageApi, Login, PackageName, Settings,
+    Sha256Digest, VaisPackage, confusable::look_alikes, layout,
 };
 use drystone_storage::{Key, Store, Versioned};
 use futures_util::future::{try_join, try_join_all, try_join4};

@@ -39,7 +39,8 @@ pub(super) fn used(
     let (there, max) = (used.bytes, limits.bytes_per_account_max);
     used.bytes = there.saturating_add(record.size);
     if used.bytes > max {
-        let detail = format!("the account has published {there} bytes of {max}; this is {} more", record.size);
+        let detail =
+            format!("the account has published {there} bytes of {max}; this is {} more", record.size);
         let problem = Problem::new(Code::BytesLimit, detail);
         return Err(Refusal::new(problem.fact("bytes", there).fact("bytes_max", max)));
     }

@@ -14,7 +14,9 @@ pub(super) fn check(desk: &Desk, name: &PackageName, actor: &Actor) -> Result<()
     let Some(scope) = scope_key(name).filter(|_| !actor.admin) else { return Ok(()) };
     match desk.scopes.get(&scope) {
         Some(Holder::Nobody) => Ok(()),
-        Some(Holder::Account(holder)) if *holder == actor.account || actor.orgs.contains_key(holder) => Ok(()),
+        Some(Holder::Account(holder)) if *holder == actor.account || actor.orgs.contains_key(holder) => {
+            Ok(())
+        }
         Some(Holder::Account(holder)) => {
             let detail = format!("packages `{scope}/...` belong to another account");
             Err(Refusal::new(Problem::new(Code::ScopeHeld, detail).fact("holder", holder)))

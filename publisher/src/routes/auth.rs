@@ -100,7 +100,8 @@ async fn verify(State(service): App, request: Request) -> Result<Response, Refus
 
 async fn send_verification(State(service): App, headers: HeaderMap) -> Result<Response, Refusal> {
     service.send_verification(&bearer(&headers)?).await?;
-    Ok((StatusCode::ACCEPTED, done("if the address is not verified yet, a mail is on its way")).into_response())
+    Ok((StatusCode::ACCEPTED, done("if the address is not verified yet, a mail is on its way"))
+        .into_response())
 }
 
 async fn change_password(State(service): App, request: Request) -> Result<Response, Refusal> {
@@ -156,7 +157,8 @@ async fn new_token(State(service): App, request: Request) -> Result<Response, Re
 fn token_id(text: Text) -> Result<EventId, Refusal> {
     let text = path_text(text)?;
     let shown: String = text.chars().take(40).collect();
-    EventId::new(text).map_err(|_| Refusal::code(Code::TokenNotFound, format!("the account has no token `{shown}`")))
+    EventId::new(text)
+        .map_err(|_| Refusal::code(Code::TokenNotFound, format!("the account has no token `{shown}`")))
 }
 
 async fn revoke(State(service): App, id: Text, headers: HeaderMap) -> Result<Response, Refusal> {

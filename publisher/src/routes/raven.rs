@@ -8,16 +8,16 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use drystone_schemas::{Code, PublishMetadata, RavenOwner, Role, SecretText, Version, VersionRecord, layout, rfc3339};
+use drystone_schemas::{
+    Code, PublishMetadata, RavenOwner, Role, SecretText, Version, VersionRecord, layout, rfc3339,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
     bearer,
     cargo::{Names, find},
-    language::{
-        NotOurs, SignedIn, expiry, file, name_at, receive, release, sign_in, sign_up, small_json,
-    },
+    language::{NotOurs, SignedIn, expiry, file, name_at, receive, release, sign_in, sign_up, small_json},
     publish::intent_id,
     read,
     target::Target,

@@ -27,7 +27,8 @@ async fn nobody_revokes_or_exchanges_anothers_token() {
     assert_eq!(registry.publish_as(&anns, &Pkg::new("a", "1.0.0")).await.status, 201);
     // Not even another token of the same account.
     let (other, _) = new_token(&registry, &ann, &json!({"name": "other"})).await;
-    let deleted = registry.ask_as(&other, Method::DELETE, &format!("/api/v1/users/me/tokens/{id}"), None).await;
+    let deleted =
+        registry.ask_as(&other, Method::DELETE, &format!("/api/v1/users/me/tokens/{id}"), None).await;
     deleted.assert_refused("another tool", 403, &["session-needed"]);
 }
 
@@ -41,7 +42,11 @@ async fn a_token_of_a_tool_does_not_govern_the_account() {
     for (method, path, body) in [
         (Method::POST, "/api/v1/users/me/tokens", json!({"name": "x"})),
         (Method::POST, &*format!("/api/v1/users/me/tokens/{id}/rotate"), Value::Null),
-        (Method::POST, "/api/v1/auth/password/change", json!({"old_password": PASSWORD, "new_password": "another four words"})),
+        (
+            Method::POST,
+            "/api/v1/auth/password/change",
+            json!({"old_password": PASSWORD, "new_password": "another four words"}),
+        ),
         (Method::POST, "/api/v1/auth/verify/send", Value::Null),
         (Method::DELETE, "/api/v1/users/me", json!({"password": PASSWORD})),
     ] {
@@ -57,7 +62,8 @@ async fn a_token_of_a_tool_does_not_govern_the_account() {
 async fn what_cannot_be_noted_does_not_succeed() {
     let registry = open_registry().await;
     let ann = register(&registry, "ann").await;
-    let faults = Faults::new(|call| if call.key.starts_with("audit/") { Fault::NotDone } else { Fault::None });
+    let faults =
+        Faults::new(|call| if call.key.starts_with("audit/") { Fault::NotDone } else { Fault::None });
     let faulty = registry.another(|store| faults.wrap(store)).await;
     let made = post_as(&faulty, &ann.token, "/api/v1/users/me/tokens", &json!({"name": "ci"})).await;
     assert_eq!(made.status, 503, "{}", made.json());
@@ -85,8 +91,14 @@ async fn what_happens_to_an_account_is_in_its_trail() {
     assert_eq!(
         kinds,
         [
-            "email-verified", "password-changed", "registered", "sign-in-failed", "signed-in", "signed-out",
-            "token-made", "token-revoked",
+            "email-verified",
+            "password-changed",
+            "registered",
+            "sign-in-failed",
+            "signed-in",
+            "signed-out",
+            "token-made",
+            "token-revoked",
         ]
     );
     // Neither a name nor an address nor a number of a peer is in it.

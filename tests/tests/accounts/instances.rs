@@ -22,7 +22,11 @@ async fn what_one_instance_revokes_the_other_refuses_on_the_next_request() {
     assert_eq!(revoked.status, 200);
     other.publish_as(&tool, &Pkg::new("a", "1.1.0")).await.assert_refused("a tool", 401, &["token-invalid"]);
     assert_eq!(post_as(&registry, &ann.token, "/api/v1/auth/logout", &Value::Null).await.status, 200);
-    other.publish_as(&ann.token, &Pkg::new("a", "1.1.0")).await.assert_refused("a session", 401, &["token-invalid"]);
+    other.publish_as(&ann.token, &Pkg::new("a", "1.1.0")).await.assert_refused(
+        "a session",
+        401,
+        &["token-invalid"],
+    );
     let refresh = json!({"refresh_token": ann.refresh});
     post(&other, "/api/v1/auth/refresh", &refresh).await.assert_refused("a session", 401, &["session-ended"]);
 }
@@ -57,15 +61,17 @@ async fn a_hundred_at_once_lose_nothing() {
     let (tool, _) = new_token(&registry, &ann, &json!({"name": "ci"})).await;
     let instances = [&registry, &other];
     let sign_ins = (0..100).map(async |i| Session::of(&sign_in(instances[i % 2], "ann", PASSWORD).await));
-    let uses = (0..100).map(async |i| {
-        instances[i % 2].ask_as(&tool, Method::GET, "/api/v1/users/me", None).await.status
-    });
+    let uses = (0..100)
+        .map(async |i| instances[i % 2].ask_as(&tool, Method::GET, "/api/v1/users/me", None).await.status);
     let (sessions, uses) =
         tokio::join!(futures_util::future::join_all(sign_ins), futures_util::future::join_all(uses));
     assert!(uses.iter().all(|status| *status == 200), "{uses:?}");
     // Waiting for a turn moves this clock; a little has come back of the bucket, and no more.
     let one_more = sign_in(&registry, "ann", PASSWORD).await;
-    let left: u64 = one_more.headers.get("x-ratelimit-remaining").map_or(0, |left| left.to_str().unwrap().parse().unwrap());
+    let left: u64 = one_more
+        .headers
+        .get("x-ratelimit-remaining")
+        .map_or(0, |left| left.to_str().unwrap().parse().unwrap());
     assert!(one_more.status == 429 || left <= 2, "{} {left}", one_more.status);
     for session in &sessions {
         let me = other.ask_as(&session.token, Method::GET, "/api/v1/users/me", None).await;
@@ -87,9 +93,12 @@ async fn accounts_live_on_every_kind_of_store() {
         registry.service.configure(open).await.unwrap();
         let ann = register(&registry, "ann").await;
         let (tool, id) = new_token(&registry, &ann, &json!({"name": "ci"})).await;
-        let next = Session::of(&post(&registry, "/api/v1/auth/refresh", &json!({"refresh_token": ann.refresh})).await);
-        let revoked =
-            registry.ask_as(&next.token, Method::DELETE, &format!("/api/v1/users/me/tokens/{id}"), None).await;
+        let next = Session::of(
+            &post(&registry, "/api/v1/auth/refresh", &json!({"refresh_token": ann.refresh})).await,
+        );
+        let revoked = registry
+            .ask_as(&next.token, Method::DELETE, &format!("/api/v1/users/me/tokens/{id}"), None)
+            .await;
         assert_eq!(revoked.status, 200);
         let after = registry.ask_as(&tool, Method::GET, "/api/v1/users/me", None).await;
         after.assert_refused("revoked", 401, &["token-invalid"]);

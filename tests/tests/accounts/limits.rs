@@ -27,7 +27,11 @@ async fn sixty_an_hour_without_a_token_and_more_with_one() {
     let refused = read_from(&registry, "203.0.113.7", None, "/api/v1/packages/http").await;
     refused.assert_refused("the 61st", 429, &["rate-limited"]);
     assert_eq!(
-        ["retry-after", "x-ratelimit-remaining", "ratelimit-policy", "ratelimit"].map(|name| refused.headers[name].to_str().unwrap().to_owned()),
+        ["retry-after", "x-ratelimit-remaining", "ratelimit-policy", "ratelimit"].map(|name| refused.headers
+            [name]
+            .to_str()
+            .unwrap()
+            .to_owned()),
         ["60", "0", "\"anonymous\";q=60;w=3600", "\"anonymous\";r=0;t=60"]
     );
     // Somebody else, static files, and whoever is signed in are not concerned.
@@ -47,7 +51,10 @@ async fn sixty_an_hour_without_a_token_and_more_with_one() {
     assert_eq!(answers.last().unwrap().headers["ratelimit-policy"], "\"signed-in\";q=100;w=3600");
     // The operator is not counted.
     for _ in 0..110 {
-        assert_eq!(read_from(&registry, "203.0.113.9", Some(&registry.admin), "/api/v1/me").await.status, 200);
+        assert_eq!(
+            read_from(&registry, "203.0.113.9", Some(&registry.admin), "/api/v1/me").await.status,
+            200
+        );
     }
     registry.clock.advance(Duration::from_secs(60));
     assert_eq!(read_from(&registry, "203.0.113.7", None, "/api/v1/packages/http").await.status, 404);
@@ -120,7 +127,8 @@ async fn mails_are_few_and_registrations_as_well() {
         let login = format!("user-{i}");
         let body = json!({"username": login, "email": format!("{login}@example.org"), "password": PASSWORD});
         let answer =
-            ask_from(&registry, Some("203.0.113.7"), None, Method::POST, "/api/v1/auth/register", &body).await;
+            ask_from(&registry, Some("203.0.113.7"), None, Method::POST, "/api/v1/auth/register", &body)
+                .await;
         assert_eq!(answer.status, if i < 10 { 201 } else { 429 }, "{i}");
     }
 }
@@ -129,7 +137,8 @@ async fn mails_are_few_and_registrations_as_well() {
 #[tokio::test]
 async fn releases_of_a_day_are_counted_when_they_are_committed() {
     let registry =
-        with_limits(Limits { uploads_per_day_max: 4, bytes_per_account_max: 10 << 20, ..Limits::default() }).await;
+        with_limits(Limits { uploads_per_day_max: 4, bytes_per_account_max: 10 << 20, ..Limits::default() })
+            .await;
     let other = registry.another(Clone::clone).await;
     let ann = registry.token_of("ann").await.token;
     let publish = async |instance: &TestRegistry, name: &str, version: &str| {
@@ -170,7 +179,8 @@ async fn releases_of_a_day_are_counted_when_they_are_committed() {
 #[tokio::test]
 async fn the_bytes_of_an_account_have_an_end() {
     let size = Pkg::new("a", "1.0.0").archive().len() as u64;
-    let registry = with_limits(Limits { bytes_per_account_max: 2 * size + size / 2, ..Limits::default() }).await;
+    let registry =
+        with_limits(Limits { bytes_per_account_max: 2 * size + size / 2, ..Limits::default() }).await;
     let ann = registry.token_of("ann").await.token;
     for version in ["1.0.0", "1.1.0"] {
         assert_eq!(registry.publish_as(ann.reveal(), &Pkg::new("a", version)).await.status, 201);

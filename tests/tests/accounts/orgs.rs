@@ -33,8 +33,11 @@ async fn own(registry: &TestRegistry, by: &str, package: &str, user: &str, role:
 #[tokio::test]
 async fn members_act_for_an_organisation_as_far_as_both_roles_go() {
     let registry = open_registry().await;
-    let (ann, bob, eve) =
-        (register(&registry, "ann").await, register(&registry, "bob").await, register(&registry, "eve").await);
+    let (ann, bob, eve) = (
+        register(&registry, "ann").await,
+        register(&registry, "bob").await,
+        register(&registry, "eve").await,
+    );
     org(&registry, &ann, "acme").await;
     assert_eq!(registry.publish_as(&ann.token, &Pkg::new("acme/http", "1.0.0")).await.status, 201);
     assert_eq!(own(&registry, &ann.token, "acme%2Fhttp", "acme", "owner").await.status, 200);
@@ -55,7 +58,11 @@ async fn members_act_for_an_organisation_as_far_as_both_roles_go() {
     };
     assert_eq!(yank(&bob).await.status, 200);
     // The package's entry says owner, the membership collaborator.
-    own(&registry, &bob.token, "acme%2Fhttp", "bob", "owner").await.assert_refused("a member", 403, &["not-an-owner"]);
+    own(&registry, &bob.token, "acme%2Fhttp", "bob", "owner").await.assert_refused(
+        "a member",
+        403,
+        &["not-an-owner"],
+    );
     assert_eq!(set(&registry, &ann.token, "acme", "bob", "owner").await.status, 200);
     assert_eq!(own(&registry, &bob.token, "acme%2Fhttp", "eve", "collaborator").await.status, 200);
     assert_eq!(publish(&eve, "1.2.0").await.status, 201);
@@ -85,7 +92,11 @@ async fn only_owners_invite_and_tools_govern_nothing() {
         let refused = set(&registry, &bob.token, "acme", "eve", role).await;
         refused.assert_refused(role, 403, &["not-an-owner"]);
     }
-    set(&registry, &bob.token, "acme", "bob", "owner").await.assert_refused("oneself", 403, &["not-an-owner"]);
+    set(&registry, &bob.token, "acme", "bob", "owner").await.assert_refused(
+        "oneself",
+        403,
+        &["not-an-owner"],
+    );
     remove(&registry, &bob.token, "acme", "ann").await.assert_refused("an owner", 403, &["not-an-owner"]);
     let (tool, _) = new_token(&registry, &ann, &json!({"name": "ci", "scopes": ["owners"]})).await;
     set(&registry, &tool, "acme", "eve", "owner").await.assert_refused("a tool", 403, &["session-needed"]);
@@ -98,7 +109,11 @@ async fn only_owners_invite_and_tools_govern_nothing() {
         answer.json()["members"].as_array().unwrap().len()
     };
     assert_eq!((members(None).await, members(Some(&bob.token)).await), (0, 2));
-    assert_eq!(remove(&registry, &bob.token, "acme", "bob").await.status, 200, "whoever is a member may leave");
+    assert_eq!(
+        remove(&registry, &bob.token, "acme", "bob").await.status,
+        200,
+        "whoever is a member may leave"
+    );
     assert_eq!(members(Some(&bob.token)).await, 0);
 }
 
@@ -108,16 +123,22 @@ async fn the_last_owner_stays() {
     let (ann, bob) = (register(&registry, "ann").await, register(&registry, "bob").await);
     org(&registry, &ann, "acme").await;
     remove(&registry, &ann.token, "acme", "ann").await.assert_refused("leaves", 409, &["last-owner"]);
-    set(&registry, &ann.token, "acme", "ann", "collaborator").await.assert_refused("gives up", 409, &["last-owner"]);
+    set(&registry, &ann.token, "acme", "ann", "collaborator").await.assert_refused(
+        "gives up",
+        409,
+        &["last-owner"],
+    );
     set(&registry, &ann.token, "acme", "bob", "owner").await;
-    remove(&registry, &ann.token, "acme", "ann").await.assert_refused("before it is taken", 409, &["last-owner"]);
+    remove(&registry, &ann.token, "acme", "ann").await.assert_refused(
+        "before it is taken",
+        409,
+        &["last-owner"],
+    );
     join(&registry, &bob.token, "acme").await;
     // Of two owners who leave at once, one stays.
     let other = registry.another(Clone::clone).await;
-    let (a, b) = tokio::join!(
-        remove(&registry, &ann.token, "acme", "ann"),
-        remove(&other, &bob.token, "acme", "bob")
-    );
+    let (a, b) =
+        tokio::join!(remove(&registry, &ann.token, "acme", "ann"), remove(&other, &bob.token, "acme", "bob"));
     let mut statuses = [a.status, b.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 409]);
@@ -127,7 +148,8 @@ async fn the_last_owner_stays() {
 async fn names_with_an_owner_belong_to_whoever_has_the_name() {
     let registry = open_registry().await;
     let (ann, bob) = (register(&registry, "ann").await, register(&registry, "bob").await);
-    let publish = async |by: &Session, name: &str| registry.publish_as(&by.token, &Pkg::new(name, "1.0.0")).await;
+    let publish =
+        async |by: &Session, name: &str| registry.publish_as(&by.token, &Pkg::new(name, "1.0.0")).await;
     // A login's packages are that account's.
     publish(&bob, "ann/http").await.assert_refused("another's login", 403, &["scope-held"]);
     publish(&bob, "Ann/http").await.assert_refused("another spelling", 403, &["scope-held"]);

@@ -176,7 +176,9 @@ async fn an_address_belongs_to_whoever_verifies_it() {
     let anns = registry.mails.token_to("ann@example.org");
     assert_ne!(squatters, anns);
     assert_eq!(post(&registry, "/api/v1/auth/verify", &json!({"token": anns})).await.status, 200);
-    for (case, token) in [("used", &anns), ("of somebody slower", &squatters), ("mistyped", &anns.replace('r', "s"))] {
+    for (case, token) in
+        [("used", &anns), ("of somebody slower", &squatters), ("mistyped", &anns.replace('r', "s"))]
+    {
         let refused = post(&registry, "/api/v1/auth/verify", &json!({"token": token})).await;
         refused.assert_refused(case, 400, &["link-invalid"]);
     }
@@ -186,7 +188,8 @@ async fn an_address_belongs_to_whoever_verifies_it() {
     registry.clock.advance(DAY);
     let late = json!({"token": registry.mails.token_to("bob@example.org")});
     post(&registry, "/api/v1/auth/verify", &late).await.assert_refused("late", 400, &["link-invalid"]);
-    let bob = Session::of(&post(&registry, "/api/v1/auth/refresh", &json!({"refresh_token": bob.refresh})).await);
+    let bob =
+        Session::of(&post(&registry, "/api/v1/auth/refresh", &json!({"refresh_token": bob.refresh})).await);
     let sent = post_as(&registry, &bob.token, "/api/v1/auth/verify/send", &Value::Null).await;
     assert_eq!(sent.status, 202, "{}", sent.json());
     let token = registry.mails.token_to("bob@example.org");
@@ -212,7 +215,9 @@ async fn a_claim_that_its_account_does_not_repeat_can_be_replaced_after_a_day() 
     let accounts = contents(vault).await;
     let (key, bytes) = accounts
         .iter()
-        .find(|(key, bytes)| key.starts_with("accounts/0") && String::from_utf8_lossy(bytes).contains("dead@"))
+        .find(|(key, bytes)| {
+            key.starts_with("accounts/0") && String::from_utf8_lossy(bytes).contains("dead@")
+        })
         .unwrap();
     let mut record: Value = serde_json::from_slice(bytes).unwrap();
     record.as_object_mut().unwrap().remove("email_verified");
@@ -246,7 +251,11 @@ async fn passwords_are_changed_and_reset() {
         post_as(&registry, token, "/api/v1/auth/password/change", &body).await
     };
     change(&tool, PASSWORD, "quite another one").await.assert_refused("a tool", 403, &["session-needed"]);
-    change(&ann.token, "wrong wrong wrong", "quite another one").await.assert_refused("old", 401, &["login-failed"]);
+    change(&ann.token, "wrong wrong wrong", "quite another one").await.assert_refused(
+        "old",
+        401,
+        &["login-failed"],
+    );
     change(&ann.token, PASSWORD, "password1234").await.assert_refused("new", 422, &["weak-password"]);
     assert_eq!(change(&ann.token, PASSWORD, "quite another one").await.status, 200);
     // This session goes on, others do not, and tools are not concerned.
@@ -318,7 +327,8 @@ async fn clients_of_languages_sign_in_with_accounts() {
         let body = json!({"username": "ann", "email": "ann@example.org", "password": PASSWORD});
         let made = post(&registry, "/api/v1/auth/register", &body).await;
         assert_eq!(made.status, 201, "{}", made.json());
-        let signed_in = post(&registry, "/api/v1/auth/login", &json!({name: "ann", "password": PASSWORD})).await;
+        let signed_in =
+            post(&registry, "/api/v1/auth/login", &json!({name: "ann", "password": PASSWORD})).await;
         assert_eq!(signed_in.status, 200, "{}", signed_in.json());
         assert_eq!(signed_in.json()["user"]["username"], "ann");
         for answer in [&made, &signed_in] {
@@ -328,7 +338,9 @@ async fn clients_of_languages_sign_in_with_accounts() {
             let more = post_as(&registry, &token, "/api/v1/users/me/tokens", &json!({"name": "x"})).await;
             assert_eq!((more.status, more.codes()), (403, vec!["session-needed".to_owned()]));
         }
-        let wrong = post(&registry, "/api/v1/auth/login", &json!({name: "ann", "password": "four words of hers"})).await;
+        let wrong =
+            post(&registry, "/api/v1/auth/login", &json!({name: "ann", "password": "four words of hers"}))
+                .await;
         assert_eq!((wrong.status, wrong.codes()), (401, vec!["login-failed".to_owned()]));
     }
 }

@@ -103,7 +103,11 @@ async fn signing_out_ends_what_was_signed_in() {
     assert_eq!(registry.publish_as(&tool, &Pkg::new("http", "1.0.0")).await.status, 201);
     let again = Session::of(&sign_in(&registry, "ann", PASSWORD).await);
     assert_eq!(out(&tool, &json!({"everywhere": true})).await.status, 200);
-    registry.publish_as(&tool, &Pkg::new("http", "1.1.0")).await.assert_refused("a tool", 401, &["token-invalid"]);
+    registry.publish_as(&tool, &Pkg::new("http", "1.1.0")).await.assert_refused(
+        "a tool",
+        401,
+        &["token-invalid"],
+    );
     assert_eq!(me(&registry, &again.token).await.status, 200);
 }
 
@@ -112,12 +116,14 @@ async fn a_session_token_is_signed_and_says_what_it_is_for() {
     let registry = open_registry().await;
     let ann = register(&registry, "ann").await;
     let parts: Vec<&str> = ann.token.split('.').collect();
-    let decode = |part: &str| -> Value {
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
-    };
+    let decode =
+        |part: &str| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap() };
     let (head, claims) = (decode(parts[0]), decode(parts[1]));
     assert_eq!(head["alg"], "EdDSA");
-    assert_eq!((&claims["iss"], &claims["aud"]), (&json!("http://registry.test"), &json!("http://registry.test")));
+    assert_eq!(
+        (&claims["iss"], &claims["aud"]),
+        (&json!("http://registry.test"), &json!("http://registry.test"))
+    );
     assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 600);
     assert_eq!(claims["sub"], json!(ann.id));
     let keys = registry.get("/api/v1/auth/keys").await.json();
