@@ -18,6 +18,7 @@ mod peers;
 mod publish;
 mod reads;
 mod report;
+mod resolve;
 mod server;
 mod writers;
 
@@ -33,6 +34,7 @@ type Bench = (&'static str, fn(&mut Report) -> anyhow::Result<()>);
 /// The measurements. Counts come first: they are the same on a busy machine.
 const BENCHES: [Bench; 7] = [
     ("calls", calls::run),
+    ("resolve", resolve::run),
     ("memory", memory::run),
     ("reads", reads::run),
     ("cargo-api", cargo_api::run),

@@ -143,6 +143,10 @@ pub enum Command {
     Update(Update),
     /// Show what is locked, as a tree
     Tree(Tree),
+    /// Say which dependencies lead to a package
+    Why(Why),
+    /// List what is locked in an older version than there is
+    Outdated(Outdated),
     /// Keep a release from being chosen
     Yank(Yank),
     /// Take a yank back

@@ -12,6 +12,7 @@ mod info;
 mod init;
 mod install;
 mod org;
+mod outdated;
 mod owner;
 mod publish;
 mod search;
@@ -43,6 +44,8 @@ pub async fn run(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Lock(args) => install::lock(&args, cx).await,
         Command::Update(args) => install::update(&args, cx).await,
         Command::Tree(args) => tree::tree(&args, cx).await,
+        Command::Why(args) => tree::why(&args, cx).await,
+        Command::Outdated(args) => outdated::outdated(&args, cx).await,
         Command::Yank(args) => yank::yank(&args, cx).await,
         Command::Unyank(args) => yank::unyank(&args, cx).await,
         Command::Deprecate(args) => yank::deprecate(&args, cx).await,

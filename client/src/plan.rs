@@ -3,25 +3,24 @@
 //! Owns the loop of asking the resolver and fetching what it does not know. Does not own the search.
 //! Invariant: a lock that leaves this module names only releases that one snapshot proves.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use drystone_schemas::{
-    Code, DeleteCode, IndexFile, IndexLine, PackageName, Problem, ResolveRecord, Sha256Digest, Version,
-};
+use drystone_schemas::{Code, DeleteCode, IndexFile, IndexLine, PackageName, Problem, Sha256Digest, Version};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
     ClientError, Lock, LockedCheckpoint, LockedPackage, Snapshot, VerificationError,
-    resolve::{
-        Outcome, Package, PackageKey, RegistryId, Requirement, Rules, Solution, Universe, solve, suggest,
-    },
+    resolve::{Outcome, PackageKey, RegistryId, Requirement, Rules, Solution, Universe, suggest},
 };
 
+mod proved;
+pub mod rounds;
+
+use proved::Records;
+use rounds::{Names, choose};
+
 /// Index files fetched at once.
-const PARALLEL: usize = 8;
+const PARALLEL: usize = 64;
 
 /// Chooses versions for these requirements.
 pub async fn resolve(
@@ -31,20 +30,21 @@ pub async fn resolve(
 ) -> Result<Lock, ClientError> {
     let own = snapshot.registry().config().await?.settings.cargo_index_url();
     let mut universe = Universe::new(vec![own, snapshot.registry().base().to_owned()]);
-    let mut indexes = BTreeMap::new();
+    let mut records = Records::new(snapshot);
     loop {
-        match solve(roots, &universe, rules) {
-            Outcome::Unknown(names) => {
-                for (key, index) in fetch(snapshot, &names).await? {
-                    let record = ResolveRecord::of(&index);
-                    universe.insert(key.clone(), record.map(|record| Arc::new(Package::new(record))));
-                    indexes.insert(key, index);
+        let (outcome, _) = choose(&records, roots, &mut universe, rules).await?;
+        match outcome {
+            Outcome::Unknown(_) => return Err(ClientError::Internal("a choice ended without an end".into())),
+            Outcome::Solved(solution) => {
+                if !records.prove(&solution.consulted, &mut universe).await? {
+                    return lock(snapshot, &solution).await;
                 }
             }
-            Outcome::Solved(solution) => return lock(snapshot, &solution, &indexes),
             Outcome::Impossible(conflict) => {
-                let suggestion = suggest(roots, &universe, rules, &conflict);
-                return Err(ClientError::NoVersionsFit { because: conflict.because, suggestion });
+                if !records.prove(&conflict.consulted, &mut universe).await? {
+                    let suggestion = suggest(roots, &universe, rules, &conflict);
+                    return Err(ClientError::NoVersionsFit { because: conflict.because, suggestion });
+                }
             }
         }
     }
@@ -57,14 +57,14 @@ pub fn locked_versions(versions: BTreeMap<String, Version>) -> BTreeMap<PackageK
 }
 
 /// The lock of a solution.
-fn lock(
-    snapshot: &Snapshot<'_>,
-    solution: &Solution,
-    indexes: &BTreeMap<PackageKey, IndexFile>,
-) -> Result<Lock, ClientError> {
+async fn lock(snapshot: &Snapshot<'_>, solution: &Solution) -> Result<Lock, ClientError> {
+    // Digests are in the index files, which are fetched for what was chosen and for nothing else.
+    let chosen = solution.releases.iter().map(|((key, _), chosen)| (key.clone(), chosen.name.clone()));
+    let indexes = fetch(snapshot, &chosen.collect()).await?;
     let mut packages = Vec::with_capacity(solution.releases.len());
     for ((key, version), chosen) in &solution.releases {
-        let line = indexes.get(key).and_then(|index| index.find(version));
+        let line =
+            indexes.get(key).and_then(|index| index.find(version)).filter(|line| line.deleted.is_none());
         let line =
             line.ok_or_else(|| ClientError::Internal(format!("`{}` was chosen unseen", chosen.name)))?;
         let names: BTreeSet<String> = chosen.dependencies.iter().map(|(key, _)| key.name.clone()).collect();
@@ -91,8 +91,8 @@ fn digest(line: &IndexLine) -> Result<Sha256Digest, ClientError> {
 /// The proved index files of packages; an empty one for a package that does not exist.
 async fn fetch(
     snapshot: &Snapshot<'_>,
-    names: &BTreeMap<PackageKey, PackageName>,
-) -> Result<Vec<(PackageKey, IndexFile)>, ClientError> {
+    names: &Names,
+) -> Result<BTreeMap<PackageKey, IndexFile>, ClientError> {
     snapshot.load(&names.keys().map(|key| key.name.clone()).collect::<Vec<_>>()).await?;
     stream::iter(names)
         .map(async |(key, name)| {

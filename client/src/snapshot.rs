@@ -32,7 +32,7 @@ use crate::{
 /// How often a checkpoint that is older than the one seen before is asked for again: an edge may lag by seconds.
 const LAGGING_TRIES_MAX: u32 = 3;
 /// State nodes fetched at once.
-const PARALLEL: usize = 8;
+const PARALLEL: usize = 64;
 
 /// A registry at one moment.
 #[derive(Debug)]

@@ -9,6 +9,7 @@
 mod concurrent;
 mod fsck;
 mod gc;
+mod hints;
 mod objects;
 mod progress;
 mod project;
@@ -21,6 +22,7 @@ mod source;
 
 pub use fsck::{FsckCounts, FsckOptions, FsckProblem, FsckReport, ProblemKind, fsck};
 pub use gc::{GcAges, GcClass, GcError, GcOptions, GcReport, GcTally, gc};
+pub use hints::closure_hints;
 pub use objects::ObjectError;
 pub use progress::{Progress, Silent};
 pub use project::{

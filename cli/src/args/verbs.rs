@@ -376,6 +376,9 @@ pub struct Lock {
     /// Choose the newest versions, whatever is locked
     #[arg(long)]
     pub update: bool,
+    /// Choose the oldest versions that will do
+    #[arg(long)]
+    pub minimal_versions: bool,
     /// Whether the lock file may change.
     #[command(flatten)]
     pub lock: LockArgs,
@@ -389,6 +392,27 @@ pub struct Lock {
 pub struct Update {
     /// Only these packages; all if absent
     pub packages: Vec<String>,
+    /// The same, as an option
+    #[arg(short, long = "package", value_name = "PACKAGE")]
+    pub package: Vec<String>,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `why`
+#[derive(Debug, Args)]
+pub struct Why {
+    /// The package
+    pub package: String,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `outdated`
+#[derive(Debug, Args)]
+pub struct Outdated {
     /// Which project.
     #[command(flatten)]
     pub project: ProjectArgs,
@@ -397,6 +421,9 @@ pub struct Update {
 /// `tree`
 #[derive(Debug, Args)]
 pub struct Tree {
+    /// Turn it round: who needs this package
+    #[arg(short, long, value_name = "PACKAGE")]
+    pub invert: Option<String>,
     /// Which project.
     #[command(flatten)]
     pub project: ProjectArgs,

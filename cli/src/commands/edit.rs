@@ -3,6 +3,7 @@
 use drystone_client::{
     ClientError, Lock, Snapshot,
     project::{DependencyTable, Edit},
+    resolve::Order,
 };
 use drystone_schemas::{Code, PackageName, Problem, VersionReq};
 use serde::Serialize;
@@ -69,7 +70,7 @@ async fn apply(
     rules: &LockArgs,
 ) -> Result<(), Failure> {
     let new: Lock = workspace
-        .resolve(cx, &workspace.project.requirements()?, &Keep::All)
+        .resolve(cx, &workspace.project.requirements()?, &Keep::All, Order::NewestFirst)
         .await
         .map_err(|failure| failure.noting("nothing was changed"))?;
     let diff = new.diff(workspace.lock.as_ref());

@@ -9,7 +9,7 @@ use drystone_client::{
     ClientError, Lock, Network, Project, Registry, Snapshot, Store,
     install::{InstallEvent, InstallReport, Installer, LinkMode, OnInstall, PACKAGES_DIR, Stock},
     plan::{Notice, check_lock, locked_versions, resolve},
-    resolve::{Requirement, Rules, Versions},
+    resolve::{Order, Requirement, Rules},
 };
 use drystone_schemas::{Limits, PackageName, Version};
 use indicatif::ProgressBar;
@@ -56,14 +56,14 @@ pub(super) struct Workspace {
 
 pub(super) async fn install(args: &args::Install, cx: &Context) -> Result<(), Failure> {
     let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
-    let (lock, diff) = workspace.settle(cx, &Keep::All, &args.lock).await?;
+    let (lock, diff) = workspace.settle(cx, &Keep::All, Order::NewestFirst, &args.lock).await?;
     let report = workspace.install(cx, &lock, args.link_mode.into()).await?;
     finish(cx, &Changes { lock: diff, install: Some(report) })
 }
 
 pub(super) async fn fetch(args: &args::Fetch, cx: &Context) -> Result<(), Failure> {
     let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
-    let (lock, diff) = workspace.settle(cx, &Keep::All, &args.lock).await?;
+    let (lock, diff) = workspace.settle(cx, &Keep::All, Order::NewestFirst, &args.lock).await?;
     let store = Store::new(cx.home()?.store());
     let mut stock = Stock::take(&lock, &store);
     let limits = workspace.prove(cx, &lock, &stock).await?;
@@ -78,7 +78,7 @@ pub(super) async fn fetch(args: &args::Fetch, cx: &Context) -> Result<(), Failur
 
 pub(super) async fn vendor(args: &args::Vendor, cx: &Context) -> Result<(), Failure> {
     let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
-    let (lock, diff) = workspace.settle(cx, &Keep::All, &args.lock).await?;
+    let (lock, diff) = workspace.settle(cx, &Keep::All, Order::NewestFirst, &args.lock).await?;
     let store = Store::new(cx.home()?.store());
     let stock = Stock::take(&lock, &store);
     let limits = workspace.prove(cx, &lock, &stock).await?;
@@ -95,21 +95,25 @@ pub(super) async fn vendor(args: &args::Vendor, cx: &Context) -> Result<(), Fail
 
 pub(super) async fn lock(args: &args::Lock, cx: &Context) -> Result<(), Failure> {
     let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
-    let keep = if args.update { Keep::None } else { Keep::All };
-    let (_, diff) = workspace.settle(cx, &keep, &args.lock).await?;
+    let (keep, order) = match (args.update, args.minimal_versions) {
+        (_, true) => (Keep::None, Order::OldestFirst),
+        (true, false) => (Keep::None, Order::NewestFirst),
+        (false, false) => (Keep::All, Order::NewestFirst),
+    };
+    let (_, diff) = workspace.settle(cx, &keep, order, &args.lock).await?;
     finish(cx, &Changes { lock: diff, install: None })
 }
 
 pub(super) async fn update(args: &args::Update, cx: &Context) -> Result<(), Failure> {
     let names: Vec<PackageName> =
-        args.packages.iter().map(|text| package_name(text)).collect::<Result<_, _>>()?;
+        args.packages.iter().chain(&args.package).map(|text| package_name(text)).collect::<Result<_, _>>()?;
     let keep = match names.is_empty() {
         true => Keep::None,
         false => Keep::AllBut(names.iter().map(PackageName::canonical).collect()),
     };
     let workspace = Workspace::open(cx, &args.project, false).await?;
     let free = LockArgs { locked: false, frozen: false };
-    let (lock, diff) = workspace.settle(cx, &keep, &free).await?;
+    let (lock, diff) = workspace.settle(cx, &keep, Order::NewestFirst, &free).await?;
     let report = workspace.install(cx, &lock, LinkMode::Auto).await?;
     finish(cx, &Changes { lock: diff, install: Some(report) })
 }
@@ -133,6 +137,7 @@ impl Workspace {
         &self,
         cx: &Context,
         keep: &Keep,
+        order: Order,
         rules: &LockArgs,
     ) -> Result<(Lock, Vec<String>), Failure> {
         let roots = self.project.requirements()?;
@@ -140,7 +145,7 @@ impl Workspace {
             return Ok((lock.clone(), vec![]));
         }
         let fixed = rules.locked || rules.frozen;
-        let new = match self.resolve(cx, &roots, keep).await {
+        let new = match self.resolve(cx, &roots, keep, order).await {
             Err(failure) if fixed && failure.code() == Some(drystone_schemas::Code::OfflineMiss) => {
                 return Err(ClientError::LockWouldChange { diff: self.unmet(&roots) }.into());
             }
@@ -160,6 +165,7 @@ impl Workspace {
         cx: &Context,
         roots: &[Requirement],
         keep: &Keep,
+        order: Order,
     ) -> Result<Lock, Failure> {
         let snapshot = self.snapshot(cx).await?;
         let mut locked: BTreeMap<String, Version> = match &self.lock {
@@ -171,7 +177,7 @@ impl Workspace {
             Keep::None => locked.clear(),
             Keep::AllBut(names) => locked.retain(|key, _| !names.contains(key)),
         }
-        let rules = Rules { locked: locked_versions(locked), ..Rules::newest(Versions::One) };
+        let rules = Rules { locked: locked_versions(locked), order, ..Rules::default() };
         Ok(resolve(&snapshot, roots, &rules).await?)
     }
 

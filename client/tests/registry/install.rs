@@ -190,10 +190,11 @@ async fn a_cold_resolve_fetches_each_depth_together_and_explains_conflicts() {
     assert_eq!(problem.code, Code::NoVersionsFit);
     assert_eq!(
         problem.facts["because"],
-        "`a` 1.0.0 needs `c` ^1\n`b` 1.0.0 needs `c` ^2\n`c` has only 2.0.0, 1.0.0"
+        "the project needs `a` *\n`a` 1.0.0 needs `c` ^1\nthe project needs `b` *\n`b` 1.0.0 needs `c` ^2\n\
+         no version of `c` is for ^1 and ^2 at once"
     );
     let error = lock(&fake, &[("c", "^3")]).await.unwrap_err();
-    assert_eq!(error.problems()[0].hint, "`c` 2.0.0 would solve it, in place of ^3");
+    assert_eq!(error.problems()[0].hint, "`c` ^2.0.0 would do, in place of ^3");
 }
 
 #[tokio::test]
