@@ -95,7 +95,7 @@ pub struct NetworkArgs {
     /// Base URL of the registry [env: DRYSTONE_REGISTRY]
     #[arg(long, global = true, value_name = "URL", help_heading = "Registry")]
     pub registry: Option<String>,
-    /// Ask this mirror for archives before the registry; may be given several times [env: DRYSTONE_MIRRORS]
+    /// Ask this mirror for archives first; may be repeated [env: DRYSTONE_MIRRORS]
     #[arg(long = "mirror", global = true, value_name = "URL", help_heading = "Registry")]
     pub mirrors: Vec<String>,
     /// Use only what is cached

@@ -112,7 +112,7 @@ impl<'a> Snapshot<'a> {
     /// Loads what is needed to look up these canonical names, in two rounds at most.
     pub async fn load(&self, keys: &[String]) -> Result<(), ClientError> {
         let keys: Vec<&str> =
-            keys.iter().map(String::as_str).filter(|key| self.from_feed(key).is_none()).collect();
+            keys.iter().map(String::as_str).filter(|key| self.told_by_feed(key).is_none()).collect();
         if keys.is_empty() {
             return Ok(());
         }
@@ -151,7 +151,7 @@ impl<'a> Snapshot<'a> {
     /// What the state says of a canonical name; `None` proves that there is nothing of that name.
     pub async fn entry(&self, key: &str) -> Result<Option<ShardEntry>, ClientError> {
         self.load(&[key.to_owned()]).await?;
-        if let Some(entry) = self.from_feed(key) {
+        if let Some(entry) = self.told_by_feed(key) {
             return Ok(entry);
         }
         let state =
@@ -162,7 +162,7 @@ impl<'a> Snapshot<'a> {
     }
 
     /// What the feed says of a canonical name; the outer `None` says that it knows nothing of it.
-    fn from_feed(&self, key: &str) -> Option<Option<ShardEntry>> {
+    fn told_by_feed(&self, key: &str) -> Option<Option<ShardEntry>> {
         self.feed.lock().expect("no holder of this lock panics").as_ref()?.get(key)
     }
 

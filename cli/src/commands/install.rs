@@ -5,18 +5,19 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use clap::ValueEnum as _;
 use drystone_client::{
     ClientError, Lock, Network, Project, Registry, Snapshot, Store,
     install::{InstallEvent, InstallReport, Installer, LinkMode, OnInstall, PACKAGES_DIR, Stock},
     plan::{Notice, check_lock, locked_versions, resolve},
     resolve::{Order, Requirement, Rules},
 };
-use drystone_schemas::{Limits, PackageName, Version};
+use drystone_schemas::{Code, Limits, PackageName, Problem, Version};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::{
-    args::{self, LockArgs},
+    args::{self, LinkModeArg, LockArgs},
     context::{Context, package_name, read_limits},
     failure::Failure,
     printer::count,
@@ -57,8 +58,22 @@ pub(super) struct Workspace {
 pub(super) async fn install(args: &args::Install, cx: &Context) -> Result<(), Failure> {
     let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
     let (lock, diff) = workspace.settle(cx, &Keep::All, Order::NewestFirst, &args.lock).await?;
-    let report = workspace.install(cx, &lock, args.link_mode.into()).await?;
+    let report = workspace.install(cx, &lock, link_mode(args.link_mode, cx)?).await?;
     finish(cx, &Changes { lock: diff, install: Some(report) })
+}
+
+/// The way that is asked for: on the command line, else in the environment.
+fn link_mode(asked: Option<LinkModeArg>, cx: &Context) -> Result<LinkMode, Failure> {
+    if let Some(asked) = asked {
+        return Ok(asked.into());
+    }
+    let Some(text) = cx.env.get("DRYSTONE_LINK_MODE") else { return Ok(LinkMode::Auto) };
+    let mode = LinkModeArg::from_str(text, true).map_err(|_| {
+        let detail = format!("`DRYSTONE_LINK_MODE` is `{text}`");
+        Problem::new(Code::BadConfiguration, detail)
+            .with_hint("use `auto`, `dir`, `reflink`, `hard` or `copy`")
+    })?;
+    Ok(mode.into())
 }
 
 pub(super) async fn fetch(args: &args::Fetch, cx: &Context) -> Result<(), Failure> {
