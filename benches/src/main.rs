@@ -7,6 +7,8 @@
 mod calls;
 mod cargo_api;
 mod clock;
+mod delayed;
+mod install;
 mod load;
 mod machine;
 mod memory;
@@ -38,6 +40,7 @@ const BENCHES: [Bench; 7] = [
     ("cargo-api", cargo_api::run),
     ("publish", publish::run),
     ("writers", writers::run),
+    ("install", install::run),
 ];
 
 fn main() -> ExitCode {

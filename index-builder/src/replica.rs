@@ -415,6 +415,7 @@ fn blank(name: &PackageName, vers: &Version, tarball: Sha256Digest) -> VersionRe
         repository: None,
         documentation: None,
         readme: None,
+        vcs: None,
         zig: None,
         files: Vec::new(),
     }

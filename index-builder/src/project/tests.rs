@@ -61,6 +61,7 @@ fn record(pkg: &PackageName, vers: &Version) -> VersionRecord {
         documentation: None,
         zig: None,
         readme: None,
+        vcs: None,
         files: vec![RecordFile("src/lib.rs".into(), 200, "00".into())],
     }
 }

@@ -108,7 +108,7 @@ impl AuthKeys {
 
     /// The same with the next key, and without those that nothing valid was signed with.
     fn turned(mut self, next: SigningKey, now_s: u64) -> Self {
-        let next = SigningKey { from: if self.signing.is_empty() { 0 } else { next.from }, ..next };
+        let next = SigningKey { from: if self.signing.is_empty() { now_s } else { next.from }, ..next };
         self.signing.push(next);
         let signs = self.signing.iter().rposition(|key| key.from <= now_s).unwrap_or(0);
         let ended = |i: usize, keys: &[SigningKey]| {

@@ -283,12 +283,13 @@ fn decide(
         let detail = format!("`{}` would have no owner left", account.login);
         return Err(Refusal::code(Code::LastOwner, detail));
     }
+    let is_full = org.members.len() + org.invited.len() >= MEMBERS_MAX;
     match (wish, org.members.get_mut(member)) {
         (Wish::Set(role), Some(there)) if !there.leaving => {
             there.role = *role;
             Ok(Now::Member(*role))
         }
-        (Wish::Set(_), _) if org.members.len() + org.invited.len() >= MEMBERS_MAX => {
+        (Wish::Set(_), _) if is_full => {
             let detail = format!("`{}` has {MEMBERS_MAX} members and invitations", account.login);
             Err(Refusal::code(Code::NotInvited, detail))
         }
@@ -325,10 +326,9 @@ impl Core {
     /// Lets it no longer. Without a fence.
     async fn leave(&self, member: &AccountId, org: &AccountId) -> Result<(), Refusal> {
         swap::update(self, layout::member_of(member), |there: Option<MemberRecord>| {
-            Ok(match there {
-                Some(mut there) if there.orgs.remove(org).is_some() => Change::Write(there, ()),
-                _ => Change::Leave(()),
-            })
+            let mut there = there.unwrap_or_default();
+            let was = there.orgs.remove(org).is_some();
+            Ok(if was { Change::Write(there, ()) } else { Change::Leave(()) })
         })
         .await
     }
@@ -339,10 +339,9 @@ impl Core {
         for org in there.orgs.keys() {
             self.leave(member, org).await?;
             swap::update(self, layout::org(org), |there: Option<OrgRecord>| {
-                Ok(match there {
-                    Some(mut there) if there.members.remove(member).is_some() => Change::Write(there, ()),
-                    _ => Change::Leave(()),
-                })
+                let Some(mut there) = there else { return Ok(Change::Leave(())) };
+                let was = there.members.remove(member).is_some();
+                Ok(if was { Change::Write(there, ()) } else { Change::Leave(()) })
             })
             .await?;
         }

@@ -40,15 +40,11 @@ async fn sixty_an_hour_without_a_token_and_more_with_one() {
     for i in 0..100 {
         let answer = read_from(&registry, "203.0.113.7", Some(&tool), "/api/v1/packages/http").await;
         assert_eq!(answer.status, 404, "{i}");
+        assert_eq!(answer.headers["x-ratelimit-remaining"], (99 - i).to_string());
     }
-    assert_eq!(read_from(&registry, "203.0.113.7", Some(&tool), "/api/v1/me").await.status, 200);
-    let mut answers = Vec::new();
-    for _ in 0..110 {
-        answers.push(read_from(&registry, "203.0.113.9", Some(&tool), "/api/v1/me").await);
-    }
-    let refused = answers.iter().filter(|answer| answer.status == 429).count();
-    assert!((9..=12).contains(&refused), "{refused}");
-    assert_eq!(answers.last().unwrap().headers["ratelimit-policy"], "\"signed-in\";q=100;w=3600");
+    let refused = read_from(&registry, "203.0.113.9", Some(&tool), "/api/v1/me").await;
+    refused.assert_refused("the 101st", 429, &["rate-limited"]);
+    assert_eq!(refused.headers["ratelimit-policy"], "\"signed-in\";q=100;w=3600");
     // The operator is not counted.
     for _ in 0..110 {
         assert_eq!(
@@ -162,7 +158,9 @@ async fn releases_of_a_day_are_counted_when_they_are_committed() {
     assert_eq!(statuses, [201, 201, 429]);
     let refused = publish(&other, "b", "1.0.0").await;
     refused.assert_refused("the fifth", 429, &["rate-limited"]);
-    assert_eq!(refused.headers["retry-after"], (6 * 3_600).to_string());
+    // Waiting for a turn has moved this clock a little.
+    let retry_after_s: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((6 * 3_600 - 120..=6 * 3_600).contains(&retry_after_s), "{retry_after_s}");
     // Other changes go on, and so do other accounts and the operator.
     let yank = registry.ask_as(ann.reveal(), Method::POST, "/api/v1/packages/a/1.0.0/yank", None).await;
     assert_eq!(yank.status, 200, "{}", yank.json());

@@ -51,7 +51,8 @@ async fn a_refresh_token_that_is_used_twice_ends_the_session() {
     // Other sessions are not concerned, and their owner can see what happened.
     assert_eq!(me(&registry, &other.token).await.status, 200);
     let events = registry.ask_as(&other.token, Method::GET, "/api/v1/users/me/events", None).await.json();
-    assert_eq!(events["events"][0]["kind"], "refresh-reused", "{events}");
+    let is_there = |event: &Value| event["kind"] == "refresh-reused";
+    assert!(events["events"].as_array().unwrap().iter().any(is_there), "{events}");
 }
 
 #[tokio::test]
