@@ -65,7 +65,6 @@ fn line(package: u16, version: u32, deps: &BTreeMap<u16, Ranges>) -> IndexLine {
         zig: None,
         yank_reason: None,
         deleted: None,
-        zig: None,
     }
 }
 

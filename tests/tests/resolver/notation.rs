@@ -100,7 +100,6 @@ fn release(prefix: &str, text: &str) -> IndexLine {
         zig: None,
         yank_reason: None,
         deleted: None,
-        zig: None,
     };
     for part in parts {
         if part == "yanked" {
