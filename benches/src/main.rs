@@ -13,9 +13,11 @@ mod memory;
 mod nginx;
 mod packages;
 mod peers;
+mod proof;
 mod publish;
 mod reads;
 mod report;
+mod rounds;
 mod server;
 mod writers;
 
@@ -29,8 +31,10 @@ use crate::report::Report;
 type Bench = (&'static str, fn(&mut Report) -> anyhow::Result<()>);
 
 /// The measurements. Counts come first: they are the same on a busy machine.
-const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 8] = [
     ("calls", calls::run),
+    ("proof", proof::run),
+    ("rounds", rounds::run),
     ("memory", memory::run),
     ("reads", reads::run),
     ("cargo-api", cargo_api::run),

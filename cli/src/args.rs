@@ -38,6 +38,7 @@ Environment:
   DRYSTONE_REGISTRY  base URL of the registry
   DRYSTONE_TOKEN     token, in place of a stored one
   DRYSTONE_HOME      directory for cache, store, keys and tokens
+  DRYSTONE_TRUST     trust document to begin with, in place of the registry's first
   NO_COLOR, CLICOLOR_FORCE, FORCE_COLOR, CI, DRYSTONE_NO_PROGRESS
   HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE";
 

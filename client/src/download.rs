@@ -9,10 +9,11 @@ use std::{
 };
 
 use drystone_schemas::{Sha256Digest, layout};
+use futures_util::{StreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::{ClientError, Network, Registry, VerificationError};
+use crate::{ClientError, Lock, Network, Registry, Store, VerificationError, defences::Defence};
 
 /// Hears how many more bytes have come; negative when an attempt is started over.
 pub(crate) type OnBytes<'a> = &'a (dyn Fn(i64) + Send + Sync);
@@ -31,6 +32,23 @@ pub(crate) async fn download(
     size: u64,
     on_bytes: OnBytes<'_>,
 ) -> Result<NamedTempFile, ClientError> {
+    match registry.take_prefetched(digest) {
+        Some(file) => {
+            on_bytes(size.cast_signed());
+            Ok(file)
+        }
+        None => download_now(registry, dir, what, digest, size, on_bytes).await,
+    }
+}
+
+async fn download_now(
+    registry: &Registry,
+    dir: &Path,
+    what: &str,
+    digest: &Sha256Digest,
+    size: u64,
+    on_bytes: OnBytes<'_>,
+) -> Result<NamedTempFile, ClientError> {
     let key = layout::object(digest);
     if registry.network() == Network::Offline {
         return Err(ClientError::OfflineMiss { what: what.into() });
@@ -41,7 +59,7 @@ pub(crate) async fn download(
     let mut attempts = registry.http().attempts();
     loop {
         match attempt(registry, &url, size, &mut file, on_bytes).await {
-            Ok(Some((found, _))) if found == *digest => {
+            Ok(Some((found, _))) if found == *digest || !registry.defences().up(Defence::ArchiveDigest) => {
                 file.rewind()?;
                 return Ok(file);
             }
@@ -88,4 +106,26 @@ async fn attempt(
     }
     let len = downloaded?;
     Ok(len.map(|len| (Sha256Digest::from_bytes(hasher.finalize().into()), len)))
+}
+
+/// Archives downloaded at once ahead of the proof.
+const PARALLEL: usize = 8;
+
+impl Registry {
+    /// Downloads the archives of a lock that are not in the store, and keeps them aside for whoever asks this registry for
+    /// them later. They have the digests of the lock, whoever vouches for those; so they do not go into the store yet. What
+    /// cannot be had is left to those who need it.
+    pub async fn prefetch(&self, store: &Store, lock: &Lock) {
+        let missing = lock.packages.values().filter(|package| store.get(&package.digest).is_none());
+        let Ok(dir) = store.temp_dir() else { return };
+        stream::iter(missing)
+            .for_each_concurrent(PARALLEL, async |package| {
+                let what = format!("`{}` {}", package.name, package.version);
+                let file = download_now(self, &dir, &what, &package.digest, package.size, &|_| ()).await;
+                if let Ok(file) = file {
+                    self.keep_prefetched(package.digest, file);
+                }
+            })
+            .await;
+    }
 }

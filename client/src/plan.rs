@@ -1,6 +1,7 @@
 //! From requirements to a lock, with every index proved; and a lock checked against the registry of today.
 //!
-//! Owns the loop of asking the resolver and fetching what it does not know. Does not own the search.
+//! Owns the loop of asking the resolver and fetching what it does not know, ahead of the proof where that is wanted. Does
+//! not own the search.
 //! Invariant: a lock that leaves this module names only releases that one snapshot proves.
 
 use std::{
@@ -8,13 +9,16 @@ use std::{
     sync::Arc,
 };
 
+use drystone_log::empty_root;
 use drystone_schemas::{
     Code, DeleteCode, IndexFile, IndexLine, PackageName, Problem, ResolveRecord, Sha256Digest, Version,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::oneshot;
 
 use crate::{
-    ClientError, Lock, LockedCheckpoint, LockedPackage, Snapshot, VerificationError,
+    ClientError, Lock, LockedCheckpoint, LockedPackage, Registry, Snapshot, VerificationError,
+    ahead::{Ahead, Indexes},
     resolve::{
         Outcome, Package, PackageKey, RegistryId, Requirement, Rules, Solution, Universe, solve, suggest,
     },
@@ -29,19 +33,72 @@ pub async fn resolve(
     roots: &[Requirement],
     rules: &Rules,
 ) -> Result<Lock, ClientError> {
-    let own = snapshot.registry().config().await?.settings.cargo_index_url();
-    let mut universe = Universe::new(vec![own, snapshot.registry().base().to_owned()]);
+    let choice = choose(snapshot, roots, rules).await?;
+    choice.lock(snapshot.registry(), &snapshot.log().origin, locked_checkpoint(snapshot))
+}
+
+/// The same, but the choice is made by what the registry shows by name, while `open` proves what it is. `guessed` is told
+/// what was chosen as soon as that is known, and may fetch it; what it is told is not proved, and its lock has no
+/// checkpoint. Where the proof shows that something else was read than what the log names, the choice is made again.
+pub async fn resolve_beside<'a>(
+    registry: &'a Registry,
+    open: impl Future<Output = Result<Snapshot<'a>, ClientError>>,
+    roots: &[Requirement],
+    rules: &Rules,
+    guessed: impl AsyncFnOnce(&Lock),
+) -> Result<(Snapshot<'a>, Lock), ClientError> {
+    let ahead = Ahead::new(registry);
+    let (tell, told) = oneshot::channel();
+    let guess = async {
+        // Whatever is wrong is told by those who know whether it is: after the proof.
+        let choice = choose(&ahead, roots, rules).await.ok();
+        let nowhere = LockedCheckpoint { size: 0, root: empty_root() };
+        let lock = choice.as_ref().and_then(|choice| choice.lock(registry, "", nowhere).ok());
+        _ = tell.send(lock.is_some());
+        if let Some(lock) = &lock {
+            guessed(lock).await;
+        }
+        Ok(choice)
+    };
+    let proof = async {
+        let snapshot = open.await?;
+        let right = told.await.unwrap_or(false) && ahead.settle(&snapshot).await?;
+        Ok::<_, ClientError>((snapshot, right))
+    };
+    // A proof that fails ends everything at once.
+    let (choice, (snapshot, right)) = futures_util::try_join!(guess, proof)?;
+    let lock = match choice.filter(|_| right) {
+        Some(choice) => choice.lock(registry, &snapshot.log().origin, locked_checkpoint(&snapshot))?,
+        None => resolve(&snapshot, roots, rules).await?,
+    };
+    Ok((snapshot, lock))
+}
+
+fn locked_checkpoint(snapshot: &Snapshot<'_>) -> LockedCheckpoint {
+    let checkpoint = snapshot.checkpoint();
+    LockedCheckpoint { size: checkpoint.size(), root: checkpoint.root() }
+}
+
+/// Versions that were chosen, and what they were chosen from.
+struct Choice {
+    solution: Solution,
+    indexes: BTreeMap<PackageKey, IndexFile>,
+}
+
+async fn choose(source: &impl Indexes, roots: &[Requirement], rules: &Rules) -> Result<Choice, ClientError> {
+    let own = source.registry().config().await?.settings.cargo_index_url();
+    let mut universe = Universe::new(vec![own, source.registry().base().to_owned()]);
     let mut indexes = BTreeMap::new();
     loop {
         match solve(roots, &universe, rules) {
             Outcome::Unknown(names) => {
-                for (key, index) in fetch(snapshot, &names).await? {
+                for (key, index) in fetch(source, &names).await? {
                     let record = ResolveRecord::of(&index);
                     universe.insert(key.clone(), record.map(|record| Arc::new(Package::new(record))));
                     indexes.insert(key, index);
                 }
             }
-            Outcome::Solved(solution) => return lock(snapshot, &solution, &indexes),
+            Outcome::Solved(solution) => return Ok(Choice { solution, indexes }),
             Outcome::Impossible(conflict) => {
                 let suggestion = suggest(roots, &universe, rules, &conflict);
                 return Err(ClientError::NoVersionsFit { because: conflict.because, suggestion });
@@ -56,29 +113,31 @@ pub fn locked_versions(versions: BTreeMap<String, Version>) -> BTreeMap<PackageK
     versions.into_iter().map(|(name, version)| (own(name), BTreeSet::from([version]))).collect()
 }
 
-/// The lock of a solution.
-fn lock(
-    snapshot: &Snapshot<'_>,
-    solution: &Solution,
-    indexes: &BTreeMap<PackageKey, IndexFile>,
-) -> Result<Lock, ClientError> {
-    let mut packages = Vec::with_capacity(solution.releases.len());
-    for ((key, version), chosen) in &solution.releases {
-        let line = indexes.get(key).and_then(|index| index.find(version));
-        let line =
-            line.ok_or_else(|| ClientError::Internal(format!("`{}` was chosen unseen", chosen.name)))?;
-        let names: BTreeSet<String> = chosen.dependencies.iter().map(|(key, _)| key.name.clone()).collect();
-        packages.push(LockedPackage {
-            name: chosen.name.clone(),
-            version: version.clone(),
-            digest: digest(line)?,
-            size: line.size,
-            dependencies: names.into_iter().collect(),
-        });
+impl Choice {
+    /// The lock of what was chosen.
+    fn lock(
+        &self,
+        registry: &Registry,
+        origin: &str,
+        checkpoint: LockedCheckpoint,
+    ) -> Result<Lock, ClientError> {
+        let mut packages = Vec::with_capacity(self.solution.releases.len());
+        for ((key, version), chosen) in &self.solution.releases {
+            let line = self.indexes.get(key).and_then(|index| index.find(version));
+            let line =
+                line.ok_or_else(|| ClientError::Internal(format!("`{}` was chosen unseen", chosen.name)))?;
+            let names: BTreeSet<String> =
+                chosen.dependencies.iter().map(|(key, _)| key.name.clone()).collect();
+            packages.push(LockedPackage {
+                name: chosen.name.clone(),
+                version: version.clone(),
+                digest: digest(line)?,
+                size: line.size,
+                dependencies: names.into_iter().collect(),
+            });
+        }
+        Ok(Lock::new(registry.base(), origin, checkpoint, packages))
     }
-    let checkpoint = snapshot.checkpoint();
-    let checkpoint = LockedCheckpoint { size: checkpoint.size(), root: checkpoint.root() };
-    Ok(Lock::new(snapshot.registry().base(), &snapshot.log().origin, checkpoint, packages))
 }
 
 fn digest(line: &IndexLine) -> Result<Sha256Digest, ClientError> {
@@ -88,17 +147,14 @@ fn digest(line: &IndexLine) -> Result<Sha256Digest, ClientError> {
     })
 }
 
-/// The proved index files of packages; an empty one for a package that does not exist.
+/// The index files of packages; an empty one for a package that does not exist.
 async fn fetch(
-    snapshot: &Snapshot<'_>,
+    source: &impl Indexes,
     names: &BTreeMap<PackageKey, PackageName>,
 ) -> Result<Vec<(PackageKey, IndexFile)>, ClientError> {
-    snapshot.load(&names.keys().map(|key| key.name.clone()).collect::<Vec<_>>()).await?;
+    source.load(&names.keys().map(|key| key.name.clone()).collect::<Vec<_>>()).await?;
     stream::iter(names)
-        .map(async |(key, name)| {
-            let index = snapshot.index(name).await?;
-            Ok((key.clone(), index.map(|index| index.file).unwrap_or_default()))
-        })
+        .map(async |(key, name)| Ok((key.clone(), source.index(name).await?.unwrap_or_default())))
         .buffered(PARALLEL)
         .try_collect()
         .await

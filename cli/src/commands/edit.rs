@@ -7,7 +7,7 @@ use drystone_client::{
 use drystone_schemas::{Code, PackageName, Problem, VersionReq};
 use serde::Serialize;
 
-use super::install::{Changes, Keep, Workspace, finish};
+use super::install::{Changes, Keep, Then, Workspace, finish};
 use crate::{
     args,
     context::{Context, named_package, package_name, split_spec},
@@ -67,8 +67,9 @@ async fn apply(
     verb: &str,
     no_install: bool,
 ) -> Result<(), Failure> {
+    let then = if no_install { Then::Nothing } else { Then::Install };
     let new: Lock = workspace
-        .resolve(cx, &workspace.project.requirements()?, &Keep::All)
+        .resolve(cx, &workspace.project.requirements()?, &Keep::All, then)
         .await
         .map_err(|failure| failure.noting("nothing was changed"))?;
     workspace.project.save()?;

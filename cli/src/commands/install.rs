@@ -2,18 +2,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use drystone_client::{
-    ClientError, Lock, Network, Project, Registry, Snapshot, Store,
+    ClientError, Lock, LockedPackage, Network, Project, Registry, Snapshot, Store, TrustStore,
     install::{
         InstallEvent, InstallReport, OnInstall, PACKAGES_DIR, install as install_lock, missing_from_store,
     },
-    plan::{Notice, check_lock, locked_versions, resolve},
+    plan::{Notice, check_lock, locked_versions, resolve, resolve_beside},
     resolve::{Requirement, Rules, Versions},
 };
-use drystone_schemas::{Limits, PackageName, Version};
+use drystone_schemas::{Limits, PackageName};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -41,16 +41,27 @@ pub(super) enum Keep {
     None,
 }
 
+/// What comes after the choice of versions.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Then {
+    /// The packages are installed, so that their archives may come already.
+    Install,
+    /// Only the lock file is written.
+    Nothing,
+}
+
 /// A project with its registry.
 pub(super) struct Workspace {
     pub(super) project: Project,
     pub(super) registry: Registry,
     pub(super) lock: Option<Lock>,
+    /// The choice that was made last, all of it proved.
+    proved: OnceLock<Lock>,
 }
 
 pub(super) async fn install(args: &args::Install, cx: &Context) -> Result<(), Failure> {
     let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
-    let (lock, diff) = workspace.settle(cx, &Keep::All, &args.lock).await?;
+    let (lock, diff) = workspace.settle(cx, &Keep::All, &args.lock, Then::Install).await?;
     let report = workspace.install(cx, &lock).await?;
     finish(cx, &Changes { lock: diff, install: Some(report) })
 }
@@ -58,7 +69,7 @@ pub(super) async fn install(args: &args::Install, cx: &Context) -> Result<(), Fa
 pub(super) async fn lock(args: &args::Lock, cx: &Context) -> Result<(), Failure> {
     let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
     let keep = if args.update { Keep::None } else { Keep::All };
-    let (_, diff) = workspace.settle(cx, &keep, &args.lock).await?;
+    let (_, diff) = workspace.settle(cx, &keep, &args.lock, Then::Nothing).await?;
     finish(cx, &Changes { lock: diff, install: None })
 }
 
@@ -71,7 +82,7 @@ pub(super) async fn update(args: &args::Update, cx: &Context) -> Result<(), Fail
     };
     let workspace = Workspace::open(cx, &args.project, false).await?;
     let free = LockArgs { locked: false, frozen: false };
-    let (lock, diff) = workspace.settle(cx, &keep, &free).await?;
+    let (lock, diff) = workspace.settle(cx, &keep, &free, Then::Install).await?;
     let report = workspace.install(cx, &lock).await?;
     finish(cx, &Changes { lock: diff, install: Some(report) })
 }
@@ -87,7 +98,7 @@ impl Workspace {
         let network = if frozen { Network::Offline } else { cx.asked_network() };
         let registry = cx.open(&cx.registry_url(Some(&project))?, network)?;
         let lock = Lock::read(project.dir())?;
-        Ok(Self { project, registry, lock })
+        Ok(Self { project, registry, lock, proved: OnceLock::new() })
     }
 
     /// The lock for the manifest as it is, written if it changed; with the lines of the difference.
@@ -96,13 +107,14 @@ impl Workspace {
         cx: &Context,
         keep: &Keep,
         rules: &LockArgs,
+        then: Then,
     ) -> Result<(Lock, Vec<String>), Failure> {
         let roots = self.project.requirements()?;
         if let (Keep::All, Some(lock)) = (keep, self.lock.as_ref().filter(|lock| lock.satisfies(&roots))) {
             return Ok((lock.clone(), vec![]));
         }
         let fixed = rules.locked || rules.frozen;
-        let new = match self.resolve(cx, &roots, keep).await {
+        let new = match self.resolve(cx, &roots, keep, then).await {
             Err(failure) if fixed && failure.code() == Some(drystone_schemas::Code::OfflineMiss) => {
                 return Err(ClientError::LockWouldChange { diff: self.unmet(&roots) }.into());
             }
@@ -122,33 +134,55 @@ impl Workspace {
         cx: &Context,
         roots: &[Requirement],
         keep: &Keep,
+        then: Then,
     ) -> Result<Lock, Failure> {
-        let snapshot = self.snapshot(cx).await?;
-        let mut locked: BTreeMap<String, Version> = match &self.lock {
-            Some(lock) if lock.origin == snapshot.log().origin => lock.versions(),
-            _ => BTreeMap::new(),
-        };
+        let mut locked = self.lock.as_ref().map(Lock::versions).unwrap_or_default();
         match keep {
             Keep::All => {}
             Keep::None => locked.clear(),
             Keep::AllBut(names) => locked.retain(|key, _| !names.contains(key)),
         }
         let rules = Rules { locked: locked_versions(locked), ..Rules::newest(Versions::One) };
-        Ok(resolve(&snapshot, roots, &rules).await?)
+        let (snapshot, mut lock) = if self.registry.network() == Network::Offline {
+            let snapshot = self.snapshot(cx).await?;
+            let lock = resolve(&snapshot, roots, &rules).await?;
+            (snapshot, lock)
+        } else {
+            let store = Store::new(cx.home()?.store());
+            let guessed = async |lock: &Lock| match then {
+                Then::Install => self.registry.prefetch(&store, lock).await,
+                Then::Nothing => {}
+            };
+            let trust = cx.trust()?;
+            resolve_beside(&self.registry, self.open_snapshot(&trust), roots, &rules, guessed).await?
+        };
+        if self.lock.as_ref().is_some_and(|old| old.origin != snapshot.log().origin) {
+            // What another log had is no reason to keep a version.
+            lock = resolve(&snapshot, roots, &Rules::newest(Versions::One)).await?;
+        }
+        self.tell(cx, &snapshot);
+        drop(self.proved.set(lock.clone()));
+        Ok(lock)
     }
 
     /// The registry of now, as a continuation of the one that the lock was made at.
     pub(super) async fn snapshot(&self, cx: &Context) -> Result<Snapshot<'_>, Failure> {
-        let snapshot = Snapshot::open(&self.registry, &cx.trust()?).await?;
+        let snapshot = self.open_snapshot(&cx.trust()?).await?;
+        self.tell(cx, &snapshot);
+        Ok(snapshot)
+    }
+
+    async fn open_snapshot(&self, trust: &TrustStore) -> Result<Snapshot<'_>, ClientError> {
+        let snapshot = Snapshot::open(&self.registry, trust).await?;
         if let Some(lock) = self.lock.as_ref().filter(|lock| lock.origin == snapshot.log().origin) {
             snapshot.check_continues(lock.checkpoint.size, &lock.checkpoint.root).await?;
         }
-        cx.printer.detail(&format!(
-            "verifying against `{}` at size {}",
-            snapshot.log().origin,
-            snapshot.checkpoint().size()
-        ));
         Ok(snapshot)
+    }
+
+    fn tell(&self, cx: &Context, snapshot: &Snapshot<'_>) {
+        let (origin, size) = (&snapshot.log().origin, snapshot.checkpoint().size());
+        cx.printer.detail(&format!("verified against `{origin}` at size {size}"));
     }
 
     /// Writes a lock, unless only its checkpoint is new: that is not worth a commit.
@@ -172,12 +206,8 @@ impl Workspace {
                     missing.iter().map(|p| format!("`{}` {}", p.name, p.version)).collect();
                 return Err(ClientError::OfflineMiss { what: names.join(", ") }.into());
             }
-            let snapshot = self.snapshot(cx).await?;
-            for Notice::Yanked(package) in check_lock(&snapshot, lock, &missing).await? {
-                cx.printer.warning(&format!(
-                    "`{}` {} is yanked; the lock file keeps it",
-                    package.name, package.version
-                ));
+            if !self.proved.get().is_some_and(|proved| proved.same_choice(lock)) {
+                self.prove(cx, lock, &missing, &store).await?;
             }
         }
         // With everything in the store, nothing is asked of the registry at all.
@@ -191,6 +221,30 @@ impl Workspace {
             _ => cx.printer.step("Installed", &format!("{all} in {dir}/, {} downloaded", report.downloaded)),
         }
         Ok(report)
+    }
+
+    /// Holds packages of a lock against the log of today, while their archives come. Nothing enters the store before.
+    async fn prove(
+        &self,
+        cx: &Context,
+        lock: &Lock,
+        missing: &[&LockedPackage],
+        store: &Store,
+    ) -> Result<(), Failure> {
+        let checked = async {
+            let snapshot = self.snapshot(cx).await?;
+            Ok::<_, Failure>(check_lock(&snapshot, lock, missing).await?)
+        };
+        let fetched = async {
+            self.registry.prefetch(store, lock).await;
+            Ok(())
+        };
+        let (notices, ()) = futures_util::try_join!(checked, fetched)?;
+        for Notice::Yanked(package) in notices {
+            let (name, version) = (&package.name, &package.version);
+            cx.printer.warning(&format!("`{name}` {version} is yanked; the lock file keeps it"));
+        }
+        Ok(())
     }
 
     /// What of the manifest the lock does not answer, where nothing more can be known.
