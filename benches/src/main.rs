@@ -7,6 +7,8 @@
 mod calls;
 mod cargo_api;
 mod clock;
+mod delayed;
+mod install;
 mod load;
 mod machine;
 mod memory;
@@ -17,6 +19,7 @@ mod proof;
 mod publish;
 mod reads;
 mod report;
+mod resolve;
 mod rounds;
 mod server;
 mod writers;
@@ -31,8 +34,9 @@ use crate::report::Report;
 type Bench = (&'static str, fn(&mut Report) -> anyhow::Result<()>);
 
 /// The measurements. Counts come first: they are the same on a busy machine.
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 10] = [
     ("calls", calls::run),
+    ("resolve", resolve::run),
     ("proof", proof::run),
     ("rounds", rounds::run),
     ("memory", memory::run),
@@ -40,6 +44,7 @@ const BENCHES: [Bench; 8] = [
     ("cargo-api", cargo_api::run),
     ("publish", publish::run),
     ("writers", writers::run),
+    ("install", install::run),
 ];
 
 fn main() -> ExitCode {

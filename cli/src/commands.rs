@@ -3,6 +3,8 @@
 //! Owns the dispatch. A command reads its arguments, calls the library, and hands results to the printer.
 
 mod alias;
+mod cache;
+mod cargo;
 mod edit;
 mod explain;
 mod import;
@@ -10,6 +12,7 @@ mod info;
 mod init;
 mod install;
 mod org;
+mod outdated;
 mod owner;
 mod publish;
 mod search;
@@ -36,9 +39,13 @@ pub async fn run(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Add(args) => edit::add(&args, cx).await,
         Command::Remove(args) => edit::remove(&args, cx).await,
         Command::Install(args) => install::install(&args, cx).await,
+        Command::Fetch(args) => install::fetch(&args, cx).await,
+        Command::Vendor(args) => install::vendor(&args, cx).await,
         Command::Lock(args) => install::lock(&args, cx).await,
         Command::Update(args) => install::update(&args, cx).await,
         Command::Tree(args) => tree::tree(&args, cx).await,
+        Command::Why(args) => tree::why(&args, cx).await,
+        Command::Outdated(args) => outdated::outdated(&args, cx).await,
         Command::Yank(args) => yank::yank(&args, cx).await,
         Command::Unyank(args) => yank::unyank(&args, cx).await,
         Command::Deprecate(args) => yank::deprecate(&args, cx).await,
@@ -47,6 +54,8 @@ pub async fn run(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Org(args) => org::org(&args, cx).await,
         Command::Alias(args) => alias::alias(&args, cx).await,
         Command::Verify(args) => verify::verify(&args, cx).await,
+        Command::Cargo(args) => cargo::cargo(&args, cx).await,
+        Command::Cache(args) => cache::cache(&args, cx).await,
         Command::Explain(args) => explain::explain(&args, cx),
         Command::Serve(args) => serve::run(args, cx).await,
         Command::Admin(args) => admin::run(args, cx).await,

@@ -27,8 +27,8 @@ pub(crate) enum Defence {
     StateRoot,
     /// A file by name is the one that the state names.
     FileDigest,
-    /// A file that was read before anything was proved is the one that the state names.
-    ReadAhead,
+    /// A resolve record that was read by name is the one that the state names.
+    RecordDigest,
     /// An archive has the digest that the index names.
     ArchiveDigest,
     /// An entry of the log is the one below the root of the checkpoint.

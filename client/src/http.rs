@@ -22,9 +22,11 @@ use crate::{
 
 mod attempt;
 mod speed;
+mod streams;
 
 pub(crate) use attempt::Attempts;
 use speed::SpeedFloor;
+use streams::Streams;
 
 /// How connections behave. Every limit has a default.
 #[derive(Debug, Clone)]
@@ -169,6 +171,7 @@ pub struct Http {
     options: HttpOptions,
     effects: Effects,
     defences: Defences,
+    streams: Streams,
     plain: OnceLock<reqwest::Client>,
     tls: OnceLock<reqwest::Client>,
 }
@@ -181,7 +184,8 @@ impl Http {
 
     /// The same with the defences that a test leaves up.
     fn guarded(options: HttpOptions, effects: Effects, defences: Defences) -> Self {
-        Self { options, effects, defences, plain: OnceLock::new(), tls: OnceLock::new() }
+        let streams = Streams::new();
+        Self { options, effects, defences, streams, plain: OnceLock::new(), tls: OnceLock::new() }
     }
 
     /// A pool without one of the defences.
@@ -226,6 +230,7 @@ impl Http {
         sink: &mut (dyn FnMut(&[u8]) -> Result<(), ClientError> + Send),
     ) -> Result<Option<u64>, ClientError> {
         let ask = Ask { token, ..Ask::get(url, bytes_max) };
+        let _stream = self.streams.enter().await?;
         let response = self.send(&ask).await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
@@ -297,6 +302,7 @@ impl Http {
     }
 
     async fn ask_once(&self, ask: &Ask<'_>) -> Result<(Answer, Option<Duration>), ClientError> {
+        let _stream = self.streams.enter().await?;
         let response = self.send(ask).await?;
         let status = response.status();
         let text =
@@ -332,6 +338,7 @@ impl Http {
                 AskBody::Form(form) => request.multipart(*form),
             };
             let response = request.send().await.map_err(|e| transport_error(ask.url, &e))?;
+            self.streams.saw(response.version());
             if !followable
                 || !response.status().is_redirection()
                 || response.status() == StatusCode::NOT_MODIFIED

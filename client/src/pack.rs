@@ -111,7 +111,7 @@ pub(crate) fn pack_files(
         })
     });
     let mut temp = NamedTempFile::with_prefix("drystone-pack-")?;
-    let hashed = pack(HashingWriter::new(io::BufWriter::new(temp.as_file_mut())), &root, to_pack, limits);
+    let hashed = pack(HashingWriter::new(io::BufWriter::new(temp.as_file_mut())), root, to_pack, limits);
     let (digest, size, writer) = hashed.map_err(pack_error)?.finish();
     writer.into_inner().map_err(io::IntoInnerError::into_error)?;
     let archive = LocalArchive {

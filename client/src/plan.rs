@@ -1,31 +1,28 @@
 //! From requirements to a lock, with every index proved; and a lock checked against the registry of today.
 //!
-//! Owns the loop of asking the resolver and fetching what it does not know, ahead of the proof where that is wanted. Does
-//! not own the search.
+//! Owns the loop of asking the resolver and fetching what it does not know. Does not own the search.
 //! Invariant: a lock that leaves this module names only releases that one snapshot proves.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use drystone_log::empty_root;
-use drystone_schemas::{
-    Code, DeleteCode, IndexFile, IndexLine, PackageName, Problem, ResolveRecord, Sha256Digest, Version,
-};
+use drystone_schemas::{Code, DeleteCode, IndexFile, IndexLine, PackageName, Problem, Sha256Digest, Version};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::oneshot;
 
 use crate::{
     ClientError, Lock, LockedCheckpoint, LockedPackage, Registry, Snapshot, VerificationError,
-    ahead::{Ahead, Indexes},
-    resolve::{
-        Outcome, Package, PackageKey, RegistryId, Requirement, Rules, Solution, Universe, solve, suggest,
-    },
+    resolve::{Outcome, PackageKey, RegistryId, Requirement, Rules, Solution, Universe, suggest},
 };
 
+mod ahead;
+mod proved;
+pub mod rounds;
+
+use proved::Records;
+use rounds::{Names, choose};
+
 /// Index files fetched at once.
-const PARALLEL: usize = 8;
+const PARALLEL: usize = 64;
 
 /// Chooses versions for these requirements.
 pub async fn resolve(
@@ -33,78 +30,58 @@ pub async fn resolve(
     roots: &[Requirement],
     rules: &Rules,
 ) -> Result<Lock, ClientError> {
-    let choice = choose(snapshot, roots, rules).await?;
-    choice.lock(snapshot.registry(), &snapshot.log().origin, locked_checkpoint(snapshot))
+    let own = snapshot.registry().config().await?.settings.cargo_index_url();
+    let mut universe = Universe::new(vec![own, snapshot.registry().base().to_owned()]);
+    let mut records = Records::new(snapshot);
+    loop {
+        let (outcome, _) = choose(&records, roots, &mut universe, rules).await?;
+        match outcome {
+            Outcome::Unknown(_) => return Err(ClientError::Internal("a choice ended without an end".into())),
+            Outcome::Solved(solution) => {
+                if !records.prove(&solution.consulted, &mut universe).await? {
+                    return lock(snapshot, &solution).await;
+                }
+            }
+            Outcome::Impossible(conflict) => {
+                if !records.prove(&conflict.consulted, &mut universe).await? {
+                    let suggestion = suggest(roots, &universe, rules, &conflict);
+                    return Err(ClientError::NoVersionsFit { because: conflict.because, suggestion });
+                }
+            }
+        }
+    }
 }
 
-/// The same, but the choice is made by what the registry shows by name, while `open` proves what it is. `guessed` is told
-/// what was chosen as soon as that is known, and may fetch it; what it is told is not proved, and its lock has no
-/// checkpoint. Where the proof shows that something else was read than what the log names, the choice is made again.
+/// The same, beside the proof: `open` proves the registry while the choice is guessed by what it shows by name. `guessed` is
+/// told the guess as soon as there is one, and may fetch what it names; nothing vouches for it yet. The lock that is
+/// returned is chosen anew by what is proved, mostly out of the cache.
 pub async fn resolve_beside<'a>(
-    registry: &'a Registry,
+    registry: &Registry,
     open: impl Future<Output = Result<Snapshot<'a>, ClientError>>,
     roots: &[Requirement],
     rules: &Rules,
     guessed: impl AsyncFnOnce(&Lock),
 ) -> Result<(Snapshot<'a>, Lock), ClientError> {
-    let ahead = Ahead::new(registry);
     let (tell, told) = oneshot::channel();
     let guess = async {
         // Whatever is wrong is told by those who know whether it is: after the proof.
-        let choice = choose(&ahead, roots, rules).await.ok();
-        let nowhere = LockedCheckpoint { size: 0, root: empty_root() };
-        let lock = choice.as_ref().and_then(|choice| choice.lock(registry, "", nowhere).ok());
-        _ = tell.send(lock.is_some());
+        let lock = ahead::guess(registry, roots, rules).await.ok().flatten();
+        _ = tell.send(());
         if let Some(lock) = &lock {
             guessed(lock).await;
         }
-        Ok(choice)
+        Ok(())
     };
     let proof = async {
         let snapshot = open.await?;
-        let right = told.await.unwrap_or(false) && ahead.settle(&snapshot).await?;
-        Ok::<_, ClientError>((snapshot, right))
+        // By then what is needed is in the cache. It does not matter if the other side is gone.
+        _ = told.await;
+        let lock = resolve(&snapshot, roots, rules).await?;
+        Ok::<_, ClientError>((snapshot, lock))
     };
     // A proof that fails ends everything at once.
-    let (choice, (snapshot, right)) = futures_util::try_join!(guess, proof)?;
-    let lock = match choice.filter(|_| right) {
-        Some(choice) => choice.lock(registry, &snapshot.log().origin, locked_checkpoint(&snapshot))?,
-        None => resolve(&snapshot, roots, rules).await?,
-    };
-    Ok((snapshot, lock))
-}
-
-fn locked_checkpoint(snapshot: &Snapshot<'_>) -> LockedCheckpoint {
-    let checkpoint = snapshot.checkpoint();
-    LockedCheckpoint { size: checkpoint.size(), root: checkpoint.root() }
-}
-
-/// Versions that were chosen, and what they were chosen from.
-struct Choice {
-    solution: Solution,
-    indexes: BTreeMap<PackageKey, IndexFile>,
-}
-
-async fn choose(source: &impl Indexes, roots: &[Requirement], rules: &Rules) -> Result<Choice, ClientError> {
-    let own = source.registry().config().await?.settings.cargo_index_url();
-    let mut universe = Universe::new(vec![own, source.registry().base().to_owned()]);
-    let mut indexes = BTreeMap::new();
-    loop {
-        match solve(roots, &universe, rules) {
-            Outcome::Unknown(names) => {
-                for (key, index) in fetch(source, &names).await? {
-                    let record = ResolveRecord::of(&index);
-                    universe.insert(key.clone(), record.map(|record| Arc::new(Package::new(record))));
-                    indexes.insert(key, index);
-                }
-            }
-            Outcome::Solved(solution) => return Ok(Choice { solution, indexes }),
-            Outcome::Impossible(conflict) => {
-                let suggestion = suggest(roots, &universe, rules, &conflict);
-                return Err(ClientError::NoVersionsFit { because: conflict.because, suggestion });
-            }
-        }
-    }
+    let ((), proved) = futures_util::try_join!(guess, proof)?;
+    Ok(proved)
 }
 
 /// The versions of a lock, for the rules of the next one.
@@ -113,31 +90,38 @@ pub fn locked_versions(versions: BTreeMap<String, Version>) -> BTreeMap<PackageK
     versions.into_iter().map(|(name, version)| (own(name), BTreeSet::from([version]))).collect()
 }
 
-impl Choice {
-    /// The lock of what was chosen.
-    fn lock(
-        &self,
-        registry: &Registry,
-        origin: &str,
-        checkpoint: LockedCheckpoint,
-    ) -> Result<Lock, ClientError> {
-        let mut packages = Vec::with_capacity(self.solution.releases.len());
-        for ((key, version), chosen) in &self.solution.releases {
-            let line = self.indexes.get(key).and_then(|index| index.find(version));
-            let line =
-                line.ok_or_else(|| ClientError::Internal(format!("`{}` was chosen unseen", chosen.name)))?;
-            let names: BTreeSet<String> =
-                chosen.dependencies.iter().map(|(key, _)| key.name.clone()).collect();
-            packages.push(LockedPackage {
-                name: chosen.name.clone(),
-                version: version.clone(),
-                digest: digest(line)?,
-                size: line.size,
-                dependencies: names.into_iter().collect(),
-            });
-        }
-        Ok(Lock::new(registry.base(), origin, checkpoint, packages))
+/// The lock of a solution.
+async fn lock(snapshot: &Snapshot<'_>, solution: &Solution) -> Result<Lock, ClientError> {
+    // Digests are in the index files, which are fetched for what was chosen and for nothing else.
+    let chosen = solution.releases.iter().map(|((key, _), chosen)| (key.clone(), chosen.name.clone()));
+    let indexes = fetch(snapshot, &chosen.collect()).await?;
+    let checkpoint = snapshot.checkpoint();
+    let checkpoint = LockedCheckpoint { size: checkpoint.size(), root: checkpoint.root() };
+    let packages = packages(solution, &indexes)?;
+    Ok(Lock::new(snapshot.registry().base(), &snapshot.log().origin, checkpoint, packages))
+}
+
+/// The packages of a solution, with what their index files say of them.
+fn packages(
+    solution: &Solution,
+    indexes: &BTreeMap<PackageKey, IndexFile>,
+) -> Result<Vec<LockedPackage>, ClientError> {
+    let mut packages = Vec::with_capacity(solution.releases.len());
+    for ((key, version), chosen) in &solution.releases {
+        let line =
+            indexes.get(key).and_then(|index| index.find(version)).filter(|line| line.deleted.is_none());
+        let line =
+            line.ok_or_else(|| ClientError::Internal(format!("`{}` was chosen unseen", chosen.name)))?;
+        let names: BTreeSet<String> = chosen.dependencies.iter().map(|(key, _)| key.name.clone()).collect();
+        packages.push(LockedPackage {
+            name: chosen.name.clone(),
+            version: version.clone(),
+            digest: digest(line)?,
+            size: line.size,
+            dependencies: names.into_iter().collect(),
+        });
     }
+    Ok(packages)
 }
 
 fn digest(line: &IndexLine) -> Result<Sha256Digest, ClientError> {
@@ -147,14 +131,17 @@ fn digest(line: &IndexLine) -> Result<Sha256Digest, ClientError> {
     })
 }
 
-/// The index files of packages; an empty one for a package that does not exist.
+/// The proved index files of packages; an empty one for a package that does not exist.
 async fn fetch(
-    source: &impl Indexes,
-    names: &BTreeMap<PackageKey, PackageName>,
-) -> Result<Vec<(PackageKey, IndexFile)>, ClientError> {
-    source.load(&names.keys().map(|key| key.name.clone()).collect::<Vec<_>>()).await?;
+    snapshot: &Snapshot<'_>,
+    names: &Names,
+) -> Result<BTreeMap<PackageKey, IndexFile>, ClientError> {
+    snapshot.load(&names.keys().map(|key| key.name.clone()).collect::<Vec<_>>()).await?;
     stream::iter(names)
-        .map(async |(key, name)| Ok((key.clone(), source.index(name).await?.unwrap_or_default())))
+        .map(async |(key, name)| {
+            let index = snapshot.index(name).await?;
+            Ok((key.clone(), index.map(|index| index.file).unwrap_or_default()))
+        })
         .buffered(PARALLEL)
         .try_collect()
         .await

@@ -110,6 +110,8 @@ pub struct Conflict {
     pub because: Vec<String>,
     /// Requirements of the project that take part in it, by their position.
     pub requirements: BTreeSet<usize>,
+    /// The packages that it rests on, under the names by which they are asked for.
+    pub consulted: BTreeMap<PackageKey, PackageName>,
 }
 
 /// Chooses versions so that every requirement holds.

@@ -10,6 +10,7 @@ mod audit;
 mod concurrent;
 mod fsck;
 mod gc;
+mod hints;
 mod objects;
 mod progress;
 mod project;
@@ -32,6 +33,7 @@ mod support;
 pub use audit::{AuditOptions, AuditReport, Kept, KeptError, audit};
 pub use fsck::{FsckCounts, FsckOptions, FsckProblem, FsckReport, ProblemKind, fsck};
 pub use gc::{GcAges, GcClass, GcError, GcOptions, GcReport, GcTally, gc};
+pub use hints::closure_hints;
 pub use objects::ObjectError;
 pub use progress::{Progress, Silent};
 pub use project::{

@@ -75,8 +75,8 @@ impl ProjectedFile {
 /// this one, for the events after it.
 pub const PROJECTION_VERSION: u32 = 1;
 
-/// Folds one event into what it touches and returns every state-mapped file that it changes: the index file or those of the
-/// alias map first, the package document last.
+/// Folds one event into what it touches and returns every state-mapped file that it changes: the index file with the resolve
+/// record, or those of the alias map, first, the package document last.
 ///
 /// `record` is the version record that a publish event names, and is not looked at for other kinds. `settings` are
 /// those in force at the event. Genesis, `config` and heartbeat events change no state-mapped file.
@@ -119,13 +119,13 @@ pub fn project(
     };
     package.touch(draft, settings);
 
-    let mut files = Vec::with_capacity(2);
+    let mut files = Vec::with_capacity(3);
     match draft.body {
         EventBody::Publish { .. }
         | EventBody::Yank { .. }
         | EventBody::Unyank { .. }
         | EventBody::Delete { .. } => {
-            files.push(package.index_file());
+            files.extend([package.index_file(), package.resolve_file()]);
         }
         EventBody::AliasSet { alias, .. } | EventBody::AliasRemove { alias, .. } => {
             let state = touched.aliases.as_ref().expect("an alias event leaves a map behind");

@@ -185,7 +185,11 @@ impl Replica {
         let whole = (!self.shards.is_empty()).then(|| whole_map(&self.aliases));
         let maps = self.shards.iter().flat_map(of_shard).chain(whole);
         let known = self.packages.iter().filter(|(canonical, _)| !self.unknown(canonical));
-        maps.chain(known.flat_map(|(_, package)| [package.index_file(), package.document_file()]))
+        maps.chain(
+            known.flat_map(|(_, package)| {
+                [package.index_file(), package.resolve_file(), package.document_file()]
+            }),
+        )
     }
 
     /// The answers in GitHub's shape, by key, except those of unknown packages.
@@ -416,6 +420,7 @@ fn blank(name: &PackageName, vers: &Version, tarball: Sha256Digest) -> VersionRe
         repository: None,
         documentation: None,
         readme: None,
+        vcs: None,
         zig: None,
         files: Vec::new(),
     }

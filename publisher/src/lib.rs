@@ -11,6 +11,7 @@
 mod accounts;
 mod admin;
 mod files;
+mod front;
 mod inbox;
 mod intent;
 mod jwt;
@@ -31,7 +32,8 @@ pub use accounts::{
     AccountRecord, Email, FileMailer, InvalidEmail, InvalidPattern, Mail, MailError, Mailer, PackagePattern,
 };
 pub use admin::NewToken;
-pub use files::file_router;
+pub use files::PublicFiles;
+pub use front::Front;
 pub use intent::{Action, Done, Intent};
 pub use limits::Peer;
 pub use listen::{ConnectionLimits, serve};

@@ -151,6 +151,11 @@ impl Service {
         self.settings()
     }
 
+    /// Whether anybody may read, where that is known without a wait.
+    pub(crate) fn lets_anybody_read(&self) -> Option<bool> {
+        (!self.core.should_look_at_head()).then(|| self.settings().reads.is_public())
+    }
+
     /// Looks a token up, before a request is worth any work. The commit looks again.
     pub(crate) async fn admit(&self, token: &Token) -> Result<TokenRecord, Refusal> {
         self.core.verify(token).await?;
@@ -271,14 +276,22 @@ impl Core {
         self.looked_ms.fetch_max(self.clock.now_unix_ms(), Ordering::AcqRel);
     }
 
+    /// Whether head was last looked at some time ago.
+    fn should_look_at_head(&self) -> bool {
+        let looked_ms = self.looked_ms.load(Ordering::Acquire);
+        self.clock.now_unix_ms().saturating_sub(looked_ms) > HEAD_AGE_MS_MAX
+    }
+
     /// Reads head if that was some time ago: another process may have changed the settings or voided tokens.
     ///
     /// One request of many does it; one that fails changes nothing, and the next one tries in a few seconds.
     async fn look_at_head(&self) {
+        if !self.should_look_at_head() {
+            return;
+        }
         let (looked_ms, now_ms) = (self.looked_ms.load(Ordering::Acquire), self.clock.now_unix_ms());
-        let is_due = now_ms.saturating_sub(looked_ms) > HEAD_AGE_MS_MAX;
         let order = Ordering::AcqRel;
-        if !is_due || self.looked_ms.compare_exchange(looked_ms, now_ms, order, Ordering::Acquire).is_err() {
+        if self.looked_ms.compare_exchange(looked_ms, now_ms, order, Ordering::Acquire).is_err() {
             return;
         }
         let looked = async {

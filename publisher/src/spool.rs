@@ -8,10 +8,11 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use drystone_archive::{
-    Inspected, RepackError, can_be_repacked, inspect, leave_out_layout, repack_zig, root_directory,
+    Inspected, RepackError, archive_too_big, can_be_repacked, inspect, leave_out_layout, repack_zig,
+    root_directory,
 };
 use drystone_schemas::{
-    Code, Limits, Problem, PublishMetadata, Settings, Sha256Digest,
+    Code, Format, Limits, PublishMetadata, Settings, Sha256Digest,
     layout::{self, CacheClass},
 };
 use drystone_storage::{Body, Key, Meta, NewObject};
@@ -54,11 +55,16 @@ pub(crate) fn object(
 }
 
 impl Spooled {
-    /// Takes an upload in as it arrives; stops at the limit.
+    /// Takes an upload in as it arrives; stops at the limit of the format.
     ///
     /// Where there is no room for it, the rest is received and dropped: a client that is still sending when it is answered
     /// would find a broken connection instead of the reason.
-    pub(crate) async fn receive<S, E>(mut chunks: S, folder: &Path, len_max: u64) -> Result<Self, Refusal>
+    pub(crate) async fn receive<S, E>(
+        mut chunks: S,
+        folder: &Path,
+        limits: &Limits,
+        format: Format,
+    ) -> Result<Self, Refusal>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: Into<Refusal>,
@@ -71,8 +77,8 @@ impl Spooled {
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(Into::into)?;
             len += chunk.len() as u64;
-            if len > len_max {
-                return Err(too_big(len_max));
+            if len > limits.archive_bytes_max(format) {
+                return Err(too_big(limits, format));
             }
             if failed.is_some() {
                 continue;
@@ -185,9 +191,8 @@ pub(crate) fn remove_stale(folder: &Path, now_unix_s: u64) {
     }
 }
 
-pub(crate) fn too_big(len_max: u64) -> Refusal {
-    let detail = format!("the archive has more than {len_max} bytes");
-    Refusal::new(Problem::new(Code::TarballTooBig, detail).fact("bytes_max", len_max))
+pub(crate) fn too_big(limits: &Limits, format: Format) -> Refusal {
+    Refusal::new(archive_too_big(limits, format))
 }
 
 fn full_or_internal(error: std::io::Error) -> Refusal {

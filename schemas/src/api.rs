@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Alias, Format, IndexLine, PackageDocument, PackageName, Problem, Role, Sha256Digest, Version,
-    ZigSnippet,
+    AccountId, Alias, Format, IndexLine, PackageDocument, PackageName, Problem, Role, Sha256Digest, VcsInfo,
+    Version, ZigSnippet,
 };
 
 /// The optional `metadata` part of a publish, or its whole body after a large upload.
@@ -189,6 +189,9 @@ pub struct VersionResponse {
     /// Why it is yanked, while the text is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yank_reason_text: Option<String>,
+    /// From which commit the sources were taken, as the archive says; nobody has checked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vcs: Option<VcsInfo>,
     /// How to depend on it from Zig, if it is a Zig package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zig_snippet: Option<ZigSnippet>,

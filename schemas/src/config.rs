@@ -166,12 +166,19 @@ impl Settings {
     }
 }
 
+/// Longest archive of the format `cargo` in a new registry, in bytes: as long as the public registry takes.
+const CRATE_BYTES_MAX: u64 = 10 << 20;
+
 /// Limits on what comes from outside. Bytes, unless a name says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Limits {
     /// Longest archive.
     pub tarball_bytes_max: u64,
+    /// Longest archive of the format `cargo`, where that is less than `tarball_bytes_max`. Settings from before this limit
+    /// say nothing of it, and have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crate_bytes_max: Option<u64>,
     /// Longest upload in one request; a longer archive goes to storage by a presigned upload where the store has such.
     pub direct_upload_bytes_max: u64,
     /// Largest sum of the lengths of an archive's files.
@@ -216,6 +223,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             tarball_bytes_max: 50 << 20,
+            crate_bytes_max: Some(CRATE_BYTES_MAX),
             direct_upload_bytes_max: 50 << 20,
             unpacked_bytes_max: 512 << 20,
             files_max: 30_000,
@@ -236,6 +244,22 @@ impl Default for Limits {
             uploads_per_day_max: 100,
             bytes_per_account_max: 10 << 30,
         }
+    }
+}
+
+impl Limits {
+    /// The longest archive of a format, in bytes.
+    pub fn archive_bytes_max(&self, format: Format) -> u64 {
+        match (format, self.crate_bytes_max) {
+            (Format::Cargo, Some(max)) => max.min(self.tarball_bytes_max),
+            _ => self.tarball_bytes_max,
+        }
+    }
+
+    /// The same limits, with the default of a new registry where nothing is said of crates.
+    #[must_use]
+    pub fn of_new_registry(self) -> Self {
+        Self { crate_bytes_max: self.crate_bytes_max.or(Some(CRATE_BYTES_MAX)), ..self }
     }
 }
 
@@ -363,6 +387,19 @@ mod tests {
         assert!(!String::from_utf8(public.to_bytes()).unwrap().contains("reads"));
         assert!(!text(&public).contains("auth-required"));
         assert!(text(&private).contains("\"auth-required\":true"));
+    }
+
+    #[test]
+    fn crates_have_a_limit_of_their_own_unless_the_settings_are_older() {
+        let max = |limits: Limits| {
+            [Format::Generic, Format::Cargo].map(|format| limits.archive_bytes_max(format) >> 20)
+        };
+        let read = |text: &str| serde_json::from_str::<Limits>(text).unwrap();
+        assert_eq!(max(Limits::default()), [50, 10]);
+        assert_eq!(max(read("{}")), [50, 50]);
+        assert_eq!(max(read("{}").of_new_registry()), [50, 10]);
+        assert_eq!(max(read(r#"{"crate_bytes_max":209715200,"tarball_bytes_max":104857600}"#)), [100, 100]);
+        assert!(!serde_json::to_string(&read("{}")).unwrap().contains("crate"));
     }
 
     #[test]

@@ -46,6 +46,26 @@ pub fn index_path(name: &PackageName) -> String {
     format!("{scope}{folder}/{short}")
 }
 
+/// A package's resolve record.
+pub fn resolve_record(name: &PackageName) -> String {
+    format!("resolve/{}", index_path(name))
+}
+
+/// The names that a package leads to, as advice on what to fetch: no state-mapped file.
+pub fn resolve_hint(name: &PackageName) -> String {
+    format!("resolve/{}.hint", index_path(name))
+}
+
+/// The by-name file of a class in the line of a package in the state map; none for classes that are about aliases.
+pub fn package_file(name: &PackageName, class: FileClass) -> Option<String> {
+    match class {
+        FileClass::Document => Some(document(name)),
+        FileClass::Index => Some(index_file(name)),
+        FileClass::Resolve => Some(resolve_record(name)),
+        FileClass::Alias | FileClass::History => None,
+    }
+}
+
 /// A package document.
 pub fn document(name: &PackageName) -> String {
     format!("packages/{}.json", name.path_form())
@@ -116,7 +136,7 @@ pub fn alias_file(state_key: &str, class: FileClass) -> Option<String> {
         FileClass::Alias if state_key == ALIASES_STATE_KEY => Some(ALIASES.into()),
         FileClass::Alias => Some(alias_map(shard)),
         FileClass::History => Some(alias_history(shard)),
-        FileClass::Document | FileClass::Index => None,
+        FileClass::Document | FileClass::Index | FileClass::Resolve => None,
     }
 }
 
@@ -327,6 +347,7 @@ pub fn headers(key: &str) -> (CacheClass, &'static str) {
             (CacheClass::Immutable, TEXT)
         }
         _ if key.starts_with("log/") => (CacheClass::Immutable, BINARY),
+        _ if key.starts_with("resolve/") => (CacheClass::Fresh, JSON),
         _ if key.ends_with(".json") || key.starts_with("api/") => (CacheClass::Fresh, JSON),
         _ => (CacheClass::Fresh, TEXT),
     }
@@ -357,6 +378,8 @@ mod tests {
             ("config.json", CacheClass::Fresh, JSON),
             ("index/config.json", CacheClass::Fresh, JSON),
             ("index/se/rd/serde", CacheClass::Fresh, TEXT),
+            ("resolve/se/rd/serde", CacheClass::Fresh, JSON),
+            ("resolve/se/rd/serde.hint", CacheClass::Fresh, JSON),
             ("packages/serde.json", CacheClass::Fresh, JSON),
             ("api/v1/repos/acme/http/releases/index.json", CacheClass::Fresh, JSON),
             ("aliases.json", CacheClass::Fresh, JSON),

@@ -24,6 +24,7 @@ mod name;
 mod problem;
 mod raven;
 mod record;
+mod resolve_hint;
 mod resolve_record;
 mod schema;
 mod sign_in;
@@ -58,7 +59,8 @@ pub use language::{Language, LanguageApi, ManifestFields};
 pub use name::{InvalidName, PackageName};
 pub use problem::{Code, Problem};
 pub use raven::{RavenOwner, RavenPackage};
-pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VersionRecord};
+pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VcsInfo, VersionRecord};
+pub use resolve_hint::ResolveHint;
 pub use resolve_record::{
     Positions, ResolveDep, ResolveFeature, ResolveRecord, ResolveRecordError, ResolveRelease,
 };

@@ -6,8 +6,9 @@ use crate::{
     AliasHistory, AliasMap, ApiConfig, CargoIndexConfig, ErrorBody, Event, GithubDependencies, GithubPackage,
     GithubRelease, GithubTag, IndexLine, OwnersRequest, OwnersResponse, PackageDocument, PackageResponse,
     PublishMetadata, PublishResponse, RavenPackage, ReasonRequest, RegistryConfig, ReleaseSummary,
-    ResolveResponse, SearchAnswer, SearchResponse, Settings, UploadRequest, UploadResponse, VaisPackage,
-    VaisRelease, VersionRecord, VersionResponse, WriteResponse, ZionSearch, api::AliasRequest, sign_in,
+    ResolveHint, ResolveResponse, SearchAnswer, SearchResponse, Settings, UploadRequest, UploadResponse,
+    VaisPackage, VaisRelease, VersionRecord, VersionResponse, WriteResponse, ZionSearch, api::AliasRequest,
+    sign_in,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.
@@ -56,6 +57,7 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "reason-request" ReasonRequest,
         "refresh-request" sign_in::RefreshRequest,
         "register-request" sign_in::RegisterRequest,
+        "resolve-hint" ResolveHint,
         "resolve-response" ResolveResponse,
         "search-answer" SearchAnswer,
         "search-response" SearchResponse,

@@ -9,6 +9,8 @@
     reason = "it reads its own environment, and tells when it has nothing to read"
 )]
 
+pub mod cold;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, Method, Request, header},
 };
 use drystone_log::{NoteSigner, VerifierKey};
-use drystone_publisher::{NewToken, Options, Refusal, Service, Token, api_router, file_router};
+use drystone_publisher::{Front, NewToken, Options, PublicFiles, Refusal, Service, Token};
 use drystone_schemas::{Login, Settings};
 use drystone_storage::{Clock, Entropy, Store};
 use tempfile::TempDir;
@@ -35,7 +35,7 @@ pub struct TestRegistry {
     pub service: Arc<Service>,
     /// The operator's token.
     pub admin: String,
-    router: Router,
+    front: Front,
     spool: TempDir,
 }
 
@@ -124,6 +124,11 @@ impl TestRegistry {
         Service::initialise(store, Self::signer(), ORIGIN, settings, clock, entropy).await
     }
 
+    /// What a listener would answer with.
+    pub fn front(&self) -> &Front {
+        &self.front
+    }
+
     /// The registry in this store, with another token of the operator's.
     pub async fn opened(
         store: Store,
@@ -146,8 +151,8 @@ impl TestRegistry {
         let mails = Arc::new(TestMailer::default());
         let service =
             Self::service(store.clone(), clock.clone(), entropy.clone(), &spool, mails.clone()).await?;
-        let router = api_router(service.clone(), Some(file_router(store.public.clone())));
-        Ok(Self { store, clock, entropy, mails, service, admin, router, spool })
+        let front = Front::new(service.clone(), PublicFiles::new(store.public.clone(), clock.clone()));
+        Ok(Self { store, clock, entropy, mails, service, admin, front, spool })
     }
 
     async fn service(
@@ -197,7 +202,7 @@ impl TestRegistry {
 
     /// Sends a request.
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        ask_router(&self.router, request).await
+        ask_router(self.front.router(), request).await
     }
 
     /// Sends a request of the operator's, with a JSON body if there is one.

@@ -47,6 +47,7 @@ fn record(name: &PackageName) -> VersionRecord {
         documentation: None,
         zig: None,
         readme: None,
+        vcs: None,
         files: vec![],
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use drystone_client::install::LinkMode;
 use drystone_schemas::Format;
 
 /// Which project.
@@ -226,6 +227,9 @@ pub struct Add {
     /// Change manifest and lock file, install nothing
     #[arg(long)]
     pub no_install: bool,
+    /// Whether the lock file may change.
+    #[command(flatten)]
+    pub lock: LockArgs,
     /// Which project.
     #[command(flatten)]
     pub project: ProjectArgs,
@@ -240,14 +244,6 @@ pub struct Remove {
     /// Change manifest and lock file, install nothing
     #[arg(long)]
     pub no_install: bool,
-    /// Which project.
-    #[command(flatten)]
-    pub project: ProjectArgs,
-}
-
-/// `install`
-#[derive(Debug, Args)]
-pub struct Install {
     /// Whether the lock file may change.
     #[command(flatten)]
     pub lock: LockArgs,
@@ -256,12 +252,133 @@ pub struct Install {
     pub project: ProjectArgs,
 }
 
+/// How packages get from the store into a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LinkModeArg {
+    /// The first of the others that works.
+    Auto,
+    /// A link to the package's directory in the store.
+    Dir,
+    /// Copies that share their blocks with the store until they are written.
+    Reflink,
+    /// Other names for the store's files.
+    Hard,
+    /// Copies.
+    Copy,
+}
+
+impl From<LinkModeArg> for LinkMode {
+    fn from(mode: LinkModeArg) -> Self {
+        match mode {
+            LinkModeArg::Auto => Self::Auto,
+            LinkModeArg::Dir => Self::Dir,
+            LinkModeArg::Reflink => Self::Reflink,
+            LinkModeArg::Hard => Self::Hard,
+            LinkModeArg::Copy => Self::Copy,
+        }
+    }
+}
+
+/// `install`
+#[derive(Debug, Args)]
+pub struct Install {
+    /// How packages get from the store into the project
+    #[arg(long, value_enum, default_value_t = LinkModeArg::Auto, value_name = "MODE", env = "DRYSTONE_LINK_MODE")]
+    pub link_mode: LinkModeArg,
+    /// Whether the lock file may change.
+    #[command(flatten)]
+    pub lock: LockArgs,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `fetch`
+#[derive(Debug, Args)]
+pub struct Fetch {
+    /// Whether the lock file may change.
+    #[command(flatten)]
+    pub lock: LockArgs,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `vendor`
+#[derive(Debug, Args)]
+pub struct Vendor {
+    /// Where, below the project
+    #[arg(default_value = "vendor")]
+    pub dir: PathBuf,
+    /// Whether the lock file may change.
+    #[command(flatten)]
+    pub lock: LockArgs,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `cargo`
+#[derive(Debug, Subcommand)]
+pub enum Cargo {
+    /// Fill cargo's cache with what Cargo.lock names, so that `cargo build --locked --offline` follows
+    Fetch(CargoFetch),
+    /// Unpack what Cargo.lock names into a directory source, as `cargo vendor` does
+    Vendor(CargoVendor),
+}
+
+/// `cargo fetch`
+#[derive(Debug, Args)]
+pub struct CargoFetch {
+    /// The Cargo.lock, if it is not found in this directory or above it
+    #[arg(long, value_name = "FILE")]
+    pub lock_path: Option<PathBuf>,
+}
+
+/// `cargo vendor`
+#[derive(Debug, Args)]
+pub struct CargoVendor {
+    /// Where
+    #[arg(default_value = "vendor")]
+    pub dir: PathBuf,
+    /// The Cargo.lock, if it is not found in this directory or above it
+    #[arg(long, value_name = "FILE")]
+    pub lock_path: Option<PathBuf>,
+}
+
+/// `cache`
+#[derive(Debug, Subcommand)]
+pub enum Cache {
+    /// Show what is kept, and for which projects
+    List,
+    /// Hash everything again; what is damaged goes, and the next install brings it back
+    Verify,
+    /// Remove what no project uses
+    Gc(CacheGc),
+    /// Show where it is
+    Dir,
+}
+
+/// `cache gc`
+#[derive(Debug, Args)]
+pub struct CacheGc {
+    /// Keep what was unpacked in the last days, whoever uses it
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    pub keep_days: u32,
+    /// Say what would go
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// `lock`
 #[derive(Debug, Args)]
 pub struct Lock {
     /// Choose the newest versions, whatever is locked
     #[arg(long)]
     pub update: bool,
+    /// Choose the oldest versions that will do
+    #[arg(long)]
+    pub minimal_versions: bool,
     /// Whether the lock file may change.
     #[command(flatten)]
     pub lock: LockArgs,
@@ -275,6 +392,27 @@ pub struct Lock {
 pub struct Update {
     /// Only these packages; all if absent
     pub packages: Vec<String>,
+    /// The same, as an option
+    #[arg(short, long = "package", value_name = "PACKAGE")]
+    pub package: Vec<String>,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `why`
+#[derive(Debug, Args)]
+pub struct Why {
+    /// The package
+    pub package: String,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `outdated`
+#[derive(Debug, Args)]
+pub struct Outdated {
     /// Which project.
     #[command(flatten)]
     pub project: ProjectArgs,
@@ -283,6 +421,9 @@ pub struct Update {
 /// `tree`
 #[derive(Debug, Args)]
 pub struct Tree {
+    /// Turn it round: who needs this package
+    #[arg(short, long, value_name = "PACKAGE")]
+    pub invert: Option<String>,
     /// Which project.
     #[command(flatten)]
     pub project: ProjectArgs,

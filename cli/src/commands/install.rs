@@ -6,12 +6,10 @@ use std::{
 };
 
 use drystone_client::{
-    ClientError, Lock, LockedPackage, Network, Project, Registry, Snapshot, Store, TrustStore,
-    install::{
-        InstallEvent, InstallReport, OnInstall, PACKAGES_DIR, install as install_lock, missing_from_store,
-    },
+    ClientError, Lock, Network, Project, Registry, Snapshot, Store, TrustStore,
+    install::{InstallEvent, InstallReport, Installer, LinkMode, OnInstall, PACKAGES_DIR, Stock},
     plan::{Notice, check_lock, locked_versions, resolve, resolve_beside},
-    resolve::{Requirement, Rules, Versions},
+    resolve::{Order, Requirement, Rules},
 };
 use drystone_schemas::{Limits, PackageName};
 use indicatif::ProgressBar;
@@ -34,6 +32,14 @@ pub(super) struct Changes {
     pub(super) install: Option<InstallReport>,
 }
 
+/// What `fetch` came to, for programs.
+#[derive(Debug, Serialize)]
+struct Fetched {
+    lock: Vec<String>,
+    packages: usize,
+    downloaded: usize,
+}
+
 /// Which locked versions are kept.
 pub(super) enum Keep {
     All,
@@ -44,8 +50,8 @@ pub(super) enum Keep {
 /// What comes after the choice of versions.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Then {
-    /// The packages are installed, so that their archives may come already.
-    Install,
+    /// The packages are fetched, so that their archives may come already.
+    Fetch,
     /// Only the lock file is written.
     Nothing,
 }
@@ -61,29 +67,65 @@ pub(super) struct Workspace {
 
 pub(super) async fn install(args: &args::Install, cx: &Context) -> Result<(), Failure> {
     let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
-    let (lock, diff) = workspace.settle(cx, &Keep::All, &args.lock, Then::Install).await?;
-    let report = workspace.install(cx, &lock).await?;
+    let (lock, diff) = workspace.settle(cx, &Keep::All, Order::NewestFirst, &args.lock, Then::Fetch).await?;
+    let report = workspace.install(cx, &lock, args.link_mode.into()).await?;
+    finish(cx, &Changes { lock: diff, install: Some(report) })
+}
+
+pub(super) async fn fetch(args: &args::Fetch, cx: &Context) -> Result<(), Failure> {
+    let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
+    let (lock, diff) = workspace.settle(cx, &Keep::All, Order::NewestFirst, &args.lock, Then::Fetch).await?;
+    let store = Store::new(cx.home()?.store());
+    let mut stock = Stock::take(&lock, &store);
+    let limits = workspace.prove(cx, &lock, &stock).await?;
+    let on_install = on_install(cx);
+    let installer =
+        Installer { store: &store, registry: &workspace.registry, limits: &limits, on_install: &on_install };
+    let downloaded = installer.fetch(&mut stock).await?;
+    let all = count(lock.packages.len(), "package");
+    cx.printer.step("Fetched", &format!("{all} in the store, {downloaded} downloaded"));
+    finish(cx, &Fetched { lock: diff, packages: lock.packages.len(), downloaded })
+}
+
+pub(super) async fn vendor(args: &args::Vendor, cx: &Context) -> Result<(), Failure> {
+    let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
+    let (lock, diff) = workspace.settle(cx, &Keep::All, Order::NewestFirst, &args.lock, Then::Fetch).await?;
+    let store = Store::new(cx.home()?.store());
+    let stock = Stock::take(&lock, &store);
+    let limits = workspace.prove(cx, &lock, &stock).await?;
+    let on_install = on_install(cx);
+    let installer =
+        Installer { store: &store, registry: &workspace.registry, limits: &limits, on_install: &on_install };
+    let dir = workspace.project.dir().join(&args.dir);
+    let report = installer.vendor(&lock, stock, &dir).await?;
+    let all = count(lock.packages.len(), "package");
+    let (new, gone) = (report.linked.len(), report.removed.len());
+    cx.printer.step("Vendored", &format!("{all} in {}/, {new} new, {gone} gone", args.dir.display()));
     finish(cx, &Changes { lock: diff, install: Some(report) })
 }
 
 pub(super) async fn lock(args: &args::Lock, cx: &Context) -> Result<(), Failure> {
     let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
-    let keep = if args.update { Keep::None } else { Keep::All };
-    let (_, diff) = workspace.settle(cx, &keep, &args.lock, Then::Nothing).await?;
+    let (keep, order) = match (args.update, args.minimal_versions) {
+        (_, true) => (Keep::None, Order::OldestFirst),
+        (true, false) => (Keep::None, Order::NewestFirst),
+        (false, false) => (Keep::All, Order::NewestFirst),
+    };
+    let (_, diff) = workspace.settle(cx, &keep, order, &args.lock, Then::Nothing).await?;
     finish(cx, &Changes { lock: diff, install: None })
 }
 
 pub(super) async fn update(args: &args::Update, cx: &Context) -> Result<(), Failure> {
     let names: Vec<PackageName> =
-        args.packages.iter().map(|text| package_name(text)).collect::<Result<_, _>>()?;
+        args.packages.iter().chain(&args.package).map(|text| package_name(text)).collect::<Result<_, _>>()?;
     let keep = match names.is_empty() {
         true => Keep::None,
         false => Keep::AllBut(names.iter().map(PackageName::canonical).collect()),
     };
     let workspace = Workspace::open(cx, &args.project, false).await?;
     let free = LockArgs { locked: false, frozen: false };
-    let (lock, diff) = workspace.settle(cx, &keep, &free, Then::Install).await?;
-    let report = workspace.install(cx, &lock).await?;
+    let (lock, diff) = workspace.settle(cx, &keep, Order::NewestFirst, &free, Then::Fetch).await?;
+    let report = workspace.install(cx, &lock, LinkMode::Auto).await?;
     finish(cx, &Changes { lock: diff, install: Some(report) })
 }
 
@@ -106,6 +148,7 @@ impl Workspace {
         &self,
         cx: &Context,
         keep: &Keep,
+        order: Order,
         rules: &LockArgs,
         then: Then,
     ) -> Result<(Lock, Vec<String>), Failure> {
@@ -114,7 +157,7 @@ impl Workspace {
             return Ok((lock.clone(), vec![]));
         }
         let fixed = rules.locked || rules.frozen;
-        let new = match self.resolve(cx, &roots, keep, then).await {
+        let new = match self.resolve(cx, &roots, keep, order, then).await {
             Err(failure) if fixed && failure.code() == Some(drystone_schemas::Code::OfflineMiss) => {
                 return Err(ClientError::LockWouldChange { diff: self.unmet(&roots) }.into());
             }
@@ -134,6 +177,7 @@ impl Workspace {
         cx: &Context,
         roots: &[Requirement],
         keep: &Keep,
+        order: Order,
         then: Then,
     ) -> Result<Lock, Failure> {
         let mut locked = self.lock.as_ref().map(Lock::versions).unwrap_or_default();
@@ -142,7 +186,8 @@ impl Workspace {
             Keep::None => locked.clear(),
             Keep::AllBut(names) => locked.retain(|key, _| !names.contains(key)),
         }
-        let rules = Rules { locked: locked_versions(locked), ..Rules::newest(Versions::One) };
+        let free = Rules { order, ..Rules::default() };
+        let rules = Rules { locked: locked_versions(locked), ..free.clone() };
         let (snapshot, mut lock) = if self.registry.network() == Network::Offline {
             let snapshot = self.snapshot(cx).await?;
             let lock = resolve(&snapshot, roots, &rules).await?;
@@ -150,7 +195,7 @@ impl Workspace {
         } else {
             let store = Store::new(cx.home()?.store());
             let guessed = async |lock: &Lock| match then {
-                Then::Install => self.registry.prefetch(&store, lock).await,
+                Then::Fetch => self.registry.prefetch(&store, lock).await,
                 Then::Nothing => {}
             };
             let trust = cx.trust()?;
@@ -158,7 +203,7 @@ impl Workspace {
         };
         if self.lock.as_ref().is_some_and(|old| old.origin != snapshot.log().origin) {
             // What another log had is no reason to keep a version.
-            lock = resolve(&snapshot, roots, &Rules::newest(Versions::One)).await?;
+            lock = resolve(&snapshot, roots, &free).await?;
         }
         self.tell(cx, &snapshot);
         drop(self.proved.set(lock.clone()));
@@ -197,24 +242,20 @@ impl Workspace {
     }
 
     /// Brings the project's packages to what a lock says, proving first what is not in the store yet.
-    pub(super) async fn install(&self, cx: &Context, lock: &Lock) -> Result<InstallReport, Failure> {
+    pub(super) async fn install(
+        &self,
+        cx: &Context,
+        lock: &Lock,
+        mode: LinkMode,
+    ) -> Result<InstallReport, Failure> {
         let store = Store::new(cx.home()?.store());
-        let missing = missing_from_store(lock, &store);
-        if !missing.is_empty() {
-            if self.registry.network() == Network::Offline {
-                let names: Vec<String> =
-                    missing.iter().map(|p| format!("`{}` {}", p.name, p.version)).collect();
-                return Err(ClientError::OfflineMiss { what: names.join(", ") }.into());
-            }
-            if !self.proved.get().is_some_and(|proved| proved.same_choice(lock)) {
-                self.prove(cx, lock, &missing, &store).await?;
-            }
-        }
-        // With everything in the store, nothing is asked of the registry at all.
-        let limits = if missing.is_empty() { Limits::default() } else { read_limits(&self.registry).await };
+        let stock = Stock::take(lock, &store);
+        let limits = self.prove(cx, lock, &stock).await?;
         let on_install = on_install(cx);
-        let report =
-            install_lock(lock, self.project.dir(), &store, &self.registry, &limits, &on_install).await?;
+        let installer =
+            Installer { store: &store, registry: &self.registry, limits: &limits, on_install: &on_install };
+        let report = installer.install(lock, stock, self.project.dir(), mode).await?;
+        report.repaired.iter().for_each(|package| cx.printer.step("Repaired", package));
         let (all, dir) = (count(lock.packages.len(), "package"), PACKAGES_DIR);
         match report.linked.len() + report.removed.len() {
             0 => cx.printer.step("Installed", &format!("{all} already in {dir}/")),
@@ -223,28 +264,36 @@ impl Workspace {
         Ok(report)
     }
 
-    /// Holds packages of a lock against the log of today, while their archives come. Nothing enters the store before.
-    async fn prove(
+    /// Holds what must be fetched against the log of today, while it comes, unless that was done when it was chosen; the limits
+    /// for reading it. Nothing enters the store before. With everything there, nothing is asked of the registry at all.
+    pub(super) async fn prove(
         &self,
         cx: &Context,
         lock: &Lock,
-        missing: &[&LockedPackage],
-        store: &Store,
-    ) -> Result<(), Failure> {
-        let checked = async {
-            let snapshot = self.snapshot(cx).await?;
-            Ok::<_, Failure>(check_lock(&snapshot, lock, missing).await?)
-        };
-        let fetched = async {
-            self.registry.prefetch(store, lock).await;
-            Ok(())
-        };
-        let (notices, ()) = futures_util::try_join!(checked, fetched)?;
-        for Notice::Yanked(package) in notices {
-            let (name, version) = (&package.name, &package.version);
-            cx.printer.warning(&format!("`{name}` {version} is yanked; the lock file keeps it"));
+        stock: &Stock<'_>,
+    ) -> Result<Limits, Failure> {
+        let missing = stock.missing();
+        if missing.is_empty() {
+            return Ok(Limits::default());
         }
-        Ok(())
+        let known = self.proved.get().is_some_and(|proved| proved.same_choice(lock));
+        if self.registry.network() == Network::Online && !known {
+            let checked = async {
+                let snapshot = self.snapshot(cx).await?;
+                Ok::<_, Failure>(check_lock(&snapshot, lock, &missing).await?)
+            };
+            let store = Store::new(cx.home()?.store());
+            let fetched = async {
+                self.registry.prefetch(&store, lock).await;
+                Ok(())
+            };
+            let (notices, ()) = futures_util::try_join!(checked, fetched)?;
+            for Notice::Yanked(package) in notices {
+                let (name, version) = (&package.name, &package.version);
+                cx.printer.warning(&format!("`{name}` {version} is yanked; the lock file keeps it"));
+            }
+        }
+        Ok(read_limits(&self.registry).await)
     }
 
     /// What of the manifest the lock does not answer, where nothing more can be known.
@@ -262,7 +311,7 @@ impl Workspace {
 }
 
 /// One bar for each download; one line for each package where nobody watches.
-fn on_install(cx: &Context) -> OnInstall {
+pub(super) fn on_install(cx: &Context) -> OnInstall {
     let printer = cx.printer.clone();
     let bars: Mutex<BTreeMap<String, ProgressBar>> = Mutex::new(BTreeMap::new());
     Arc::new(move |event| {
@@ -284,6 +333,7 @@ fn on_install(cx: &Context) -> OnInstall {
                 }
                 printer.step("Downloaded", &format!("{name} {version}"));
             }
+            InstallEvent::Rejected { why } => printer.warning(&why),
         }
     })
 }

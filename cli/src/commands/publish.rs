@@ -56,7 +56,7 @@ struct Prepared {
 
 enum Kept {
     Nothing,
-    Packed(#[expect(dead_code, reason = "it is there to be dropped")] Packed),
+    Packed(#[expect(dead_code, reason = "it is there to be dropped")] Box<Packed>),
     Repacked(#[expect(dead_code, reason = "it is there to be dropped")] Repacked),
 }
 
@@ -98,7 +98,7 @@ async fn pack(
     for file in &packed.files {
         cx.printer.detail(&format!("{:>12} {:>10} {}", "", human_bytes(file.size), file.path));
     }
-    Ok(Prepared { archive: packed.archive.clone(), record, _packed: Kept::Packed(packed) })
+    Ok(Prepared { archive: packed.archive.clone(), record, _packed: Kept::Packed(Box::new(packed)) })
 }
 
 async fn open(

@@ -37,6 +37,9 @@ pub struct NewArgs {
     /// Longest archive, in bytes
     #[arg(long, value_name = "BYTES")]
     pub tarball_bytes_max: Option<u64>,
+    /// Longest archive of a crate, in bytes; 10 MiB if absent
+    #[arg(long, value_name = "BYTES")]
+    pub crate_bytes_max: Option<u64>,
     /// Language of a new registry with an existing client: `raven` or `vais`
     #[arg(long, value_name = "NAME")]
     pub language: Option<String>,
@@ -70,9 +73,10 @@ impl NewArgs {
         settings.reads = if self.private_reads { ReadAccess::Token } else { ReadAccess::Public };
         settings.registration =
             if self.open_registration { Registration::Open } else { Registration::Closed };
-        settings.limits = file;
+        settings.limits = file.of_new_registry();
         let limits = &mut settings.limits;
         limits.tarball_bytes_max = self.tarball_bytes_max.unwrap_or(limits.tarball_bytes_max);
+        limits.crate_bytes_max = self.crate_bytes_max.or(limits.crate_bytes_max);
         limits.packages_per_account_max =
             self.packages_per_account_max.unwrap_or(limits.packages_per_account_max);
         Ok(settings)

@@ -40,7 +40,7 @@ pub(super) fn explain(graph: &Graph<'_>, tree: &Tree) -> Conflict {
         // The last one says what cannot be, and is worth more than those between.
         sentences.extend(rest.into_iter().next_back());
     }
-    Conflict { because: sentences, requirements: roots }
+    Conflict { because: sentences, requirements: roots, consulted: graph.consulted() }
 }
 
 /// The leaves of the proof, each once, those of the first cause first.

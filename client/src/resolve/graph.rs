@@ -200,6 +200,13 @@ impl<'a> Graph<'a> {
         unknown.map(|met| (met.key.clone(), met.asked_as.clone())).collect()
     }
 
+    /// The packages that were asked for and are known, or known not to exist.
+    pub(super) fn consulted(&self) -> BTreeMap<PackageKey, PackageName> {
+        let met = self.met.borrow();
+        let known = met.1.iter().filter(|met| !met.unknown);
+        known.map(|met| (met.key.clone(), met.asked_as.clone())).collect()
+    }
+
     pub(super) fn name(&self, text: &str) -> Name {
         let mut names = self.names.borrow_mut();
         if let Some(name) = names.0.get(text) {
@@ -325,9 +332,8 @@ impl<'a> Graph<'a> {
             0 => Err(bad(name)),
             _ => Ok(()),
         };
-        let mut explicit = false;
-        for row in package.record().features_of(release).filter(|row| row.name == *text) {
-            explicit = true;
+        let row = package.feature(release, &text);
+        if let Some(row) = row {
             for value in &row.values {
                 if let Some(dep) = value.strip_prefix("dep:") {
                     all_named(dep, &mut asks)?;
@@ -347,7 +353,7 @@ impl<'a> Graph<'a> {
                 }
             }
         }
-        if !explicit && &*text != DEFAULT {
+        if row.is_none() && &*text != DEFAULT {
             // An optional dependency is a feature of its name, unless it is named by `dep:`.
             all_named(&text, &mut asks)?;
         }
@@ -715,7 +721,7 @@ impl Met {
 
 /// Whether a release has a feature, written down or by an optional dependency of that name.
 fn has_feature(package: &Package, release: &ResolveRelease, feature: &str) -> bool {
-    if package.record().features_of(release).any(|row| row.name == feature) {
+    if package.feature(release, feature).is_some() {
         return true;
     }
     optional(package, release, feature) && {

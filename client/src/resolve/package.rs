@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use drystone_schemas::{PackageName, ResolveRecord, ResolveRelease};
+use drystone_schemas::{PackageName, ResolveFeature, ResolveRecord, ResolveRelease};
 
 use super::Versions;
 
@@ -12,6 +12,8 @@ pub struct Package {
     record: ResolveRecord,
     /// Positions in the record, by ascending version.
     ascending: Vec<u32>,
+    /// Positions in the record's table of features, by name: some packages have thousands.
+    features: Vec<u32>,
 }
 
 impl Package {
@@ -21,7 +23,11 @@ impl Package {
         let mut ascending: Vec<u32> = (0..len).collect();
         let version = |at: &u32| record.releases[*at as usize].vers.semver();
         ascending.sort_by(|a, b| version(a).cmp(version(b)));
-        Self { record, ascending }
+        let rows = u32::try_from(record.features.len()).expect("a package has fewer than 2^32 features");
+        let mut features: Vec<u32> = (0..rows).collect();
+        let name = |at: &u32| &record.features[*at as usize].name;
+        features.sort_by(|a, b| name(a).cmp(name(b)));
+        Self { record, ascending, features }
     }
 
     /// The name, as its author writes it.
@@ -44,6 +50,15 @@ impl Package {
         &self.record.releases[self.ascending[position as usize] as usize]
     }
 
+    /// What a release says of a feature, if it is written down.
+    pub(super) fn feature(&self, release: &ResolveRelease, feature: &str) -> Option<&ResolveFeature> {
+        let name = |at: &u32| self.record.features[*at as usize].name.as_str();
+        let start = self.features.partition_point(|at| name(at) < feature);
+        let set = &self.record.feature_sets[release.features as usize];
+        let same = self.features[start..].iter().take_while(|at| name(at) == feature);
+        same.map(|at| *at as usize).find(|at| set.contains(*at)).map(|at| &self.record.features[at])
+    }
+
     /// The lines of compatible versions, as runs of positions; at least one, so that there is something to ask for.
     pub(super) fn lines(&self, versions: Versions) -> Vec<Range<u32>> {
         let mut lines: Vec<Range<u32>> = Vec::new();
@@ -51,7 +66,7 @@ impl Package {
         for position in 0..self.len() {
             let line = match versions {
                 Versions::One => (0, 0, 0),
-                Versions::OnePerCompatible => compatible(self.release(position).vers.semver()),
+                Versions::OnePerCompatible => self.release(position).vers.compatible_line(),
             };
             match lines.last_mut() {
                 Some(run) if last == Some(line) => run.end = position + 1,
@@ -63,14 +78,5 @@ impl Package {
             lines.push(0..0);
         }
         lines
-    }
-}
-
-/// What compatible versions have in common, by Cargo's rule: everything up to the first number that is not 0.
-fn compatible(version: &semver::Version) -> (u64, u64, u64) {
-    match (version.major, version.minor) {
-        (0, 0) => (0, 0, version.patch),
-        (0, minor) => (0, minor, 0),
-        (major, _) => (major, 0, 0),
     }
 }

@@ -15,6 +15,9 @@ use super::{
 pub struct Solution {
     /// The releases.
     pub releases: BTreeMap<(PackageKey, Version), Chosen>,
+    /// The packages that it rests on, under the names by which they are asked for: also those that were looked at and are
+    /// not in it.
+    pub consulted: BTreeMap<PackageKey, PackageName>,
     /// What each requirement of the project led to, in their order.
     pub direct: Vec<Option<(PackageKey, Version)>>,
 }
@@ -42,7 +45,7 @@ pub(super) fn extract(graph: &Graph<'_>, selected: &Selected) -> Solution {
             features.entry(*id).or_default().push(*feature);
         }
     }
-    let mut solution = Solution::default();
+    let mut solution = Solution { consulted: graph.consulted(), ..Solution::default() };
     let mut open = Vec::new();
     for ask in graph.asks(Node::Root, 0).unwrap_or_default() {
         let reached = follow(graph, selected, None, &ask);
@@ -63,11 +66,12 @@ pub(super) fn extract(graph: &Graph<'_>, selected: &Selected) -> Solution {
             asks.filter_map(|ask| follow(graph, selected, Some(id), &ask)).collect();
         let met = graph.met(id.package);
         let (package, release) = met.release(position);
-        let explicit = |name: &str| package.record().features_of(release).any(|row| row.name == name);
         let on = own_features.iter().map(|name| graph.text(*name).to_string());
         let chosen = Chosen {
             name: package.name().clone(),
-            features: on.filter(|name| name != "default" || explicit(name)).collect(),
+            features: on
+                .filter(|name| name != "default" || package.feature(release, name).is_some())
+                .collect(),
             dependencies: reached.iter().map(|to| key(graph, selected, *to)).collect(),
             yanked: release.yanked,
         };

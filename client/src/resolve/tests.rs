@@ -64,9 +64,9 @@ fn universe(releases: &[&str]) -> Universe {
             size: 1,
             format: Format::Generic,
             record: Sha256Digest::of(b""),
+            zig: None,
             yank_reason: None,
             deleted: None,
-            zig: None,
         };
         files.entry(PackageKey::own(&name)).or_default().lines.push(line);
     }

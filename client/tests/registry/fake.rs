@@ -28,8 +28,8 @@ use drystone_log::{
 };
 use drystone_schemas::{
     AccountId, DepKind, Event, EventBody, EventId, FileChange, FileClass, Format, IndexDep, IndexFile,
-    IndexLine, Limits, OwnerEntry, PackageDocument, PackageName, PublishMetadata, RegistryConfig, Role,
-    Settings, Sha256Digest, Version, layout, rfc3339,
+    IndexLine, Limits, OwnerEntry, PackageDocument, PackageName, PublishMetadata, RegistryConfig,
+    ResolveRecord, Role, Settings, Sha256Digest, Version, layout, rfc3339,
 };
 use drystone_storage::{Clock, Entropy};
 use tokio::sync::Notify;
@@ -385,6 +385,7 @@ impl World {
         };
         let files = [
             (FileClass::Index, layout::index_file(name), index.to_bytes()),
+            (FileClass::Resolve, layout::resolve_record(name), ResolveRecord::of(&index).unwrap().to_bytes()),
             (FileClass::Document, layout::document(name), document.to_bytes()),
         ];
         let mut changes = Vec::new();

@@ -4,7 +4,8 @@
 
 use drystone_schemas::{
     AccountId, DeleteCode, Deprecation, EventBody, FileClass, IndexFile, IndexLine, OwnerEntry,
-    PackageDocument, PackageName, Role, Settings, Sha256Digest, Version, VersionRecord, layout, rfc3339,
+    PackageDocument, PackageName, ResolveRecord, Role, Settings, Sha256Digest, Version, VersionRecord,
+    layout, rfc3339,
 };
 
 use super::{Draft, ProjectError, ProjectedFile, github, line};
@@ -43,6 +44,18 @@ impl PackageState {
             state_key: name.canonical(),
             key: layout::index_file(name),
             bytes: self.index.to_bytes(),
+        }
+    }
+
+    /// The package's resolve record.
+    pub fn resolve_file(&self) -> ProjectedFile {
+        let name = &self.document.name;
+        let record = ResolveRecord::of(&self.index).expect("a package has a first release, and lines stay");
+        ProjectedFile {
+            class: FileClass::Resolve,
+            state_key: name.canonical(),
+            key: layout::resolve_record(name),
+            bytes: record.to_bytes(),
         }
     }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use drystone_schemas::{
     AccountId, Alias, AliasHistory, AliasMap, DeleteCode, DepKind, EventBody, FileClass, Format, IndexFile,
-    PackageDocument, PackageName, RecordDep, RecordFile, Role, Settings, Sha256Digest, Version,
-    VersionRecord,
+    PackageDocument, PackageName, RecordDep, RecordFile, ResolveRecord, Role, Settings, Sha256Digest,
+    Version, VersionRecord,
 };
 use proptest::prelude::*;
 
@@ -61,6 +61,7 @@ fn record(pkg: &PackageName, vers: &Version) -> VersionRecord {
         documentation: None,
         zig: None,
         readme: None,
+        vcs: None,
         files: vec![RecordFile("src/lib.rs".into(), 200, "00".into())],
     }
 }
@@ -151,6 +152,7 @@ impl World {
 fn seq_of(file: &ProjectedFile) -> u64 {
     match file.class {
         FileClass::Index => IndexFile::parse(&file.bytes).unwrap().seq().unwrap(),
+        FileClass::Resolve => ResolveRecord::parse(&file.bytes).unwrap().seq,
         FileClass::Document => serde_json::from_slice::<PackageDocument>(&file.bytes).unwrap().seq,
         FileClass::Alias => serde_json::from_slice::<AliasMap>(&file.bytes).unwrap().seq,
         FileClass::History => serde_json::from_slice::<AliasHistory>(&file.bytes).unwrap().seq,
@@ -256,7 +258,11 @@ fn a_first_release_makes_the_package() {
     let keys: Vec<_> = files.iter().map(|f| (f.class.letter(), &*f.state_key, &*f.key)).collect();
     assert_eq!(
         keys,
-        [('i', "acme/http-2", "index/@acme/ht/tp/http_2"), ('d', "acme/http-2", "packages/acme/http_2.json")]
+        [
+            ('i', "acme/http-2", "index/@acme/ht/tp/http_2"),
+            ('r', "acme/http-2", "resolve/@acme/ht/tp/http_2"),
+            ('d', "acme/http-2", "packages/acme/http_2.json")
+        ]
     );
     let change = files[0].change();
     assert_eq!(

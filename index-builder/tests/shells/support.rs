@@ -84,6 +84,7 @@ pub(crate) fn record(pkg: &str, vers: &str) -> VersionRecord {
         documentation: None,
         zig: None,
         readme: None,
+        vcs: None,
         files: vec![],
     }
 }

@@ -557,7 +557,7 @@ struct Built {
 /// The last state of a by-name file in a commit.
 struct ByName {
     seq: u64,
-    /// Set for a state-mapped file, which is stored by its digest too.
+    /// Set for a state-mapped file that is stored by its digest too.
     object: Option<(FileClass, Sha256Digest)>,
     bytes: Bytes,
 }
@@ -590,7 +590,7 @@ fn build(
                 // The first planner of a batch has read the file; later events of the batch build on its bytes.
                 hints.entry(file.key.clone()).or_insert(seen);
             }
-            let object = Some((file.class, digest));
+            let object = file.class.is_kept_by_hash().then_some((file.class, digest));
             by_name.insert(file.key, ByName { seq, object, bytes: file.bytes.into() });
         }
         for file in draft.plain {

@@ -14,7 +14,10 @@ use tokio::sync::Semaphore;
 use crate::Refusal;
 
 /// Memory in KiB, passes and lanes.
-const COST: (u32, u32, u32) = (12 << 10, 3, 1);
+type Cost = (u32, u32, u32);
+
+/// What a password costs that is set now.
+const COST: Cost = (12 << 10, 3, 1);
 /// Most memory that a stored hash may ask for, in KiB, and most passes.
 const COST_MAX: (u32, u32) = (64 << 10, 10);
 const SALT_BYTES: usize = 16;
@@ -128,7 +131,7 @@ impl Hasher {
         &self,
         password: &SecretText,
         salt: Vec<u8>,
-        (m, t, p): (u32, u32, u32),
+        (m, t, p): Cost,
     ) -> Result<Vec<u8>, Refusal> {
         let _turn = self.0.acquire().await.map_err(Refusal::internal)?;
         let password = password.clone();
@@ -145,7 +148,7 @@ impl Hasher {
 }
 
 /// Reads a PHC string of Argon2id: cost, salt and hash.
-fn parse(text: &str) -> Option<((u32, u32, u32), Vec<u8>, Vec<u8>)> {
+fn parse(text: &str) -> Option<(Cost, Vec<u8>, Vec<u8>)> {
     let mut fields = text.strip_prefix("$argon2id$v=19$")?.split('$');
     let mut costs = fields.next()?.split(',');
     let mut cost = |name: &str| costs.next()?.strip_prefix(name)?.parse::<u32>().ok();

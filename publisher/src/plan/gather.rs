@@ -43,6 +43,7 @@ impl ByName {
             if let Some(pkg) = intent.action.package() {
                 keys.insert(layout::index_file(pkg));
                 keys.insert(layout::document(pkg));
+                keys.extend(changes_releases(&intent.action).then(|| layout::resolve_record(pkg)));
                 keys.extend(api_keys(&intent.action));
             }
             if let Some(alias) = intent.action.alias() {
@@ -94,6 +95,14 @@ impl ByName {
         };
         keys.into_iter().filter_map(tag_of).collect()
     }
+}
+
+/// Whether an action changes the index file, and with it the resolve record.
+fn changes_releases(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Publish { .. } | Action::Yank { .. } | Action::Unyank { .. } | Action::Delete { .. }
+    )
 }
 
 /// The files for API clients that an action will surely change: so far only a release tells that it is Zig's.
@@ -163,8 +172,8 @@ impl Desk {
                 None => None,
             };
             let api = layout::github_files(name).map_or_else(Vec::new, |files| files.keys().to_vec());
-            let seen =
-                by_name.seen([layout::index_file(name), layout::document(name)].into_iter().chain(api));
+            let own = [layout::index_file(name), layout::resolve_record(name), layout::document(name)];
+            let seen = by_name.seen(own.into_iter().chain(api));
             Ok::<_, Refusal>((key, OnDesk { value: state, seen }))
         });
         let aliases = Self::shards_needed(committer, round, by_name, intents)?;

@@ -121,10 +121,10 @@ pub(super) async fn receive(
 ) -> Result<Upload, Refusal> {
     let token = bearer(request.headers())?;
     let id = intent_id(service, request.headers())?;
-    let max = service.settings().limits.tarball_bytes_max;
+    let limits = &service.settings().limits;
     let declared = content_length(request.headers());
-    if declared.is_some_and(|len| len > max + FRAME_BYTES_MAX) {
-        return Err(too_big(max));
+    if declared.is_some_and(|len| len > limits.tarball_bytes_max + FRAME_BYTES_MAX) {
+        return Err(too_big(limits, Format::Generic));
     }
     if declared.is_none_or(|len| len > IN_MEMORY_BYTES_MAX) {
         service.admit(&token).await?;

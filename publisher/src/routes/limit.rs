@@ -3,6 +3,8 @@
 //! Owns: whom a request counts for, and the headers. Does not own: buckets. Whom a token belongs to is remembered for counting
 //! alone; a right never follows from it.
 
+use std::net::IpAddr;
+
 use axum::{
     extract::Request,
     http::{HeaderName, HeaderValue, Method},
@@ -16,15 +18,33 @@ use crate::{
     limits::{self, ATTEMPTS, Exhausted, Standing, address_of, network, subject_of},
 };
 
-/// The token of a request to the API.
-pub(super) fn bearer_of(request: &Request) -> Option<Token> {
-    let is_api = request.uri().path().starts_with("/api/v1/");
-    is_api.then(|| bearer(request.headers()).ok()).flatten()
+/// What is looked at of a request to the API, to count it.
+pub(super) struct Counted {
+    token: Option<Token>,
+    address: Option<IpAddr>,
+    reads: bool,
+    searches: bool,
+}
+
+impl Counted {
+    /// Looks at a request; none if it is not one that is counted.
+    pub(super) fn of(request: &Request) -> Option<Self> {
+        let path = request.uri().path();
+        if !path.starts_with("/api/v1/") || path == "/api/v1/registry/access" {
+            return None;
+        }
+        Some(Self {
+            token: bearer(request.headers()).ok(),
+            address: address_of(request.extensions(), request.headers()),
+            reads: matches!(*request.method(), Method::GET | Method::HEAD),
+            searches: matches!(path, "/api/v1/search" | "/api/v1/crates"),
+        })
+    }
 }
 
 /// Has it noted that a token was used, if it turned out to be one.
-pub(super) fn note_use(service: &Service, bearer: Option<&Token>) {
-    if let Some(digest) = bearer.map(Token::digest)
+pub(super) fn note_use(service: &Service, counted: Option<&Counted>) {
+    if let Some(digest) = counted.and_then(|counted| counted.token.as_ref()).map(Token::digest)
         && service.core.known.get(&digest).is_some_and(|owner| owner.listed)
     {
         service.core.note_use_once(digest);
@@ -34,24 +54,19 @@ pub(super) fn note_use(service: &Service, bearer: Option<&Token>) {
 /// Counts a request; none where nobody is counted for it.
 pub(super) async fn count(
     service: &Service,
-    bearer: Option<&Token>,
-    request: &Request,
+    counted: Option<&Counted>,
 ) -> Result<Option<Standing>, Exhausted> {
-    let path = request.uri().path();
-    if !path.starts_with("/api/v1/") || path == "/api/v1/registry/access" {
-        return Ok(None);
-    }
+    let Some(Counted { token, address, reads, searches }) = counted else { return Ok(None) };
     let (core, settings) = (&*service.core, service.settings());
     let now_ms = core.clock.now_unix_ms();
-    let address = address_of(request.extensions(), request.headers());
     let take = |rate, subject| core.counted.take(rate, subject, now_ms);
-    let owner = match bearer.map(|token| (token, core.known.get(&token.digest()))) {
+    let owner = match token.as_ref().map(|token| (token, core.known.get(&token.digest()))) {
         Some((token, None)) => {
             // Nobody tries many.
             if let Some(address) = address {
-                take(ATTEMPTS, network(address))?;
+                take(ATTEMPTS, network(*address))?;
             }
-            if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            if !reads {
                 // Whoever changes something has the token looked up anyway.
                 return Ok(None);
             }
@@ -65,10 +80,10 @@ pub(super) async fn count(
     let (rate, subject) = match (owner, address) {
         (Some(owner), _) if owner.exempt => return Ok(None),
         (Some(owner), _) => (limits::signed_in(&settings.limits), subject_of(&owner.account)),
-        (None, Some(address)) => (limits::anonymous(&settings.limits), network(address)),
+        (None, Some(address)) => (limits::anonymous(&settings.limits), network(*address)),
         (None, None) => return Ok(None),
     };
-    if matches!(path, "/api/v1/search" | "/api/v1/crates") {
+    if *searches {
         take(limits::searches(&settings.limits), subject.clone())?;
     }
     take(rate, subject).map(Some)

@@ -7,8 +7,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use drystone_schemas::{
-    Alias, AliasMap, Code, IndexFile, Owner, OwnersResponse, PackageDocument, PackageName, PackageResponse,
-    ResolveResponse, Sha256Digest, VersionResponse, ZigSnippet, layout,
+    Alias, AliasMap, Code, Format, IndexFile, Owner, OwnersResponse, PackageDocument, PackageName,
+    PackageResponse, ResolveResponse, Sha256Digest, VersionRecord, VersionResponse, ZigSnippet, layout,
 };
 use drystone_storage::Key;
 use serde::Serialize;
@@ -155,10 +155,18 @@ pub(super) async fn version(service: &Service, target: &Target) -> Result<Respon
         }
         None => None,
     };
+    let vcs = match line.format {
+        Format::Cargo if line.deleted.is_none() => {
+            let record = file(service, layout::object(&line.record)).await?;
+            record.map(|bytes| parsed::<VersionRecord>(&bytes)).transpose()?.and_then(|record| record.vcs)
+        }
+        _ => None,
+    };
     let (checksum, download_url) = (line.cksum.clone(), object_url(service, &line.cksum));
     let public_url = &service.settings().public_url;
     let zig_snippet = line.zig.as_ref().map(|zig| ZigSnippet::new(zig, &line.cksum, public_url));
-    Ok(Json(VersionResponse { line, checksum, download_url, yank_reason_text, zig_snippet }).into_response())
+    let answer = VersionResponse { line, checksum, download_url, yank_reason_text, vcs, zig_snippet };
+    Ok(Json(answer).into_response())
 }
 
 pub(super) fn object_url(service: &Service, hex: &str) -> String {

@@ -6,7 +6,8 @@
 use std::io::{self, Read};
 
 use drystone_schemas::{
-    Code, Format, Limits, Problem, PublishMetadata, RecordFile, Sha256Digest, VersionRecord, ZigRecord,
+    Code, Format, Limits, Problem, PublishMetadata, RecordFile, Sha256Digest, VcsInfo, VersionRecord,
+    ZigRecord,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -18,6 +19,7 @@ use crate::{
     manifest::{Draft, ZIG_MANIFEST, draft},
     read::{ArchiveFacts, Entry, read_archive_as},
     readme::{Readme, Readmes},
+    vcs,
     zig_hash::{FileHash, FileHashes, ZigHash},
 };
 
@@ -91,16 +93,26 @@ pub fn inspect<'g, R: Read>(
     if format == Format::Generic && facts.is_some() {
         walk.check_entry(&mut problems);
     }
+    if facts.is_some() && size > limits.archive_bytes_max(format) {
+        problems.push(archive_too_big(limits, format));
+    }
     compare_manifest(&walk, &draft, expected, limits, &mut problems);
     if facts.is_some() {
         walk.check_selection(&draft, &mut problems);
     }
-    let (warnings, readme) = readme(walk.readmes, &draft, facts.as_ref(), format, limits, &mut problems);
+    let (mut warnings, readme) = readme(walk.readmes, &draft, facts.as_ref(), format, limits, &mut problems);
+    let vcs = match walk.vcs.filter(|_| format == Format::Cargo).transpose() {
+        Ok(vcs) => vcs,
+        Err(unusable) => {
+            warnings.push(unusable);
+            None
+        }
+    };
     let record = match (facts, draft.name, draft.vers) {
         (Some(facts), Some(name), Some(vers)) if problems.is_empty() => {
             walk.files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
             VersionRecord {
-                v: 1,
+                v: VersionRecord::V,
                 name,
                 vers,
                 format,
@@ -120,6 +132,7 @@ pub fn inspect<'g, R: Read>(
                 repository: draft.details.repository,
                 documentation: draft.details.documentation,
                 readme,
+                vcs,
                 zig: draft.details.zig.map(|manifest| zig_record(walk.zig, manifest)),
                 files: walk.files,
             }
@@ -132,6 +145,17 @@ pub fn inspect<'g, R: Read>(
         return Err(vec![Problem::new(Code::RecordTooBig, detail).fact("limit", limits.record_bytes_max)]);
     }
     Ok(Inspected { record, warnings })
+}
+
+/// The refusal of an archive that has more bytes than the registry takes of its format.
+pub fn archive_too_big(limits: &Limits, format: Format) -> Problem {
+    let bytes_max = limits.archive_bytes_max(format);
+    let name = if bytes_max < limits.tarball_bytes_max { "crate_bytes_max" } else { "tarball_bytes_max" };
+    let detail = format!("the archive has more than {bytes_max} bytes");
+    let problem = Problem::new(Code::TarballTooBig, detail).fact("bytes_max", bytes_max).fact("limit", name);
+    problem.with_hint(format!(
+        "exclude files that users do not need; the registry's operator may raise `{name}`"
+    ))
 }
 
 /// What the record says of a Zig package.
@@ -260,6 +284,8 @@ struct Walk<'a> {
     /// Files that are a manifest but for letter case.
     variants: Vec<(Format, String)>,
     readmes: Readmes,
+    /// What Cargo noted of the version control system, or why it cannot be used.
+    vcs: Option<Result<VcsInfo, String>>,
     /// Formats that the registry takes.
     allowed: &'a [Format],
     /// The owner of a package whose manifest cannot tell.
@@ -294,6 +320,7 @@ impl<'a> Walk<'a> {
             manifests: Vec::new(),
             variants: Vec::new(),
             readmes: Readmes::default(),
+            vcs: None,
             allowed,
             owner,
             zig: FileHashes::default(),
@@ -308,6 +335,7 @@ impl<'a> Walk<'a> {
         let readme = self.readmes.wants(entry.path, settled);
         let limit = match manifest {
             Some(_) => Some(self.limits.manifest_bytes_max),
+            None if entry.path == vcs::FILE => Some(vcs::BYTES_MAX),
             None if readme => Some(self.limits.readme_bytes_max),
             None => None,
         };
@@ -329,6 +357,8 @@ impl<'a> Walk<'a> {
             };
             self.readmes.name(&draft.details.readme);
             self.manifests.push((format, draft));
+        } else if entry.path == vcs::FILE {
+            self.vcs = Some(vcs::read(keep.then_some(&*kept)));
         } else if keep {
             self.readmes.keep(entry.path, kept);
         } else if readme {

@@ -22,12 +22,13 @@ mod pax;
 mod read;
 mod readme;
 mod repack;
+mod vcs;
 mod zig_hash;
 mod zon;
 
 pub use error::{ArchiveError, ReadError};
 pub use generic::{Generic, root_directory};
-pub use inspect::{Inspected, inspect};
+pub use inspect::{Inspected, archive_too_big, inspect};
 pub use manifest::{
     Details, Manifest, ReadmeChoice, ZigManifest, parse_cargo, parse_generic, parse_language, parse_zig,
 };

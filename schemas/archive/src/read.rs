@@ -37,6 +37,8 @@ pub struct Entry<'a> {
     pub size: u64,
     /// Whether anybody may execute it.
     pub executable: bool,
+    /// When it was written, in seconds since 1970, by its packer's account.
+    pub modified: u64,
 }
 
 /// What a whole archive came to.
@@ -341,7 +343,8 @@ impl<R: Read> Reader<'_, R> {
         self.last_path.push_str(full);
         // `check_path` lets no file lie outside the root directory.
         let path_below = if root.is_empty() { full } else { &full[root.len() + 1..] };
-        let entry = Entry { root: &root, path: path_below, size: header.size, executable };
+        let modified = header.modified;
+        let entry = Entry { root: &root, path: path_below, size: header.size, executable, modified };
         self.content(path, header.size, |body| visit(&entry, body))
     }
 

@@ -96,6 +96,7 @@ async fn storage_that_is_full_at_one_place() {
         // After the commit point nobody can say that it has not happened.
         ("log/tile/", &[503]),
         ("index/", &[503]),
+        ("resolve/", &[503]),
         ("packages/", &[503]),
         ("done/", &[503]),
         // Its event is in the log and its files are there; only the signature waits.

@@ -62,9 +62,9 @@ fn line(package: u16, version: u32, deps: &BTreeMap<u16, Ranges>) -> IndexLine {
         size: 1,
         format: Format::Generic,
         record: Sha256Digest::of(b""),
+        zig: None,
         yank_reason: None,
         deleted: None,
-        zig: None,
     }
 }
 

@@ -6,3 +6,4 @@ mod generated;
 mod large;
 mod notation;
 mod projects;
+mod rounds;

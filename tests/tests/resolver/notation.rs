@@ -97,9 +97,9 @@ fn release(prefix: &str, text: &str) -> IndexLine {
         size: 1,
         format: Format::Cargo,
         record: Sha256Digest::of(b""),
+        zig: None,
         yank_reason: None,
         deleted: None,
-        zig: None,
     };
     for part in parts {
         if part == "yanked" {

@@ -1,4 +1,4 @@
-use drystone_schemas::{AccountId, Alias, DeleteCode, Format, IndexDep, OwnerEntry, PackageName};
+use drystone_schemas::{AccountId, Alias, DeleteCode, IndexDep, OwnerEntry, PackageName};
 
 use super::*;
 
@@ -106,6 +106,11 @@ fn a_yanked_release_says_why_and_what_is_newer() {
         checksum: line.cksum.clone(),
         download_url: "https://registry.example/o/00".into(),
         yank_reason_text: Some("leaks".into()),
+        vcs: Some(VcsInfo {
+            git_sha1: "aac20b6e7e543e6dd4118b246c77225e3a3a1302".into(),
+            path_in_vcs: "crates/http".into(),
+            dirty: true,
+        }),
         line,
     };
     let text = version_text(&document(), &response);
@@ -113,6 +118,8 @@ fn a_yanked_release_says_why_and_what_is_newer() {
     for expected in [
         "  yanked         leaks\n",
         "  newest         1.1.0\n",
+        "  sources        git aac20b6e7e543e6dd4118b246c77225e3a3a1302, in crates/http, with changes that were not \
+         committed\n",
         "  download       https://registry.example/o/00\n",
     ] {
         assert!(text.contains(expected), "{text}");
