@@ -38,6 +38,7 @@ Environment:
   DRYSTONE_REGISTRY  base URL of the registry
   DRYSTONE_TOKEN     token, in place of a stored one
   DRYSTONE_HOME      directory for cache, store, keys and tokens
+  DRYSTONE_TRUST     trust document to begin with, in place of the registry's first
   DRYSTONE_MIRRORS   base URLs of mirrors, with commas between
   DRYSTONE_LINK_MODE how packages get from the store into a project
   NO_COLOR, CLICOLOR_FORCE, FORCE_COLOR, CI, DRYSTONE_NO_PROGRESS
