@@ -72,6 +72,8 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
         tokio::spawn(drystone_publisher::serve(listener, router, limits, async { drop(stopped.await) }));
     let elsewhere =
         if config.public_url.is_some() { format!(", listening on {address}") } else { String::new() };
+    let fresh = service.clone();
+    let heartbeat = tokio::spawn(async move { fresh.keep_fresh(config.heartbeat_s).await });
     cx.printer.step("Serving", &format!("{} at {url}{elsewhere}", opened.label));
     greet(cx, &url, first_token, config.token_file.as_deref());
     if args.demo {
@@ -85,6 +87,7 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     cx.printer.notice("stopping: what was acknowledged is stored");
     drop(stop);
     server.await.map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
+    heartbeat.abort();
     Ok(())
 }
 

@@ -22,6 +22,7 @@ mod service;
 mod spool;
 mod token;
 mod vault;
+mod witness_link;
 
 pub use admin::NewToken;
 pub use files::file_router;
@@ -32,3 +33,4 @@ pub use routes::api_router;
 pub use service::{Options, Service};
 pub use token::{InvalidToken, Token};
 pub use vault::{AccountRecord, Scope, TokenRecord};
+pub use witness_link::witness_link;

@@ -50,8 +50,21 @@ pub struct Settings {
     /// Who may read. Absent in settings of public registries.
     #[serde(default, skip_serializing_if = "ReadAccess::is_public")]
     pub reads: ReadAccess,
+    /// Who says how new the log's checkpoints are; absent where nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<Freshness>,
     /// Limits on what comes from outside.
     pub limits: Limits,
+}
+
+/// The registry's own cosigner, for clients that know of no chain of root keys. Where there is one, its policy counts
+/// alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Freshness {
+    /// Verifier key of its cosignatures (C2SP tlog-cosignature, `cosignature/v1`).
+    pub key: String,
+    /// How old a cosignature may be, in seconds.
+    pub max_age_s: u64,
 }
 
 /// Why settings cannot be used.
@@ -87,6 +100,7 @@ impl Settings {
             mirrors_crates_io: false,
             reserved: BTreeSet::new(),
             reads: ReadAccess::Public,
+            freshness: None,
             limits: Limits::default(),
         }
     }

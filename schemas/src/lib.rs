@@ -35,7 +35,9 @@ pub use api::{
     PublishMetadata, PublishOutcome, PublishResponse, ReasonRequest, ResolveResponse, SearchHit, SearchMeta,
     SearchResponse, UploadRequest, UploadResponse, VersionResponse, WriteResponse,
 };
-pub use config::{CargoIndexConfig, InvalidSettings, Limits, ReadAccess, RegistryConfig, Settings};
+pub use config::{
+    CargoIndexConfig, Freshness, InvalidSettings, Limits, ReadAccess, RegistryConfig, Settings,
+};
 pub use digest::{InvalidDigest, Sha256Digest};
 pub use document::{Deprecation, OwnerEntry, PackageDocument, Role};
 pub use event::{

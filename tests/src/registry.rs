@@ -7,7 +7,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Method, Request, header},
 };
-use drystone_log::{NoteSigner, VerifierKey};
+use drystone_log::{Cosigner, NoteSigner, VerifierKey, commit::Signing};
 use drystone_publisher::{NewToken, Options, Refusal, Service, Token, api_router, file_router};
 use drystone_schemas::{Login, Settings};
 use drystone_storage::{Clock, Entropy, Store};
@@ -119,7 +119,7 @@ impl TestRegistry {
         clock: Arc<TestClock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<(), Refusal> {
-        Service::initialise(store, Self::signer(), ORIGIN, settings, clock, entropy).await
+        Service::initialise(store, Self::signing(), ORIGIN, settings, clock, entropy).await
     }
 
     /// The registry in this store, with another token of the operator's.
@@ -154,7 +154,7 @@ impl TestRegistry {
     ) -> Result<Arc<Service>, Refusal> {
         let options = Options { spool: spool.path().to_owned(), inspections_max: 2 };
         let clock: Arc<dyn Clock> = clock;
-        Service::open(store, Self::signer(), ORIGIN, clock, entropy, options).await
+        Service::open(store, Self::signing(), ORIGIN, clock, entropy, options).await
     }
 
     /// Another process on the same store, with its own memory; `wrap` may come between.
@@ -167,6 +167,16 @@ impl TestRegistry {
     /// The same, for a store that may refuse to open.
     pub async fn try_another(&self, store: Store) -> Result<Arc<Service>, Refusal> {
         Self::service(store, self.clock.clone(), self.entropy.clone(), &self.spool).await
+    }
+
+    /// Everything that signs for a test's log: its key, and one that says how new a checkpoint is.
+    pub fn signing() -> Signing {
+        Signing::from(Self::signer()).with_freshness(Arc::new(Self::cosigner()))
+    }
+
+    /// The freshness key of every test's log.
+    pub fn cosigner() -> Cosigner {
+        Cosigner::from_seed("registry.test/freshness", &[8; 32]).expect("it is a key name")
     }
 
     /// The key of every test's log.

@@ -57,7 +57,7 @@ impl Committer {
         self.load(&mut round, &[]).await?;
         let body = EventBody::Genesis {
             origin: self.origin.clone(),
-            log_key: self.signer.verifier().to_string(),
+            log_key: self.signing.log_key().to_string(),
             config,
             projection: genesis.projection,
         };
@@ -76,7 +76,7 @@ impl Committer {
         Head {
             v: 1,
             origin: self.origin.clone(),
-            log_key: self.signer.verifier().to_string(),
+            log_key: self.signing.log_key().to_string(),
             frontier: Frontier::new(),
             root: empty_root(),
             state,

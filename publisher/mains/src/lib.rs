@@ -5,14 +5,18 @@
 //! | `DRYSTONE_STORE` | `s3://bucket/prefix` or `file:///dir`; credentials and endpoint by the standard `AWS_*` variables |
 //! | `DRYSTONE_LOG_KEY` | the log's private key, as `drystone admin init` wrote it |
 //! | `DRYSTONE_LOG_KEY_FILE` | a file that holds it instead |
+//! | `DRYSTONE_FRESHNESS_KEY` | the private key that says how new the log is; without it somebody else has to |
+//! | `DRYSTONE_FRESHNESS_KEY_FILE` | a file that holds it instead |
+//! | `DRYSTONE_POLICY_FILE` | a policy whose witnesses are asked, and whose quorum a proof needs |
+//! | `DRYSTONE_HEARTBEAT_S` | how old cosignatures become before a heartbeat renews them, in seconds; default 600 |
 //! | `DRYSTONE_SPOOL` | directory for uploads on their way; default `/tmp` |
 //! | `DRYSTONE_LOG` | log filter, such as `info` or `drystone_publisher=debug` |
 
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
-use drystone_log::NoteSigner;
-use drystone_publisher::{ConnectionLimits, Options, Service};
+use drystone_log::{Cosigner, NoteSigner, Policy, commit::Signing};
+use drystone_publisher::{ConnectionLimits, Options, Service, witness_link};
 use drystone_storage::{Store, SystemClock, SystemEntropy};
 use drystone_storage_s3::{S3Area, S3Settings};
 
@@ -20,6 +24,10 @@ use drystone_storage_s3::{S3Area, S3Settings};
 pub struct Environment {
     store: String,
     key: String,
+    freshness_key: Option<String>,
+    policy: Option<Vec<u8>>,
+    /// How old the newest checkpoint's cosignatures may become, in seconds.
+    pub heartbeat_s: u64,
     spool: PathBuf,
     log: String,
     /// Address to listen on, where the main listens.
@@ -33,14 +41,22 @@ impl Environment {
     #[expect(clippy::disallowed_methods, reason = "this is the door to the environment")]
     pub fn of_process() -> anyhow::Result<Self> {
         let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let key = match (get("DRYSTONE_LOG_KEY"), get("DRYSTONE_LOG_KEY_FILE")) {
-            (Some(key), _) => key,
-            (None, Some(path)) => {
-                std::fs::read_to_string(&path).with_context(|| format!("`{path}` (DRYSTONE_LOG_KEY_FILE)"))?
-            }
-            (None, None) => bail!("set DRYSTONE_LOG_KEY or DRYSTONE_LOG_KEY_FILE to the log's private key"),
+        let read = |name: &str| match get(name) {
+            Some(path) => std::fs::read(&path).map(Some).with_context(|| format!("`{path}` ({name})")),
+            None => Ok(None),
         };
+        let secret = |name: &str| match get(name) {
+            Some(key) => Ok::<_, anyhow::Error>(Some(key)),
+            None => Ok(read(&format!("{name}_FILE"))?.map(String::from_utf8).transpose()?),
+        };
+        let Some(key) = secret("DRYSTONE_LOG_KEY")? else {
+            bail!("set DRYSTONE_LOG_KEY or DRYSTONE_LOG_KEY_FILE to the log's private key")
+        };
+        let heartbeat_s = get("DRYSTONE_HEARTBEAT_S").map(|text| text.parse()).transpose();
         Ok(Self {
+            freshness_key: secret("DRYSTONE_FRESHNESS_KEY")?,
+            policy: read("DRYSTONE_POLICY_FILE")?,
+            heartbeat_s: heartbeat_s.context("DRYSTONE_HEARTBEAT_S")?.unwrap_or(600),
             store: get("DRYSTONE_STORE")
                 .context("set DRYSTONE_STORE to `s3://bucket/prefix` or `file:///dir`")?,
             key,
@@ -60,10 +76,19 @@ impl Environment {
     pub async fn open(&self) -> anyhow::Result<Arc<Service>> {
         let signer = NoteSigner::parse(self.key.trim()).context("the log's private key")?;
         let origin = signer.verifier().name().to_owned();
+        let mut signing = Signing::from(signer);
+        if let Some(key) = &self.freshness_key {
+            let key = Cosigner::parse(key.trim()).context("the freshness key")?;
+            signing = signing.with_freshness(Arc::new(key));
+        }
+        if let Some(policy) = &self.policy {
+            let policy = Policy::parse(policy).context("DRYSTONE_POLICY_FILE")?;
+            signing = signing.with_witnesses(policy, witness_link);
+        }
         let options = Options { spool: self.spool.clone(), inspections_max: 2 };
         let store = open_store(&self.store).await?;
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
-        Ok(Service::open(store, signer, origin, clock, entropy, options).await?)
+        Ok(Service::open(store, signing, origin, clock, entropy, options).await?)
     }
 }
 

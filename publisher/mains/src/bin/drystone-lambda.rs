@@ -1,12 +1,42 @@
-//! The publisher as a Lambda function, behind a function URL or an API Gateway HTTP API.
+//! The publisher as a Lambda function: behind a function URL or an API Gateway HTTP API, and on a schedule.
+//!
+//! An event of a schedule (Amazon EventBridge), or `{"drystone":"heartbeat"}`, has the newest checkpoint cosigned again.
 
 use drystone_mains::Environment;
 use drystone_publisher::api_router;
+use lambda_http::{
+    Adapter, LambdaEvent,
+    lambda_runtime::{self, service_fn},
+    request::LambdaRequest,
+    tower::{Service as _, ServiceExt as _},
+};
+use serde_json::{Value, json};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
     let environment = Environment::of_process()?;
     environment.start_logging();
     let service = environment.open().await?;
-    lambda_http::run(api_router(service, None)).await
+    let http = Adapter::from(api_router(service.clone(), None));
+    let answer = |event: LambdaEvent<Value>| {
+        let (service, mut http) = (service.clone(), http.clone());
+        async move {
+            if is_scheduled(&event.payload) {
+                let heartbeat = service.heartbeat(environment.heartbeat_s / 2).await?;
+                return Ok(json!({ "heartbeat": format!("{heartbeat:?}").to_lowercase() }));
+            }
+            let request: LambdaRequest = serde_json::from_value(event.payload)?;
+            let response = http.ready().await?.call(LambdaEvent::new(request, event.context)).await?;
+            Ok::<_, lambda_http::Error>(serde_json::to_value(response)?)
+        }
+    };
+    lambda_runtime::run(service_fn(answer)).await
+}
+
+/// Whether an event comes from a schedule, and not from a client.
+fn is_scheduled(event: &Value) -> bool {
+    let field = |name: &str| event.get(name).and_then(Value::as_str);
+    let by_rule = matches!(field("source"), Some("aws.events" | "aws.scheduler"));
+    // What a client sends is wrapped in a request, so that it cannot have these fields at the top.
+    (by_rule && event.get("requestContext").is_none()) || field("drystone") == Some("heartbeat")
 }
