@@ -17,7 +17,7 @@ mod tree;
 mod verify;
 mod yank;
 
-use crate::{admin, args::Command, context::Context, failure::Failure, maintain, serve};
+use crate::{admin, args::Command, context::Context, failure::Failure, maintain, serve, trust, witness};
 
 /// Runs a verb.
 pub async fn run(command: Command, cx: &Context) -> Result<(), Failure> {
@@ -45,6 +45,8 @@ pub async fn run(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Explain(args) => explain::explain(&args, cx),
         Command::Serve(args) => serve::run(args, cx).await,
         Command::Admin(args) => admin::run(args, cx).await,
+        Command::Trust(args) => trust::run(args, cx),
+        Command::Witness(args) => witness::run(args, cx).await,
         Command::Maintain(args) => maintain::run(args, cx).await,
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use drystone_log::{Cosigner, NoteSigner, Policy, commit::Signing};
-use drystone_publisher::{Options, Refusal, Service, witness_link};
+use drystone_publisher::{Options, Refusal, Service, policy_in_force, witness_link};
 use drystone_schemas::{Code, Problem};
 use drystone_storage::{Entropy, Store, StoreError};
 
@@ -28,7 +28,8 @@ pub struct StoreArgs {
     /// DRYSTONE_FRESHNESS_KEY_FILE]
     #[arg(long, value_name = "FILE")]
     pub freshness_key_file: Option<PathBuf>,
-    /// Policy whose witnesses are asked, and whose quorum a proof needs [env: DRYSTONE_POLICY_FILE]
+    /// Policy whose witnesses are asked, and whose quorum a proof needs; that of the root of trust if absent [env:
+    /// DRYSTONE_POLICY_FILE]
     #[arg(long, value_name = "FILE")]
     pub policy_file: Option<PathBuf>,
 }
@@ -124,8 +125,12 @@ pub fn read_key(cx: &Context, opened: &Opened) -> Result<Option<NoteSigner>, Fai
 
 /// Reads the key that says how new the log is; none if the file is not there.
 pub fn read_freshness_key(cx: &Context, opened: &Opened) -> Result<Option<Cosigner>, Failure> {
-    let file = &opened.freshness_key_file;
-    read_secret(cx, "DRYSTONE_FRESHNESS_KEY", file, "a freshness key", Cosigner::parse)
+    read_cosigner(cx, "DRYSTONE_FRESHNESS_KEY", &opened.freshness_key_file)
+}
+
+/// Reads a key that states times; none if the file is not there.
+pub fn read_cosigner(cx: &Context, variable: &str, file: &Path) -> Result<Option<Cosigner>, Failure> {
+    read_secret(cx, variable, file, "a cosigner's key", Cosigner::parse)
 }
 
 fn read_secret<T, E: std::fmt::Display>(
@@ -149,15 +154,18 @@ fn read_secret<T, E: std::fmt::Display>(
 }
 
 /// Everything that signs: the log's key, the freshness key if there is one, and the witnesses of the policy.
-pub fn signing(cx: &Context, opened: &Opened, signer: NoteSigner) -> Result<Signing, Failure> {
+pub async fn signing(cx: &Context, opened: &Opened, signer: NoteSigner) -> Result<Signing, Failure> {
     let mut signing = Signing::from(signer);
     if let Some(key) = read_freshness_key(cx, opened)? {
         signing = signing.with_freshness(std::sync::Arc::new(key));
     }
-    if let Some(file) = &opened.policy_file {
-        let policy = Policy::parse(&fs_err::read(file)?).map_err(|e| {
+    let policy = match &opened.policy_file {
+        Some(file) => Some(Policy::parse(&fs_err::read(file)?).map_err(|e| {
             Failure::new(Code::BadConfiguration, format!("`{}` is no policy: {e}", file.display()))
-        })?;
+        })?),
+        None => policy_in_force(&opened.store).await?,
+    };
+    if let Some(policy) = policy {
         signing = signing.with_witnesses(policy, witness_link);
     }
     Ok(signing)
@@ -216,7 +224,7 @@ pub async fn open_service(cx: &Context, opened: &Opened) -> Result<std::sync::Ar
             Problem::new(Code::WrongKey, detail).with_hint("give `--key-file` or set `DRYSTONE_LOG_KEY`"),
         )
     })?;
-    Ok(service_with(cx, opened, signing(cx, opened, signer)?).await?)
+    Ok(service_with(cx, opened, signing(cx, opened, signer).await?).await?)
 }
 
 /// Opens a registry with these keys.

@@ -91,7 +91,7 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn start_logging(cx: &Context) {
+pub fn start_logging(cx: &Context) {
     let filter = cx.env.get("DRYSTONE_LOG").unwrap_or("warn").to_owned();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if cx.env.is_on("DRYSTONE_LOG_JSON") { builder.json().init() } else { builder.init() }
@@ -156,7 +156,7 @@ fn greet(cx: &Context, url: &str, token: Option<&str>, token_file: Option<&Path>
 }
 
 /// Ends at Ctrl-C or SIGTERM.
-async fn wait_for_stop() -> Result<(), Failure> {
+pub async fn wait_for_stop() -> Result<(), Failure> {
     #[cfg(unix)]
     {
         let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

@@ -21,7 +21,9 @@ mod sequencer;
 mod service;
 mod spool;
 mod token;
+mod trust;
 mod vault;
+mod witness;
 mod witness_link;
 
 pub use admin::NewToken;
@@ -32,5 +34,7 @@ pub use refusal::Refusal;
 pub use routes::api_router;
 pub use service::{Options, Service};
 pub use token::{InvalidToken, Token};
+pub use trust::policy_in_force;
 pub use vault::{AccountRecord, Scope, TokenRecord};
+pub use witness::{Witness, WitnessError, witness_path, witness_router};
 pub use witness_link::witness_link;

@@ -133,6 +133,11 @@ impl Function {
         (status, serde_json::from_slice(&body_of(&answer)).unwrap_or(Value::Null))
     }
 
+    /// Sends what is no HTTP request, such as the event of a schedule; answers with what the function does.
+    pub async fn invoke_event(&self, event: Value) -> Value {
+        self.runtime.invoke(event).await
+    }
+
     /// Listens for HTTP requests, as a function URL does; answers with the address.
     pub async fn listen(&self) -> String {
         listen(Router::new().fallback(pass_on).with_state(self.runtime.clone())).await

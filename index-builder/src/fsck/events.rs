@@ -27,6 +27,8 @@ pub(super) struct Events {
     deleted: HashSet<(String, String)>,
     /// Objects that may be deleted at any time: reasons.
     optional: BTreeSet<Sha256Digest>,
+    /// Documents of the root of trust: number, document, policy.
+    trust: Vec<(u64, Sha256Digest, Sha256Digest)>,
 }
 
 /// The objects of one release.
@@ -43,6 +45,7 @@ struct Release {
 impl Check<'_> {
     pub(super) async fn events(&mut self, log: &Log) -> Events {
         let mut events = Events {
+            trust: Vec::new(),
             replica: Replica::new(),
             complete: true,
             state: None,
@@ -142,6 +145,9 @@ impl Check<'_> {
             }
             _ => None,
         };
+        if let EventBody::Trust { version, document, policy } = &event.body {
+            events.trust.push((*version, *document, *policy));
+        }
         if let Some(digest) = object {
             let key = layout::object(&digest);
             self.counts.objects += 1;
@@ -193,6 +199,19 @@ impl Check<'_> {
         for problem in problems {
             self.counts.objects += 1;
             self.take(problem);
+        }
+        for (version, document, policy) in &events.trust {
+            let files = [
+                (layout::object(document), document),
+                (layout::object(policy), policy),
+                (layout::trust(*version), document),
+            ];
+            for (key, digest) in files {
+                let problem = hash(source, &key, digest, None).await;
+                self.counts.objects += 1;
+                self.take(problem);
+                self.seen.insert(key);
+            }
         }
         if deep {
             for digest in &events.optional {

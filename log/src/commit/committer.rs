@@ -88,6 +88,8 @@ pub struct EventDraft {
     pub files: Vec<StateFile>,
     /// By-name files outside the state map: configuration.
     pub plain: Vec<PlainFile>,
+    /// Public files that never change once they are there.
+    pub immutable: Vec<PlainFile>,
     /// By-name files in the vault: counts that quotas look at.
     pub private: Vec<PlainFile>,
     /// Outcome to keep under the intent's id.
@@ -109,7 +111,7 @@ pub struct StateFile {
     pub seen: Option<Option<Tag>>,
 }
 
-/// A by-name file outside the state map, whose JSON has a top-level `seq`.
+/// A by-name file outside the state map, whose JSON has a top-level `seq`, unless it never changes.
 #[derive(Debug, Clone)]
 pub struct PlainFile {
     /// Its key.
@@ -623,6 +625,11 @@ fn build(
         for file in draft.plain {
             by_name.insert(file.key, ByName { seq, object: None, bytes: file.bytes.into() });
         }
+        ops.extend(draft.immutable.into_iter().map(|file| Op {
+            kind: OpKind::PutPublic,
+            key: file.key,
+            bytes: file.bytes.into(),
+        }));
         for file in draft.private {
             private.insert(file.key, (seq, file.bytes));
         }

@@ -62,7 +62,16 @@ impl Committer {
             projection: genesis.projection,
         };
         let (id, actor, plain, done) = (genesis.id, genesis.actor, genesis.plain, genesis.done);
-        let draft = EventDraft { id, actor, body, files: Vec::new(), plain, private: Vec::new(), done };
+        let draft = EventDraft {
+            id,
+            actor,
+            body,
+            files: Vec::new(),
+            plain,
+            immutable: Vec::new(),
+            private: Vec::new(),
+            done,
+        };
         match self.commit(round, vec![draft]).await? {
             CommitOutcome::Committed(committed) => Ok(committed),
             CommitOutcome::Lost => Err(CommitError::AlreadyInitialised),

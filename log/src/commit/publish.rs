@@ -8,7 +8,7 @@ use drystone_storage::{Key, Meta, Replace, Tag};
 use futures_util::future::{join, try_join};
 
 use crate::{
-    Checkpoint, CheckpointError, Hash, Note, SignedCheckpoint, TlogProof,
+    Checkpoint, CheckpointError, Hash, Note, SignedCheckpoint, TlogProof, VerifierKey,
     note::{NOTE_BYTES_MAX, NoteSignature},
     proof_file::PROOF_BYTES_MAX,
     prove_consistency, prove_inclusion,
@@ -133,7 +133,7 @@ impl Notes {
             drop(self.signed.add(line));
         }
         self.time = signing.newest_time(&self.signed);
-        self.is_enough = signing.time_of(&self.signed).is_some();
+        self.is_enough = signing.is_enough(&self.signed);
         self
     }
 
@@ -147,7 +147,7 @@ impl Notes {
 impl Committer {
     /// Tells the store what will be published when everything is applied, if no witness has to be asked before.
     pub(super) async fn prepare(&self, notes: &Notes) {
-        if self.signing.outside.is_some() {
+        if self.signing.outside.as_ref().is_some_and(|outside| !outside.witnesses.is_empty()) {
             return;
         }
         let files = [
@@ -232,18 +232,29 @@ impl Committer {
     ///
     /// For events that another process has committed. At most two rounds of reads.
     pub async fn receipts(&self, seqs: &[u64]) -> Result<BTreeMap<u64, String>, CommitError> {
-        let key = Key::new(layout::CHECKPOINT)?;
-        let file = self.store.public.read(&key, NOTE_BYTES_MAX as u64).await?;
-        let Some(file) = file else { return Ok(BTreeMap::new()) };
-        let checkpoint = self.open_checkpoint(&file.bytes)?.checkpoint;
+        let Some(note) = self.receipts_checkpoint().await? else { return Ok(BTreeMap::new()) };
+        let checkpoint = self.open_checkpoint(&note)?.checkpoint;
         let size = checkpoint.size();
         let published: Vec<u64> = seqs.iter().copied().filter(|seq| *seq < size).collect();
         if published.is_empty() {
             return Ok(BTreeMap::new());
         }
         let proofs = self.proofs_from_tiles(&published, size, &checkpoint.root()).await?;
-        let receipt = |(seq, hashes)| (seq, receipt(seq, hashes, file.bytes.to_vec()));
+        let receipt = |(seq, hashes)| (seq, receipt(seq, hashes, note.to_vec()));
         Ok(published.into_iter().zip(proofs).map(receipt).collect())
+    }
+
+    /// The newest checkpoint that cosigners enough have signed.
+    async fn receipts_checkpoint(&self) -> Result<Option<Bytes>, CommitError> {
+        if !self.signing.waits_for_others() {
+            let key = Key::new(layout::CHECKPOINT)?;
+            let file = self.store.public.read(&key, NOTE_BYTES_MAX as u64).await?;
+            return Ok(file.map(|file| file.bytes));
+        }
+        let key = Key::new(layout::LATEST_PROOF)?;
+        let file = self.store.public.read(&key, PROOF_BYTES_MAX as u64).await?;
+        let proof = file.and_then(|file| TlogProof::decode(&file.bytes).ok());
+        Ok(proof.map(|proof| proof.checkpoint.into()))
     }
 
     /// Signs the tree of a committed head. Two helpers that sign the same tree make the same history; what a cosigner adds
@@ -251,23 +262,27 @@ impl Committer {
     pub(super) async fn sign(&self, tree: Tree<'_>) -> Result<Notes, CommitError> {
         let checkpoint = Checkpoint::new(&self.origin, tree.size, tree.root)?;
         let text = checkpoint.encode();
-        let lines = self.signing.sign(&text, self.clock.now_unix_s()).await?;
+        let now = self.clock.now_unix_s();
+        let lines = self.signing.sign(&text, now).await?;
+        let own = self.signing.freshness_key().map(VerifierKey::id);
+        let tells_time = lines.iter().any(|line| Some(line.key_id()) == own);
         let mut signed = Note::new(text).map_err(CheckpointError::from)?;
         let mut plain = signed.clone();
         plain.add(lines[0].clone()).map_err(CheckpointError::from)?;
         for line in lines {
             signed.add(line).map_err(CheckpointError::from)?;
         }
+        // What was signed here just now need not be verified.
         let notes = Notes {
             checkpoint,
             plain: plain.to_bytes().into(),
             signed,
-            time: 0,
-            is_enough: false,
+            time: if tells_time { now } else { 0 },
+            is_enough: tells_time || !(self.signing.tells_time() || self.signing.waits_for_others()),
             last_entry: tree.last_entry.to_vec(),
             proof: tree.proof,
         };
-        Ok(notes.cosigned(Vec::new(), &self.signing))
+        Ok(if self.signing.outside.is_some() { notes.cosigned(Vec::new(), &self.signing) } else { notes })
     }
 
     /// Publishes what was signed, if it extends what is published, and answers with it as it was published: witnesses may

@@ -155,24 +155,15 @@ impl Signing {
         self.outside.is_some() || (self.freshness.is_none() && self.announced().is_some())
     }
 
-    /// Whether anybody says how new a checkpoint is, so that it has to be said again from time to time.
+    /// Whether this process has somebody say how new a checkpoint is, so that it has to be said again from time to time.
     pub fn tells_time(&self) -> bool {
         self.freshness.is_some() || self.outside.is_some()
     }
 
-    /// Of which time a checkpoint's cosignatures speak, as far as a proof file needs it: none if they are not enough.
-    /// Without cosigners every checkpoint is enough, and of time 0.
-    pub(super) fn time_of(&self, note: &Note) -> Option<u64> {
-        if let Some(outside) = &self.outside {
-            return match outside.policy.quorum(note, u64::MAX) {
-                Ok(Quorum::At(time)) => Some(time),
-                Ok(Quorum::NotAsked) => Some(0),
-                Ok(Quorum::Missing) | Err(_) => None,
-            };
-        }
-        let Some(key) = self.freshness_key().cloned().or_else(|| self.announced()) else { return Some(0) };
-        let good = note.verify(std::slice::from_ref(&key)).ok()?;
-        good.first()?.time
+    /// Whether a checkpoint's cosignatures are as many as the policy of the witnesses wants.
+    pub(super) fn is_enough(&self, note: &Note) -> bool {
+        let Some(outside) = &self.outside else { return false };
+        !matches!(outside.policy.quorum(note, u64::MAX), Ok(Quorum::Missing) | Err(_))
     }
 
     /// The newest time that a cosigner known here states.

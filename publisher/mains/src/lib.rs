@@ -6,8 +6,8 @@
 //! | `DRYSTONE_LOG_KEY` | the log's private key, as `drystone admin init` wrote it |
 //! | `DRYSTONE_LOG_KEY_FILE` | a file that holds it instead |
 //! | `DRYSTONE_FRESHNESS_KEY` | the private key that says how new the log is; without it somebody else has to |
-//! | `DRYSTONE_FRESHNESS_KEY_FILE` | a file that holds it instead |
-//! | `DRYSTONE_POLICY_FILE` | a policy whose witnesses are asked, and whose quorum a proof needs |
+//! | `DRYSTONE_FRESHNESS_KEY_FILE` | a file that holds it instead; default: `X.freshness.key` beside the log's `X.key` |
+//! | `DRYSTONE_POLICY_FILE` | a policy whose witnesses are asked, and whose quorum a proof needs; default: that of the root of trust |
 //! | `DRYSTONE_HEARTBEAT_S` | how old cosignatures become before a heartbeat renews them, in seconds; default 600 |
 //! | `DRYSTONE_SPOOL` | directory for uploads on their way; default `/tmp` |
 //! | `DRYSTONE_LOG` | log filter, such as `info` or `drystone_publisher=debug` |
@@ -16,7 +16,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
 use drystone_log::{Cosigner, NoteSigner, Policy, commit::Signing};
-use drystone_publisher::{ConnectionLimits, Options, Service, witness_link};
+use drystone_publisher::{ConnectionLimits, Options, Service, policy_in_force, witness_link};
 use drystone_storage::{Store, SystemClock, SystemEntropy};
 use drystone_storage_s3::{S3Area, S3Settings};
 
@@ -52,9 +52,17 @@ impl Environment {
         let Some(key) = secret("DRYSTONE_LOG_KEY")? else {
             bail!("set DRYSTONE_LOG_KEY or DRYSTONE_LOG_KEY_FILE to the log's private key")
         };
+        let freshness_key = match (secret("DRYSTONE_FRESHNESS_KEY")?, get("DRYSTONE_LOG_KEY_FILE")) {
+            (Some(key), _) => Some(key),
+            // Where `drystone admin init` has put it, beside the log's.
+            (None, Some(path)) => {
+                std::fs::read_to_string(PathBuf::from(path).with_extension("freshness.key")).ok()
+            }
+            (None, None) => None,
+        };
         let heartbeat_s = get("DRYSTONE_HEARTBEAT_S").map(|text| text.parse()).transpose();
         Ok(Self {
-            freshness_key: secret("DRYSTONE_FRESHNESS_KEY")?,
+            freshness_key,
             policy: read("DRYSTONE_POLICY_FILE")?,
             heartbeat_s: heartbeat_s.context("DRYSTONE_HEARTBEAT_S")?.unwrap_or(600),
             store: get("DRYSTONE_STORE")
@@ -81,12 +89,15 @@ impl Environment {
             let key = Cosigner::parse(key.trim()).context("the freshness key")?;
             signing = signing.with_freshness(Arc::new(key));
         }
-        if let Some(policy) = &self.policy {
-            let policy = Policy::parse(policy).context("DRYSTONE_POLICY_FILE")?;
-            signing = signing.with_witnesses(policy, witness_link);
-        }
         let options = Options { spool: self.spool.clone(), inspections_max: 2 };
         let store = open_store(&self.store).await?;
+        let policy = match &self.policy {
+            Some(policy) => Some(Policy::parse(policy).context("DRYSTONE_POLICY_FILE")?),
+            None => policy_in_force(&store).await?,
+        };
+        if let Some(policy) = policy {
+            signing = signing.with_witnesses(policy, witness_link);
+        }
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
         Ok(Service::open(store, signing, origin, clock, entropy, options).await?)
     }

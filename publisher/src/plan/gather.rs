@@ -23,6 +23,7 @@ use super::{AliasShard, Desk, OnDesk, alias_key, package_key};
 use crate::{
     Action, Intent, Refusal,
     intent::Caller,
+    trust,
     vault::{self, QuotaRecord},
 };
 
@@ -185,6 +186,9 @@ impl Desk {
         desk.aliases = aliases.into_iter().collect();
         desk.all_aliases = all_aliases;
         desk.vais_index = vais_index;
+        if intents.iter().any(|intent| matches!(intent.action, Action::Trust { .. })) {
+            desk.trust = trust::newest(store).await?;
+        }
         desk.quotas = quotas.into_iter().collect();
         for name in intents.iter().filter_map(|intent| intent.action.alias()).flat_map(rivals) {
             if committer.entry(round, &name)?.is_some() {
@@ -249,6 +253,7 @@ impl Desk {
             aliases: BTreeMap::new(),
             all_aliases: None,
             vais_index: None,
+            trust: None,
             taken_by_package: Vec::new(),
             tokens: tokens.into_iter().collect(),
             done: done.into_iter().filter_map(|(id, record)| Some((id, record?))).collect(),
