@@ -80,7 +80,9 @@ impl Runtime {
     /// Gives an event to the function, and waits for what it makes of it.
     async fn invoke(&self, mut event: Value) -> Value {
         let id = format!("request-{}", self.next_id.fetch_add(1, Ordering::Relaxed));
-        event["requestContext"]["requestId"] = json!(id);
+        if let Some(context) = event.get_mut("requestContext") {
+            context["requestId"] = json!(id);
+        }
         let (sender, receiver) = oneshot::channel();
         self.answers.lock().await.insert(id.clone(), sender);
         self.waiting.lock().await.push_back((id, event));

@@ -10,7 +10,8 @@ use lambda_http::{
     request::LambdaRequest,
     tower::{Service as _, ServiceExt as _},
 };
-use serde_json::{Value, json};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{json, value::RawValue};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
@@ -18,14 +19,14 @@ async fn main() -> Result<(), lambda_http::Error> {
     environment.start_logging();
     let service = environment.open().await?;
     let http = Adapter::from(api_router(service.clone(), None));
-    let answer = |event: LambdaEvent<Value>| {
+    let answer = |event: LambdaEvent<Box<RawValue>>| {
         let (service, mut http) = (service.clone(), http.clone());
         async move {
-            if is_scheduled(&event.payload) {
+            if is_scheduled(event.payload.get()) {
                 let heartbeat = service.heartbeat(environment.heartbeat_s / 2).await?;
                 return Ok(json!({ "heartbeat": format!("{heartbeat:?}").to_lowercase() }));
             }
-            let request: LambdaRequest = serde_json::from_value(event.payload)?;
+            let request: LambdaRequest = serde_json::from_str(event.payload.get())?;
             let response = http.ready().await?.call(LambdaEvent::new(request, event.context)).await?;
             Ok::<_, lambda_http::Error>(serde_json::to_value(response)?)
         }
@@ -33,10 +34,18 @@ async fn main() -> Result<(), lambda_http::Error> {
     lambda_runtime::run(service_fn(answer)).await
 }
 
-/// Whether an event comes from a schedule, and not from a client.
-fn is_scheduled(event: &Value) -> bool {
-    let field = |name: &str| event.get(name).and_then(Value::as_str);
-    let by_rule = matches!(field("source"), Some("aws.events" | "aws.scheduler"));
-    // What a client sends is wrapped in a request, so that it cannot have these fields at the top.
-    (by_rule && event.get("requestContext").is_none()) || field("drystone") == Some("heartbeat")
+/// What tells the event of a schedule from that of a request.
+#[derive(Deserialize)]
+struct Probe<'a> {
+    source: Option<&'a str>,
+    drystone: Option<&'a str>,
+    #[serde(rename = "requestContext")]
+    request: Option<IgnoredAny>,
+}
+
+/// Whether an event comes from a schedule, and not from a client. What a client sends is wrapped in a request, so that it cannot
+/// have these fields at the top.
+fn is_scheduled(event: &str) -> bool {
+    let Ok(Probe { source, drystone, request: None }) = serde_json::from_str(event) else { return false };
+    matches!(source, Some("aws.events" | "aws.scheduler")) || drystone == Some("heartbeat")
 }
