@@ -10,7 +10,7 @@ use crate::{
     machine, packages,
     peers::PEERS,
     report::{Report, median, ms, quantile, rounded},
-    server::{Registry, cargo_request},
+    server::{Registry, Running, cargo_request},
 };
 
 /// How often everything is measured; tables show medians.
@@ -20,7 +20,8 @@ const PUBLISHES: (usize, usize) = (60, 5);
 /// Who publishes at once.
 const CLIENTS: [usize; 2] = [1, 8];
 
-const COLUMNS: [&str; 7] = ["registry", "clients", "per_s", "p50_ms", "p99_ms", "drystone_is_times", "load"];
+const COLUMNS: [&str; 8] =
+    ["registry", "clients", "per_s", "p50_ms", "p99_ms", "cpu_ms", "drystone_is_times", "load"];
 
 /// One measurement.
 #[derive(Debug, Clone, Serialize)]
@@ -30,6 +31,8 @@ struct Measured {
     per_s: f64,
     p50_ms: f64,
     p99_ms: f64,
+    /// Processor time of the server, per publish.
+    cpu_ms: f64,
     /// How many times as many publishes `drystone serve` made in the same run.
     drystone_is_times: f64,
     load: f64,
@@ -64,6 +67,7 @@ fn middle(runs: &[&Measured]) -> Measured {
         per_s: of(|run| run.per_s),
         p50_ms: of(|run| run.p50_ms),
         p99_ms: of(|run| run.p99_ms),
+        cpu_ms: of(|run| run.cpu_ms),
         drystone_is_times: of(|run| run.drystone_is_times),
         load: of(|run| run.load),
     }
@@ -73,20 +77,32 @@ fn middle(runs: &[&Measured]) -> Measured {
 fn measure(bodies: &[Vec<u8>], clients: usize) -> anyhow::Result<Vec<Measured>> {
     let registry = Registry::serve()?;
     let requests: Vec<Request> = bodies.iter().map(|body| registry.cargo_request(body)).collect();
-    let ours = load::run(registry.server.address, &requests, clients, 200)?;
+    let ours = publish(&registry.server, &requests, clients)?;
     drop(registry);
-    let ours_per_s = ours.per_s();
+    let ours_per_s = ours.0.per_s();
     let mut rows = vec![row("drystone serve", clients, &ours, ours_per_s)?];
     for peer in PEERS {
         let running = peer.start()?;
         let requests: Vec<Request> = bodies.iter().map(|body| cargo_request("token", body)).collect();
-        let theirs = load::run(running.server.address, &requests, clients, 200)?;
+        let theirs = publish(&running.server, &requests, clients)?;
         rows.push(row(peer.name, clients, &theirs, ours_per_s)?);
     }
     Ok(rows)
 }
 
-fn row(registry: &'static str, clients: usize, load: &Load, ours_per_s: f64) -> anyhow::Result<Measured> {
+/// The load, and the processor time that it took the server, in milliseconds.
+fn publish(server: &Running, requests: &[Request], clients: usize) -> anyhow::Result<(Load, f64)> {
+    let before = server.pid().cpu_ms()?;
+    let load = load::run(server.address, requests, clients, 200)?;
+    Ok((load, server.pid().cpu_ms()? - before))
+}
+
+fn row(
+    registry: &'static str,
+    clients: usize,
+    (load, cpu_ms): &(Load, f64),
+    ours_per_s: f64,
+) -> anyhow::Result<Measured> {
     let latencies: Vec<f64> = load.latencies.iter().map(|latency| ms(*latency)).collect();
     Ok(Measured {
         registry,
@@ -94,6 +110,7 @@ fn row(registry: &'static str, clients: usize, load: &Load, ours_per_s: f64) -> 
         per_s: rounded(load.per_s()),
         p50_ms: rounded(median(latencies.iter().copied()).unwrap_or_default()),
         p99_ms: rounded(quantile(latencies.iter().copied(), 0.99).unwrap_or_default()),
+        cpu_ms: rounded(cpu_ms / load.latencies.len() as f64),
         drystone_is_times: rounded(ours_per_s / load.per_s()),
         load: rounded(machine::load()?),
     })

@@ -7,6 +7,8 @@
 mod calls;
 mod cargo_api;
 mod clock;
+mod delayed;
+mod install;
 mod load;
 mod machine;
 mod memory;
@@ -16,6 +18,7 @@ mod peers;
 mod publish;
 mod reads;
 mod report;
+mod resolve;
 mod server;
 mod writers;
 
@@ -29,13 +32,15 @@ use crate::report::Report;
 type Bench = (&'static str, fn(&mut Report) -> anyhow::Result<()>);
 
 /// The measurements. Counts come first: they are the same on a busy machine.
-const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 8] = [
     ("calls", calls::run),
+    ("resolve", resolve::run),
     ("memory", memory::run),
     ("reads", reads::run),
     ("cargo-api", cargo_api::run),
     ("publish", publish::run),
     ("writers", writers::run),
+    ("install", install::run),
 ];
 
 fn main() -> ExitCode {

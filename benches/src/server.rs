@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
@@ -68,10 +68,17 @@ pub(crate) struct Registry {
 impl Registry {
     /// Starts `drystone serve` on an empty directory.
     pub(crate) fn serve() -> anyhow::Result<Self> {
+        Self::serve_with(&[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn serve_with(more: &[&str]) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let token_file = folder.path().join("token");
         let mut child = Command::new(program("drystone")?)
-            .args(["serve", "--listen", "127.0.0.1:0", "--packages-per-account-max", "1000000", "--data"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--packages-per-account-max", "1000000"])
+            .args(more)
+            .arg("--data")
             .arg(folder.path().join("data"))
             .arg("--token-file")
             .arg(&token_file)
@@ -107,6 +114,23 @@ impl Registry {
         Ok(Some(Self { folder, token, server: Running::when_listening(child, address)? }))
     }
 
+    /// Publishes every crate below a directory.
+    pub(crate) fn import(&self, dir: &Path) -> anyhow::Result<()> {
+        let status = Command::new(program("drystone")?)
+            .args(["import", "crates"])
+            .arg(dir)
+            .env("DRYSTONE_REGISTRY", format!("http://{}", self.server.address))
+            .env("DRYSTONE_TOKEN", &self.token)
+            .env("DRYSTONE_HOME", self.folder.path().join("home"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()?;
+        if !status.success() {
+            bail!("crates cannot be imported: {status}");
+        }
+        Ok(())
+    }
+
     /// Where its public files lie.
     pub(crate) fn public(&self) -> PathBuf {
         self.folder.path().join("data").join("public")
@@ -136,7 +160,7 @@ pub(crate) fn cargo_request(token: &str, body: &[u8]) -> Request {
 }
 
 /// A program that was built with this one.
-fn program(name: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn program(name: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     if path.is_file() {
         return Ok(path);

@@ -177,7 +177,7 @@ impl Fleet {
                 }
                 _ => seen,
             };
-            let options = Options { spool: folder.path().to_owned(), inspections_max: 2 };
+            let options = Options::new(folder.path().to_owned(), 2);
             let (clock, entropy) = (clock.clone(), entropy.clone());
             let service =
                 Service::open(seen, TestRegistry::signer(), &*origin, clock, entropy, options).await?;

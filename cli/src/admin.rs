@@ -4,7 +4,7 @@ use std::io::Read;
 
 use drystone_log::commit::Heartbeat;
 use drystone_publisher::{Refusal, Scope, Token};
-use drystone_schemas::{AdminTokenResponse, Code, Limits, Login, Problem, Settings, rfc3339};
+use drystone_schemas::{AdminTokenResponse, Code, Limits, Login, Problem, SecretText, Settings, rfc3339};
 use serde_json::json;
 
 use crate::{
@@ -63,6 +63,17 @@ enum Verb {
         #[arg(long, default_value_t = 90)]
         days: u64,
     },
+    /// Make an account, or set the password of one; the password is read from stdin
+    Account {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// Login of the account
+        #[arg(long)]
+        login: String,
+        /// Let the account do everything; without this it may not
+        #[arg(long)]
+        admin: bool,
+    },
     /// Revoke the token that is read from stdin
     Revoke {
         #[command(flatten)]
@@ -102,7 +113,7 @@ enum Verb {
 }
 
 fn parse_scope(text: &str) -> Result<Scope, String> {
-    Scope::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| {
+    Scope::parse(text).ok_or_else(|| {
         let names: Vec<&str> = Scope::ALL.into_iter().map(Scope::as_str).collect();
         format!("scopes are {}", names.join(", "))
     })
@@ -134,6 +145,15 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
                 formats: service.settings().formats.clone(),
             };
             cx.printer.result(&response, || format!("{}\n", response.token))
+        }
+        Verb::Account { store, login, admin } => {
+            let login = Login::new(login).map_err(|e| Failure::new(Code::BadUsage, e.to_string()))?;
+            let password = SecretText::new(read_stdin()?.trim_end_matches(['\r', '\n']));
+            let service = open_service(cx, &store.open(cx).await?).await?;
+            let account = service.make_person(&login, &password, admin).await?;
+            let what = if admin { "an administrator" } else { "no administrator" };
+            cx.printer.step("Account", &format!("`{login}` has this password, and is {what}"));
+            cx.printer.result(&json!({"account": account, "admin": admin}), || format!("{account}\n"))
         }
         Verb::Revoke { store } => {
             let token = Token::parse(read_stdin()?.trim()).map_err(|e| {

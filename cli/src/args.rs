@@ -38,6 +38,8 @@ Environment:
   DRYSTONE_REGISTRY  base URL of the registry
   DRYSTONE_TOKEN     token, in place of a stored one
   DRYSTONE_HOME      directory for cache, store, keys and tokens
+  DRYSTONE_MIRRORS   base URLs of mirrors, with commas between
+  DRYSTONE_LINK_MODE how packages get from the store into a project
   NO_COLOR, CLICOLOR_FORCE, FORCE_COLOR, CI, DRYSTONE_NO_PROGRESS
   HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE";
 
@@ -93,6 +95,9 @@ pub struct NetworkArgs {
     /// Base URL of the registry [env: DRYSTONE_REGISTRY]
     #[arg(long, global = true, value_name = "URL", help_heading = "Registry")]
     pub registry: Option<String>,
+    /// Ask this mirror for archives before the registry; may be given several times [env: DRYSTONE_MIRRORS]
+    #[arg(long = "mirror", global = true, value_name = "URL", help_heading = "Registry")]
+    pub mirrors: Vec<String>,
     /// Use only what is cached
     #[arg(long, global = true, help_heading = "Registry")]
     pub offline: bool,
@@ -106,10 +111,13 @@ pub struct NetworkArgs {
 pub enum Command {
     /// Write a manifest for a new package or project
     Init(Init),
-    /// Store a token for a registry
+    /// Sign in, or store a token for a registry
     Login(Login),
-    /// Forget the token of a registry
-    Logout,
+    /// Forget the token of a registry; one that `login` made is revoked
+    Logout(Logout),
+    /// Show who is signed in
+    #[command(subcommand)]
+    Auth(Auth),
     /// Pack a directory and publish it, or publish an archive
     Publish(Publish),
     /// Bring crates from elsewhere
@@ -125,12 +133,20 @@ pub enum Command {
     Remove(Remove),
     /// Install what the lock file says, after bringing it up to date
     Install(Install),
+    /// Bring what the lock file says into the store, and leave the project as it is
+    Fetch(Fetch),
+    /// Copy what the lock file says into a directory, for a repository
+    Vendor(Vendor),
     /// Write the lock file
     Lock(Lock),
     /// Choose newer versions, lock and install them
     Update(Update),
     /// Show what is locked, as a tree
     Tree(Tree),
+    /// Say which dependencies lead to a package
+    Why(Why),
+    /// List what is locked in an older version than there is
+    Outdated(Outdated),
     /// Keep a release from being chosen
     Yank(Yank),
     /// Take a yank back
@@ -142,11 +158,19 @@ pub enum Command {
     /// Show and change who may act for a package
     #[command(subcommand)]
     Owner(Owner),
+    /// Show and change organisations
+    Org(Org),
     /// Show and change short names
     #[command(subcommand)]
     Alias(Alias),
     /// Prove a release, or an archive on disk, against the log
     Verify(Verify),
+    /// Fetch for projects of cargo's
+    #[command(subcommand)]
+    Cargo(Cargo),
+    /// Look after the packages that are kept for all projects
+    #[command(subcommand)]
+    Cache(Cache),
     /// Say what an error code means
     Explain(Explain),
     /// Run a registry

@@ -119,7 +119,17 @@ impl Context {
             Some(token) => Some(Token { secret: Secret::new(token), api: None }),
             None => Credentials::read(&home)?.get(base).map(Stored::token),
         };
-        Ok(Registry::new(base, self.http(), &home.cache(), network, token)?)
+        let registry = Registry::new(base, self.http(), &home.cache(), network, token)?;
+        Ok(registry.with_mirrors(&self.mirrors())?)
+    }
+
+    /// Mirrors of the command line, else of the environment.
+    fn mirrors(&self) -> Vec<String> {
+        if !self.network.mirrors.is_empty() {
+            return self.network.mirrors.clone();
+        }
+        let listed = self.env.get("DRYSTONE_MIRRORS").unwrap_or_default();
+        listed.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned).collect()
     }
 
     /// Reads the project's manifest: the one given, or the nearest one, under the name that the registry gives it.

@@ -31,12 +31,25 @@ pub struct Stored {
     /// The login that it acts for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     login: Option<String>,
+    /// Whether signing in made it, so that signing out may revoke it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    made_here: bool,
 }
 
 impl Stored {
     /// A token for an API.
     pub fn new(token: &Secret, api: String, login: String) -> Self {
-        Self { token: token.expose().into(), api: Some(api), login: Some(login) }
+        Self { token: token.expose().into(), api: Some(api), login: Some(login), made_here: false }
+    }
+
+    /// The same, made by signing in.
+    pub fn made_here(self) -> Self {
+        Self { made_here: true, ..self }
+    }
+
+    /// Whether signing in made it.
+    pub fn is_made_here(&self) -> bool {
+        self.made_here
     }
 
     /// The token, bound to the API that it was stored for.

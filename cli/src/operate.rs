@@ -3,10 +3,11 @@
 use std::{
     io::Write,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use drystone_log::{Cosigner, NoteSigner, Policy, commit::Signing};
-use drystone_publisher::{Options, Refusal, Service, policy_in_force, witness_link};
+use drystone_publisher::{FileMailer, Mailer, Options, Refusal, Service, policy_in_force, witness_link};
 use drystone_schemas::{Code, Problem};
 use drystone_storage::{Entropy, Store, StoreError};
 
@@ -217,7 +218,7 @@ pub fn write_secret(file: &Path, text: &str) -> Result<(), Failure> {
 }
 
 /// Opens a registry that exists.
-pub async fn open_service(cx: &Context, opened: &Opened) -> Result<std::sync::Arc<Service>, Failure> {
+pub async fn open_service(cx: &Context, opened: &Opened) -> Result<Arc<Service>, Failure> {
     let signer = read_key(cx, opened)?.ok_or_else(|| {
         let detail = format!("the log's key is not in `{}`", opened.key_file.display());
         Failure::from(
@@ -228,14 +229,12 @@ pub async fn open_service(cx: &Context, opened: &Opened) -> Result<std::sync::Ar
 }
 
 /// Opens a registry with these keys.
-pub async fn service_with(
-    cx: &Context,
-    opened: &Opened,
-    signing: Signing,
-) -> Result<std::sync::Arc<Service>, Refusal> {
+pub async fn service_with(cx: &Context, opened: &Opened, signing: Signing) -> Result<Arc<Service>, Refusal> {
     let spool = std::env::temp_dir();
-    let options =
-        Options { spool, inspections_max: std::thread::available_parallelism().map_or(2, usize::from) };
+    let mail = cx.env.get("DRYSTONE_MAIL_DIR").map(|dir| cx.path(Path::new(dir)));
+    let mailer = mail.map(|dir| Arc::new(FileMailer::new(dir)) as Arc<dyn Mailer>);
+    let inspections_max = std::thread::available_parallelism().map_or(2, usize::from);
+    let options = Options { mailer, ..Options::new(spool, inspections_max) };
     let origin = signing.log_key().name().to_owned();
     let (clock, entropy) = (cx.effects.clock.clone(), cx.effects.entropy.clone());
     Service::open(opened.store.clone(), signing, origin, clock, entropy, options).await

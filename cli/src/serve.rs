@@ -7,7 +7,7 @@ mod config;
 use std::{collections::BTreeMap, path::Path};
 
 use drystone_index_builder::{RebuildOptions, Silent, rebuild};
-use drystone_publisher::{Action, Refusal, Service, Token, api_router, file_router};
+use drystone_publisher::{Action, Front, PublicFiles, Refusal, Service, Token};
 use drystone_schemas::{Alias, Code, PackageName, Problem, Settings};
 use drystone_storage::{Store, new_ulid, probe};
 use tokio::net::TcpListener;
@@ -64,12 +64,12 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     follow_url(&service, &opened.store, &url).await?;
     seed_aliases(cx, &service, &config.aliases).await?;
 
-    let files = file_router(service.store().public.clone());
-    let router = api_router(service.clone(), Some(files));
+    let files = PublicFiles::new(service.store().public.clone(), cx.effects.clock.clone());
+    let front = Front::new(service.clone(), files);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let limits = config.connections.within_open_files();
     let server =
-        tokio::spawn(drystone_publisher::serve(listener, router, limits, async { drop(stopped.await) }));
+        tokio::spawn(drystone_publisher::serve(listener, front, limits, async { drop(stopped.await) }));
     let elsewhere =
         if config.public_url.is_some() { format!(", listening on {address}") } else { String::new() };
     let fresh = service.clone();

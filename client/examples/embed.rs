@@ -6,8 +6,9 @@ use std::{path::Path, sync::Arc};
 
 use drystone_client::{
     ClientError, Effects, Home, Http, HttpOptions, Network, Project, Registry, Snapshot, Store, TrustStore,
-    install::{InstallReport, install as install_lock},
+    install::{InstallReport, Installer, LinkMode, OnInstall, Stock},
     plan::{check_lock, resolve},
+    resolve::{Rules, Versions},
 };
 use drystone_storage::{SystemClock, SystemEntropy};
 
@@ -26,12 +27,14 @@ pub(crate) async fn install(dir: &Path, url: &str, home: &Path) -> Result<Instal
     let project = project.with_fields(settings.language.map(|language| language.fields).unwrap_or_default());
 
     let snapshot = Snapshot::open(&registry, &TrustStore::new(home.clone())).await?;
-    let lock = resolve(&snapshot, &project.requirements()?, &Default::default()).await?;
+    let lock = resolve(&snapshot, &project.requirements()?, &Rules::newest(Versions::One)).await?;
     check_lock(&snapshot, &lock, &lock.packages.values().collect::<Vec<_>>()).await?;
     lock.write(project.dir())?;
     let store = Store::new(home.store());
-    install_lock(&lock, project.dir(), &store, &registry, &settings.limits, &(Arc::new(|_| ()) as Arc<_>))
-        .await
+    let on_install = Arc::new(|_| ()) as OnInstall;
+    let installer =
+        Installer { store: &store, registry: &registry, limits: &settings.limits, on_install: &on_install };
+    installer.install(&lock, Stock::take(&lock, &store), project.dir(), LinkMode::Auto).await
 }
 
 #[tokio::main]

@@ -37,13 +37,13 @@ pub struct Me {
 }
 
 /// The body of a call.
-enum Body {
+pub(crate) enum Body {
     None,
     Json(Vec<u8>),
 }
 
 impl Body {
-    fn json<T: Serialize>(value: &T) -> Result<Self, ClientError> {
+    pub(crate) fn json<T: Serialize>(value: &T) -> Result<Self, ClientError> {
         serde_json::to_vec(value).map(Self::Json).map_err(|e| ClientError::Internal(e.to_string()))
     }
 }
@@ -148,16 +148,27 @@ impl Registry {
     ) -> Result<T, ClientError> {
         self.token()?;
         let id = self.http().effects().new_id();
-        self.send(method, path, body, Some(&id)).await
+        self.send(method, path, body, Some(&id), true).await
     }
 
-    async fn call<T: DeserializeOwned>(
+    /// A call that may be repeated: it changes nothing.
+    pub(crate) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Body,
     ) -> Result<T, ClientError> {
-        self.send(method, path, body, None).await
+        self.send(method, path, body, None, true).await
+    }
+
+    /// A call that must not be repeated unless somebody wants it twice.
+    pub(crate) async fn call_once<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<T, ClientError> {
+        self.send(method, path, body, None, false).await
     }
 
     async fn send<T: DeserializeOwned>(
@@ -166,6 +177,7 @@ impl Registry {
         path: &str,
         body: Body,
         id: Option<&EventId>,
+        repeatable: bool,
     ) -> Result<T, ClientError> {
         self.require_network(&format!("`{path}`"))?;
         let api = self.api_base().await?;
@@ -186,7 +198,6 @@ impl Registry {
             Err(_) if id.is_none() => None,
             Err(error) => return Err(error),
         };
-        let repeatable = true;
         let ask = Ask { method, url: &url, headers, token, body, bytes_max: ANSWER_BYTES_MAX, repeatable };
         read_answer(&self.http().ask(ask).await?)
     }

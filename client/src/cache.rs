@@ -77,11 +77,31 @@ impl Cache {
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().unwrap_or_else(|| Path::new("."));
     fs_err::create_dir_all(dir)?;
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tmp-");
+    let permissions = replaced_permissions(path);
+    if let Some(permissions) = &permissions {
+        builder.permissions(permissions.clone());
+    }
+    let mut file = builder.tempfile_in(dir)?;
     file.write_all(bytes)?;
     file.persist(path)
         .map_err(|e| io::Error::new(e.error.kind(), format!("`{}`: {}", path.display(), e.error)))?;
     Ok(())
+}
+
+/// Those of the file that is replaced, else what new files of this user get.
+#[cfg(unix)]
+fn replaced_permissions(path: &Path) -> Option<std::fs::Permissions> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let there = fs_err::metadata(path).ok();
+    // The user's mask is applied to this.
+    Some(there.map_or_else(|| std::fs::Permissions::from_mode(0o666), |metadata| metadata.permissions()))
+}
+
+#[cfg(not(unix))]
+fn replaced_permissions(_: &Path) -> Option<std::fs::Permissions> {
+    None
 }
 
 #[cfg(test)]

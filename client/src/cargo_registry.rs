@@ -6,17 +6,24 @@
 //! Invariant: an archive that leaves this module has the checksum that the index names.
 
 use std::{
-    io::Write as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
+use bytes::{Bytes, BytesMut};
 use drystone_schemas::{CRATES_IO_INDEX, PackageName, Sha256Digest, Version, layout};
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
-use tempfile::NamedTempFile;
+use tokio::sync::OnceCell;
 
-use crate::{ClientError, Http, Secret, VerificationError, http::status_error, normalise_base};
+use crate::{
+    ClientError, Http, Secret,
+    download::{OnBytes, Sink, Wanted, from_url},
+    http::status_error,
+    normalise_base,
+};
 
 /// Longest index configuration, in bytes.
 const CONFIG_BYTES_MAX: u64 = 64 << 10;
@@ -89,45 +96,90 @@ pub fn parse_cargo_index(bytes: &[u8], what: &str) -> Result<Vec<CargoRelease>, 
         .collect()
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct Config {
     dl: String,
+    #[serde(default)]
+    auth_required: bool,
 }
 
 /// A registry at the URL of its sparse index.
 #[derive(Debug)]
 pub struct CargoRegistry {
     index: String,
-    download: String,
     http: Arc<Http>,
     token: Option<Secret>,
+    /// Set if the token is not to be shown, because reads do not need it.
+    without_token: AtomicBool,
+    config: OnceCell<(Bytes, Config)>,
 }
 
 impl CargoRegistry {
-    /// Reads the registry's configuration. The URL is that of Cargo's configuration; `sparse+` may be left out, and
-    /// the name of crates.io's git index means its sparse index. A token is sent as cargo sends it.
-    pub async fn open(http: Arc<Http>, index: &str, token: Option<Secret>) -> Result<Self, ClientError> {
+    /// A registry at the URL of Cargo's configuration; `sparse+` may be left out, and the name of crates.io's git index
+    /// means its sparse index. A token is sent as cargo sends it. Nothing is fetched yet.
+    pub fn new(http: Arc<Http>, index: &str, token: Option<Secret>) -> Result<Self, ClientError> {
         let index = match index.strip_prefix("registry+").unwrap_or(index) {
             CRATES_IO_INDEX => "https://index.crates.io",
             other => other.strip_prefix("sparse+").unwrap_or(other),
         };
         let index = normalise_base(index)?;
-        let mut registry = Self { download: String::new(), index, http, token };
-        let url = format!("{}/config.json", registry.index);
-        let unexpected = |detail: String| ClientError::Unexpected { url: url.clone(), detail };
-        let bytes = registry.get(&url, CONFIG_BYTES_MAX).await?;
-        let bytes =
-            bytes.ok_or_else(|| unexpected("it is no sparse index: there is no `config.json`".into()))?;
-        let config: Config = serde_json::from_slice(&bytes).map_err(|e| unexpected(e.to_string()))?;
-        registry.download = config.dl;
+        Ok(Self { index, http, token, without_token: AtomicBool::new(false), config: OnceCell::new() })
+    }
+
+    /// The same, after its configuration was read.
+    pub async fn open(http: Arc<Http>, index: &str, token: Option<Secret>) -> Result<Self, ClientError> {
+        let registry = Self::new(http, index, token)?;
+        registry.parsed_config().await?;
         Ok(registry)
+    }
+
+    async fn parsed_config(&self) -> Result<&(Bytes, Config), ClientError> {
+        self.config
+            .get_or_try_init(async || {
+                let url = format!("{}/config.json", self.index);
+                let unexpected = |detail: String| ClientError::Unexpected { url: url.clone(), detail };
+                let found = self.get(&url, CONFIG_BYTES_MAX).await?;
+                let (bytes, _) = found
+                    .ok_or_else(|| unexpected("it is no sparse index: there is no `config.json`".into()))?;
+                let config = serde_json::from_slice(&bytes).map_err(|e| unexpected(e.to_string()))?;
+                Ok((bytes, config))
+            })
+            .await
+    }
+
+    /// The bytes of its `config.json`; fetched once.
+    pub(crate) async fn config(&self) -> Result<Bytes, ClientError> {
+        Ok(self.parsed_config().await?.0.clone())
+    }
+
+    /// Shows the token nowhere but where the registry's configuration asks for one.
+    pub(crate) async fn settle_token(&self) -> Result<(), ClientError> {
+        let asks = self.parsed_config().await?.1.auth_required;
+        self.without_token.store(!asks, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn token(&self) -> Option<&Secret> {
+        self.token.as_ref().filter(|_| !self.without_token.load(Ordering::Relaxed))
+    }
+
+    /// A package's index file with its `ETag`; `None` if there is no such package.
+    pub(crate) async fn index_file(
+        &self,
+        name: &PackageName,
+    ) -> Result<Option<(Bytes, Option<String>)>, ClientError> {
+        self.get(&self.index_url(name), INDEX_BYTES_MAX).await
+    }
+
+    fn index_url(&self, name: &PackageName) -> String {
+        format!("{}/{}", self.index, layout::index_path(name))
     }
 
     /// Every release of a package; `None` if there is no such package.
     pub async fn releases(&self, name: &PackageName) -> Result<Option<Vec<CargoRelease>>, ClientError> {
-        let url = format!("{}/{}", self.index, layout::index_path(name));
-        let bytes = self.get(&url, INDEX_BYTES_MAX).await?;
-        bytes.map(|bytes| parse_cargo_index(&bytes, &url)).transpose()
+        let found = self.index_file(name).await?;
+        found.map(|(bytes, _)| parse_cargo_index(&bytes, &self.index_url(name))).transpose()
     }
 
     /// Fetches a release's archive into a directory, unless it lies there whole from an earlier run; answers with its
@@ -135,110 +187,96 @@ impl CargoRegistry {
     ///
     /// # Errors
     ///
-    /// [`VerificationError::Digest`] if other bytes come than the index names.
+    /// [`VerificationError::Digest`](crate::VerificationError::Digest) if other bytes come than the index names.
     pub async fn fetch(&self, release: &CargoRelease, dir: &Path) -> Result<PathBuf, ClientError> {
         let path = dir.join(release.file_name());
         if path.is_file() && crate::LocalArchive::open(&path, None)?.digest == release.checksum {
             return Ok(path);
         }
-        let url = self.download_url(release);
-        let what = || format!("the archive of {} {}", release.name, release.version);
-        let mut attempts = self.http.attempts();
-        loop {
-            match self.attempt(&url, dir).await {
-                Ok(None) => return Err(VerificationError::Missing { what: what() }.into()),
-                Ok(Some((_, actual))) if actual != release.checksum => {
-                    let expected = release.checksum;
-                    return Err(VerificationError::Digest { what: what(), expected, actual }.into());
-                }
-                Ok(Some((file, _))) => {
-                    file.persist(&path).map_err(|e| e.error)?;
-                    return Ok(path);
-                }
-                Err(error) if error.is_transient() && !attempts.are_used_up() => {
-                    attempts.wait(&url, &error.to_string(), None).await?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    async fn attempt(
-        &self,
-        url: &str,
-        dir: &Path,
-    ) -> Result<Option<(NamedTempFile, Sha256Digest)>, ClientError> {
         let mut file = tempfile::Builder::new().prefix("download-").tempfile_in(dir)?;
-        let mut hasher = Sha256::new();
-        let mut sink = |chunk: &[u8]| {
-            hasher.update(chunk);
-            Ok(file.write_all(chunk)?)
-        };
-        let found = self.http.download(url, ARCHIVE_BYTES_MAX, self.token.as_ref(), &mut sink).await?;
-        Ok(found.map(|_| (file, Sha256Digest::from_bytes(hasher.finalize().into()))))
+        self.download(&release.name, &release.version, &release.checksum, &|_| (), &mut file).await?;
+        file.persist(&path).map_err(|e| e.error)?;
+        Ok(path)
     }
 
-    async fn get(&self, url: &str, bytes_max: u64) -> Result<Option<bytes::Bytes>, ClientError> {
-        let answer = self.http.get(url, None, bytes_max, self.token.as_ref()).await?;
+    /// Fetches a release's archive into memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`CargoRegistry::fetch`].
+    pub(crate) async fn archive(
+        &self,
+        name: &PackageName,
+        version: &Version,
+        checksum: &Sha256Digest,
+        on_bytes: OnBytes<'_>,
+    ) -> Result<Bytes, ClientError> {
+        let mut bytes = BytesMut::new();
+        self.download(name, version, checksum, on_bytes, &mut bytes).await?;
+        Ok(bytes.freeze())
+    }
+
+    async fn download(
+        &self,
+        name: &PackageName,
+        version: &Version,
+        checksum: &Sha256Digest,
+        on_bytes: OnBytes<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), ClientError> {
+        let wanted = Wanted {
+            url: download_url(&self.parsed_config().await?.1.dl, name, version, checksum),
+            token: self.token(),
+            what: format!("the archive of {name} {version}"),
+            digest: *checksum,
+            bytes_max: ARCHIVE_BYTES_MAX,
+        };
+        from_url(&self.http, &wanted, on_bytes, sink).await
+    }
+
+    async fn get(&self, url: &str, bytes_max: u64) -> Result<Option<(Bytes, Option<String>)>, ClientError> {
+        let answer = self.http.get(url, None, bytes_max, self.token()).await?;
         match answer.status.as_u16() {
-            200 => Ok(Some(answer.body)),
+            200 => Ok(Some((answer.body, answer.etag))),
             // The Cargo book, "Nonexistent crates".
             404 | 410 | 451 => Ok(None),
             _ => Err(status_error(&answer.url, answer.status)),
         }
     }
+}
 
-    /// The Cargo book, "Index configuration".
-    fn download_url(&self, release: &CargoRelease) -> String {
-        let (name, version) = (release.name.to_string(), release.version.to_string());
-        let prefix = |name: &str| match name.len() {
-            1 => "1".to_owned(),
-            2 => "2".to_owned(),
-            3 => format!("3/{}", &name[..1]),
-            _ => format!("{}/{}", &name[..2], &name[2..4]),
-        };
-        let markers = [
-            ("{crate}", name.clone()),
-            ("{version}", version.clone()),
-            ("{prefix}", prefix(&name)),
-            ("{lowerprefix}", prefix(&name.to_ascii_lowercase())),
-            ("{sha256-checksum}", release.checksum.hex()),
-        ];
-        if markers.iter().any(|(marker, _)| self.download.contains(marker)) {
-            markers.iter().fold(self.download.clone(), |url, (marker, value)| url.replace(marker, value))
-        } else {
-            format!("{}/{name}/{version}/download", self.download)
-        }
+/// The Cargo book, "Index configuration".
+fn download_url(template: &str, name: &PackageName, version: &Version, checksum: &Sha256Digest) -> String {
+    let (name, version) = (name.to_string(), version.to_string());
+    let prefix = |name: &str| match name.len() {
+        1 => "1".to_owned(),
+        2 => "2".to_owned(),
+        3 => format!("3/{}", &name[..1]),
+        _ => format!("{}/{}", &name[..2], &name[2..4]),
+    };
+    let markers = [
+        ("{crate}", name.clone()),
+        ("{version}", version.clone()),
+        ("{prefix}", prefix(&name)),
+        ("{lowerprefix}", prefix(&name.to_ascii_lowercase())),
+        ("{sha256-checksum}", checksum.hex()),
+    ];
+    if markers.iter().any(|(marker, _)| template.contains(marker)) {
+        markers.iter().fold(template.to_owned(), |url, (marker, value)| url.replace(marker, value))
+    } else {
+        format!("{template}/{name}/{version}/download")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc as Shared;
-
-    use drystone_storage::{SystemClock, SystemEntropy};
-
     use super::*;
-    use crate::{Effects, HttpOptions};
-
-    fn release(name: &str) -> CargoRelease {
-        CargoRelease {
-            name: PackageName::new(name).unwrap(),
-            version: Version::new("1.0.0").unwrap(),
-            checksum: Sha256Digest::of(b""),
-            yanked: false,
-            needs: Vec::new(),
-        }
-    }
 
     #[test]
     fn download_urls_are_cargos() {
-        let effects = Effects::new(Shared::new(SystemClock), Shared::new(SystemEntropy::new()));
-        let url = |download: &str, name: &str| {
-            let http = Http::new(HttpOptions::new("test"), effects.clone());
-            let registry =
-                CargoRegistry { index: String::new(), download: download.into(), http, token: None };
-            registry.download_url(&release(name))
+        let url = |template: &str, name: &str| {
+            let (name, version) = (PackageName::new(name).unwrap(), Version::new("1.0.0").unwrap());
+            download_url(template, &name, &version, &Sha256Digest::of(b""))
         };
         assert_eq!(url("https://r/api/v1/crates", "Serde"), "https://r/api/v1/crates/Serde/1.0.0/download");
         assert_eq!(

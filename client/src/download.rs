@@ -1,21 +1,61 @@
-//! Archives from the registry to disk, hashed on the way.
+//! Archives from the registry or a mirror of it, hashed on the way.
 //!
-//! Owns one download with its retries. Does not own unpacking.
-//! Invariant: a file that leaves this module has exactly the digest asked for.
+//! Owns one download with its retries, and the order in which mirrors and registry are asked. Does not own unpacking.
+//! Invariant: what leaves this module has exactly the digest asked for, whoever sent it.
 
 use std::{
     io::{self, Seek as _, Write as _},
     path::Path,
 };
 
+use bytes::{Bytes, BytesMut};
 use drystone_schemas::{Sha256Digest, layout};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::{ClientError, Network, Registry, VerificationError};
+use crate::{ClientError, Http, Network, Registry, Secret, VerificationError, registry::Source};
 
 /// Hears how many more bytes have come; negative when an attempt is started over.
 pub(crate) type OnBytes<'a> = &'a (dyn Fn(i64) + Send + Sync);
+/// Hears why somebody's answer is not used.
+pub(crate) type OnReject<'a> = &'a (dyn Fn(String) + Send + Sync);
+
+/// An archive with the digest that was asked for.
+pub(crate) enum Downloaded {
+    Bytes(Bytes),
+    File(NamedTempFile),
+}
+
+/// Where the bytes of an attempt go.
+pub(crate) trait Sink: Send {
+    /// Forgets what came so far.
+    fn restart(&mut self) -> io::Result<()>;
+    fn take(&mut self, chunk: &[u8]) -> io::Result<()>;
+}
+
+impl Sink for BytesMut {
+    fn restart(&mut self) -> io::Result<()> {
+        self.clear();
+        Ok(())
+    }
+
+    fn take(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.extend_from_slice(chunk);
+        Ok(())
+    }
+}
+
+impl Sink for NamedTempFile {
+    fn restart(&mut self) -> io::Result<()> {
+        self.as_file_mut().set_len(0)?;
+        self.rewind()
+    }
+
+    fn take(&mut self, chunk: &[u8]) -> io::Result<()> {
+        let named = |e: io::Error| io::Error::new(e.kind(), format!("`{}`: {e}", self.path().display()));
+        self.as_file().write_all(chunk).map_err(named)
+    }
+}
 
 /// Downloads an archive of a known length into a temporary file in `dir`, which goes away unless it is kept. Messages
 /// call it the archive of `what`.
@@ -31,61 +71,128 @@ pub(crate) async fn download(
     size: u64,
     on_bytes: OnBytes<'_>,
 ) -> Result<NamedTempFile, ClientError> {
-    let key = layout::object(digest);
+    let mut file = tempfile::Builder::new().prefix("download-").tempfile_in(dir)?;
+    from_anywhere(registry, what, digest, size, on_bytes, &|_| (), &mut file).await?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// The same into memory, unless it is too long for that and so there is a `dir` for a file. `on_reject` hears of mirrors
+/// that send something else.
+pub(crate) async fn download_small(
+    registry: &Registry,
+    dir: Option<&Path>,
+    what: &str,
+    digest: &Sha256Digest,
+    size: u64,
+    on_bytes: OnBytes<'_>,
+    on_reject: OnReject<'_>,
+) -> Result<Downloaded, ClientError> {
+    if let Some(dir) = dir {
+        let mut file = tempfile::Builder::new().prefix("download-").tempfile_in(dir)?;
+        from_anywhere(registry, what, digest, size, on_bytes, on_reject, &mut file).await?;
+        file.rewind()?;
+        return Ok(Downloaded::File(file));
+    }
+    let mut bytes = BytesMut::with_capacity(usize::try_from(size).unwrap_or_default());
+    from_anywhere(registry, what, digest, size, on_bytes, on_reject, &mut bytes).await?;
+    Ok(Downloaded::Bytes(bytes.freeze()))
+}
+
+/// Asks one source after the other, the registry last; its failure is the one that counts.
+async fn from_anywhere(
+    registry: &Registry,
+    what: &str,
+    digest: &Sha256Digest,
+    size: u64,
+    on_bytes: OnBytes<'_>,
+    on_reject: OnReject<'_>,
+    sink: &mut dyn Sink,
+) -> Result<(), ClientError> {
     if registry.network() == Network::Offline {
         return Err(ClientError::OfflineMiss { what: what.into() });
     }
-    let url = registry.url(&key);
-    let what = || format!("the archive of {what}");
-    let mut file = tempfile::Builder::new().prefix("download-").tempfile_in(dir)?;
-    let mut attempts = registry.http().attempts();
-    loop {
-        match attempt(registry, &url, size, &mut file, on_bytes).await {
-            Ok(Some((found, _))) if found == *digest => {
-                file.rewind()?;
-                return Ok(file);
-            }
-            Ok(Some((actual, _))) => {
-                return Err(VerificationError::Digest { what: what(), expected: *digest, actual }.into());
-            }
-            Ok(None) => return Err(VerificationError::Missing { what: what() }.into()),
-            Err(ClientError::TooBig { .. }) => {
-                return Err(ClientError::proof(
-                    what(),
-                    format!("it is longer than the {size} bytes that the log names"),
-                ));
-            }
-            Err(error) if error.is_transient() && !attempts.are_used_up() => {
-                attempts.wait(&url, &error.to_string(), None).await?;
-            }
-            Err(error) => return Err(error),
+    let what = format!("the archive of {what}");
+    let (last, mirrors) = registry.sources().split_last().expect("a registry is a source of itself");
+    for mirror in mirrors {
+        match from_one(registry, mirror, &what, digest, size, on_bytes, sink).await {
+            Err(error @ (ClientError::Io(_) | ClientError::Internal(_))) => return Err(error),
+            Err(error) => on_reject(format!("the mirror `{}` is not used: {error}", mirror.base)),
+            Ok(()) => return Ok(()),
         }
+    }
+    from_one(registry, last, &what, digest, size, on_bytes, sink).await
+}
+
+/// Asks one source of a registry.
+async fn from_one(
+    registry: &Registry,
+    source: &Source,
+    what: &str,
+    digest: &Sha256Digest,
+    size: u64,
+    on_bytes: OnBytes<'_>,
+    sink: &mut dyn Sink,
+) -> Result<(), ClientError> {
+    let wanted = Wanted {
+        url: format!("{}/{}", source.base, layout::object(digest)),
+        token: if source.is_mirror { None } else { registry.read_token() },
+        what: what.to_owned(),
+        digest: *digest,
+        bytes_max: size,
+    };
+    match from_url(registry.http(), &wanted, on_bytes, sink).await {
+        Err(ClientError::TooBig { .. }) => {
+            Err(ClientError::proof(what, format!("it is longer than the {size} bytes that the log names")))
+        }
+        other => other,
     }
 }
 
-async fn attempt(
-    registry: &Registry,
-    url: &str,
-    size: u64,
-    file: &mut NamedTempFile,
+/// One archive at one URL.
+pub(crate) struct Wanted<'a> {
+    pub(crate) url: String,
+    pub(crate) token: Option<&'a Secret>,
+    /// What messages call it.
+    pub(crate) what: String,
+    pub(crate) digest: Sha256Digest,
+    pub(crate) bytes_max: u64,
+}
+
+/// Downloads from one URL, with retries. Only bytes with the right digest are a success.
+pub(crate) async fn from_url(
+    http: &Http,
+    wanted: &Wanted<'_>,
     on_bytes: OnBytes<'_>,
-) -> Result<Option<(Sha256Digest, u64)>, ClientError> {
-    file.as_file_mut().set_len(0)?;
-    file.rewind()?;
-    let mut hasher = Sha256::new();
-    let mut came: i64 = 0;
-    let mut sink = |chunk: &[u8]| {
-        hasher.update(chunk);
-        file.write_all(chunk)
-            .map_err(|e| io::Error::new(e.kind(), format!("`{}`: {e}", file.path().display())))?;
-        came += chunk.len() as i64;
-        on_bytes(chunk.len() as i64);
-        Ok(())
-    };
-    let downloaded = registry.http().download(url, size, registry.read_token(), &mut sink).await;
-    if downloaded.is_err() {
+    sink: &mut dyn Sink,
+) -> Result<(), ClientError> {
+    let mut attempts = http.attempts();
+    loop {
+        sink.restart()?;
+        let (mut hasher, mut came) = (Sha256::new(), 0_i64);
+        let mut take = |chunk: &[u8]| {
+            hasher.update(chunk);
+            sink.take(chunk)?;
+            came += chunk.len() as i64;
+            on_bytes(chunk.len() as i64);
+            Ok(())
+        };
+        let what = || wanted.what.clone();
+        let error = match http.download(&wanted.url, wanted.bytes_max, wanted.token, &mut take).await {
+            Ok(Some(_)) => {
+                let actual = Sha256Digest::from_bytes(hasher.finalize().into());
+                if actual == wanted.digest {
+                    return Ok(());
+                }
+                VerificationError::Digest { what: what(), expected: wanted.digest, actual }.into()
+            }
+            Ok(None) => VerificationError::Missing { what: what() }.into(),
+            Err(error) => error,
+        };
         on_bytes(-came);
+        if !error.is_transient() || attempts.are_used_up() {
+            return Err(error);
+        }
+        attempts.wait(&wanted.url, &error.to_string(), None).await?;
     }
-    let len = downloaded?;
-    Ok(len.map(|len| (Sha256Digest::from_bytes(hasher.finalize().into()), len)))
 }

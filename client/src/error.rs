@@ -118,6 +118,14 @@ pub enum ClientError {
         /// What is wrong.
         detail: String,
     },
+    /// Cargo's lock file cannot be used.
+    #[error("`{path}`: {detail}")]
+    BadCargoLock {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
     /// There is no manifest in the directory or above it.
     #[error("there is no `{file_name}` in `{dir}` or above it")]
     ProjectNotFound {
@@ -143,6 +151,14 @@ pub enum ClientError {
     /// Problems found on this side, before anything was sent.
     #[error("{}", first_detail(.0))]
     Problems(Vec<Problem>),
+    /// Files cannot get from the store into the project in the way that was asked for.
+    #[error("packages cannot be linked in the way `{mode}`: {detail}")]
+    CannotLink {
+        /// The way.
+        mode: &'static str,
+        /// What the system says.
+        detail: String,
+    },
     /// A local file cannot be read or written.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -289,9 +305,24 @@ impl ClientError {
                 Problem::new(Code::BadConfiguration, self.to_string())
                     .with_hint("fix the file, or remove it and run `drystone lock`"),
             ],
+            Self::BadCargoLock { .. } => vec![
+                Problem::new(Code::BadConfiguration, self.to_string())
+                    .with_hint("make it anew with `cargo generate-lockfile`"),
+            ],
             Self::ProjectNotFound { .. } => one(Code::ProjectNotFound),
             Self::BadManifest { .. } => one(Code::ManifestInvalid),
             Self::AlreadyExists { .. } => one(Code::AlreadyExists),
+            Self::CannotLink { .. } => vec![
+                Problem::new(Code::LocalIo, self.to_string())
+                    .with_hint("leave `--link-mode` out, and what works here is found out"),
+            ],
+            Self::Io(error)
+                if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                vec![Problem::new(Code::LocalIo, self.to_string()).with_hint(
+                    "nothing is half done: make room (`drystone cache gc` removes packages that no project uses) and run it again",
+                )]
+            }
             Self::Io(_) => one(Code::LocalIo),
             Self::Internal(_) => one(Code::Internal),
         }

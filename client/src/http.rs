@@ -19,9 +19,11 @@ use crate::{ClientError, Effects};
 
 mod attempt;
 mod speed;
+mod streams;
 
 pub(crate) use attempt::Attempts;
 use speed::SpeedFloor;
+use streams::Streams;
 
 /// How connections behave. Every limit has a default.
 #[derive(Debug, Clone)]
@@ -165,6 +167,7 @@ const REDIRECTS_MAX: usize = 5;
 pub struct Http {
     options: HttpOptions,
     effects: Effects,
+    streams: Streams,
     plain: OnceLock<reqwest::Client>,
     tls: OnceLock<reqwest::Client>,
 }
@@ -172,7 +175,8 @@ pub struct Http {
 impl Http {
     /// Makes the pool; nothing is opened yet.
     pub fn new(options: HttpOptions, effects: Effects) -> Arc<Self> {
-        Arc::new(Self { options, effects, plain: OnceLock::new(), tls: OnceLock::new() })
+        let streams = Streams::new();
+        Arc::new(Self { options, effects, streams, plain: OnceLock::new(), tls: OnceLock::new() })
     }
 
     /// The effects that it was made with.
@@ -206,6 +210,7 @@ impl Http {
         sink: &mut (dyn FnMut(&[u8]) -> Result<(), ClientError> + Send),
     ) -> Result<Option<u64>, ClientError> {
         let ask = Ask { token, ..Ask::get(url, bytes_max) };
+        let _stream = self.streams.enter().await?;
         let response = self.send(&ask).await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
@@ -263,6 +268,7 @@ impl Http {
     }
 
     async fn ask_once(&self, ask: &Ask<'_>) -> Result<(Answer, Option<Duration>), ClientError> {
+        let _stream = self.streams.enter().await?;
         let response = self.send(ask).await?;
         let status = response.status();
         let text =
@@ -305,6 +311,7 @@ impl Http {
                 AskBody::Form(form) => request.multipart(*form),
             };
             let response = request.send().await.map_err(|e| transport_error(ask.url, &e))?;
+            self.streams.saw(response.version());
             if !followable
                 || !response.status().is_redirection()
                 || response.status() == StatusCode::NOT_MODIFIED

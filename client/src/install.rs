@@ -1,35 +1,41 @@
 //! From a lock to directories in the project: download what is missing, unpack it, link it.
 //!
-//! Owns `drystone_packages/` of a project. Does not own the choice, nor the proof that the lock's digests are the log's:
-//! the caller has checked them.
-//! Invariant: a package directory is whole or not there; what is not recorded as installed is made anew.
+//! Owns the order: everything is in the store, and whole, before the project is touched. Does not own the choice, nor
+//! the proof that the lock's digests are the log's: the caller has checked them.
+//! Invariant: nothing is unpacked before its bytes have the digest of the lock, and nothing is linked that was not
+//! unpacked whole.
 
 use std::{
-    collections::BTreeMap,
-    io,
-    path::{Path, PathBuf},
+    collections::{BTreeMap, BTreeSet},
+    io::Cursor,
+    path::Path,
     sync::Arc,
 };
 
-use drystone_schemas::{Limits, PackageName, Sha256Digest, Version};
+use drystone_schemas::{Limits, PackageName, Version};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::{
-    ClientError, Lock, LockedPackage, Registry, Store, StoreEntry, cache::write_atomically,
-    download::download, store::remove_dir_if_there,
+    ClientError, Lock, LockedPackage, Network, Registry, Store, StoreEntry,
+    download::{Downloaded, download_small},
 };
+
+mod link;
+mod record;
+
+pub use link::LinkMode;
+pub(crate) use link::{in_parallel, threads};
+pub(crate) use record::recorded_digests;
 
 /// Name of the directory in a project.
 pub const PACKAGES_DIR: &str = "drystone_packages";
 
-const RECORD: &str = ".installed.json";
-const LOCK: &str = ".lock";
-const NEW: &str = ".new";
-const OLD: &str = ".old";
-
-/// Packages downloaded and unpacked at once.
-const PARALLEL: usize = 8;
+/// Packages that are under way at once. How many of them are asked for at once, the connections decide.
+const UNDER_WAY_MAX: usize = 128;
+/// Archives that are held in memory at once, in bytes; longer ones than a quarter of it go through a file.
+const MEMORY_BYTES: u32 = 64 << 20;
 
 /// What happens during an install, for whoever shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +61,11 @@ pub enum InstallEvent {
         /// Its version.
         version: Version,
     },
+    /// Somebody sent something else than the log vouches for, and somebody else is asked.
+    Rejected {
+        /// What is wrong, in a sentence.
+        why: String,
+    },
 }
 
 /// Hears what happens.
@@ -65,189 +76,201 @@ pub type OnInstall = Arc<dyn Fn(InstallEvent) + Send + Sync>;
 pub struct InstallReport {
     /// Packages whose archives were downloaded.
     pub downloaded: usize,
+    /// Packages whose files in the store were damaged, and were brought anew.
+    pub repaired: Vec<String>,
     /// Packages that are new in the project, or in another version.
     pub linked: Vec<String>,
     /// Packages that are gone from the project.
     pub removed: Vec<String>,
     /// Packages that were there already.
     pub unchanged: usize,
+    /// How packages came into the project; nothing if none did.
+    pub mode: Option<LinkMode>,
 }
 
-/// `drystone_packages/.installed.json`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    packages: BTreeMap<String, Recorded>,
+/// Where a lock's packages stand before anything is fetched.
+#[derive(Debug, Default)]
+pub struct Stock<'a> {
+    /// In the store, by key of the lock.
+    present: BTreeMap<String, StoreEntry>,
+    /// Not in the store.
+    missing: BTreeMap<String, &'a LockedPackage>,
+    /// Of the missing ones, those that are there but not as they were unpacked.
+    damaged: BTreeSet<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Recorded {
-    name: PackageName,
-    version: Version,
-    digest: Sha256Digest,
+impl<'a> Stock<'a> {
+    /// Looks every package of a lock up in the store. Blocks.
+    pub fn take(lock: &'a Lock, store: &Store) -> Self {
+        let wanted: Vec<(&String, &LockedPackage)> = lock.packages.iter().collect();
+        let found = link::in_parallel(&wanted, |(_, package)| {
+            let entry = store.get(&package.digest);
+            let damaged = entry.is_none() && store.is_damaged(&package.digest);
+            (entry, damaged)
+        });
+        let mut stock = Self::default();
+        for ((key, package), (entry, damaged)) in wanted.into_iter().zip(found) {
+            match entry {
+                Some(entry) => drop(stock.present.insert(key.clone(), entry)),
+                None => drop(stock.missing.insert(key.clone(), package)),
+            }
+            if damaged {
+                stock.damaged.insert(key.clone());
+            }
+        }
+        stock
+    }
+
+    /// The packages that must be fetched.
+    pub fn missing(&self) -> Vec<&'a LockedPackage> {
+        self.missing.values().copied().collect()
+    }
 }
 
-/// The packages of a lock that are not in the store.
-pub fn missing_from_store<'a>(lock: &'a Lock, store: &Store) -> Vec<&'a LockedPackage> {
-    lock.packages.values().filter(|package| store.get(&package.digest).is_none()).collect()
+/// Everything that an install needs beside a lock.
+#[derive(Clone, Copy)]
+pub struct Installer<'a> {
+    /// Where packages are kept.
+    pub store: &'a Store,
+    /// Where they come from.
+    pub registry: &'a Registry,
+    /// For reading archives.
+    pub limits: &'a Limits,
+    /// Hears what happens.
+    pub on_install: &'a OnInstall,
 }
 
-/// Makes the project's packages those of the lock.
-pub async fn install(
-    lock: &Lock,
-    project_dir: &Path,
-    store: &Store,
-    registry: &Registry,
-    limits: &Limits,
-    on_install: &OnInstall,
-) -> Result<InstallReport, ClientError> {
-    let fetched: Vec<(&String, StoreEntry, bool)> = stream::iter(&lock.packages)
-        .map(async |(key, package)| {
-            let (entry, new) = fetch(package, store, registry, limits, on_install).await?;
-            Ok::<_, ClientError>((key, entry, new))
+impl Installer<'_> {
+    /// Brings what is missing into the store; how many archives were downloaded.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::OfflineMiss`] names everything that is missing where the network may not be used.
+    pub async fn fetch(&self, stock: &mut Stock<'_>) -> Result<usize, ClientError> {
+        if stock.missing.is_empty() {
+            return Ok(0);
+        }
+        if self.registry.network() == Network::Offline {
+            let names =
+                stock.missing.values().map(|package| format!("`{}` {}", package.name, package.version));
+            return Err(ClientError::OfflineMiss { what: names.collect::<Vec<_>>().join(", ") });
+        }
+        let memory = Semaphore::new(MEMORY_BYTES as usize);
+        let unpacking = Semaphore::new(link::threads());
+        let fetched: Vec<(String, StoreEntry, bool)> = stream::iter(&stock.missing)
+            .map(async |(key, package)| {
+                let (entry, new) = self.fetch_one(package, &memory, &unpacking).await?;
+                Ok::<_, ClientError>((key.clone(), entry, new))
+            })
+            .buffer_unordered(UNDER_WAY_MAX)
+            .try_collect()
+            .await?;
+        stock.missing.clear();
+        let downloaded = fetched.iter().filter(|(_, _, new)| *new).count();
+        stock.present.extend(fetched.into_iter().map(|(key, entry, _)| (key, entry)));
+        Ok(downloaded)
+    }
+
+    /// Gets one package into the store; true if it was downloaded, and not brought by somebody else meanwhile.
+    async fn fetch_one(
+        &self,
+        package: &LockedPackage,
+        memory: &Semaphore,
+        unpacking: &Semaphore,
+    ) -> Result<(StoreEntry, bool), ClientError> {
+        let root = drystone_archive::root_directory(&package.name, &package.version);
+        let (store, digest) = (self.store.clone(), package.digest);
+        // Whoever else installs the same at this moment is waited for, rather than asked for the same bytes twice.
+        let (lock, there) = blocking(move || {
+            let lock = store.lock(&digest)?;
+            let there = store.get(&digest);
+            Ok((lock, there))
         })
-        .buffer_unordered(PARALLEL)
-        .try_collect()
         .await?;
-    let downloaded = fetched.iter().filter(|(_, _, new)| *new).count();
-    let entries: BTreeMap<String, StoreEntry> =
-        fetched.into_iter().map(|(key, entry, _)| (key.clone(), entry)).collect();
-    let (lock, dir) = (lock.clone(), project_dir.join(PACKAGES_DIR));
-    let report = blocking(move || link_all(&lock, &dir, &entries)).await?;
-    Ok(InstallReport { downloaded, ..report })
-}
-
-/// Gets one package into the store; true if it was not there.
-async fn fetch(
-    package: &LockedPackage,
-    store: &Store,
-    registry: &Registry,
-    limits: &Limits,
-    on_install: &OnInstall,
-) -> Result<(StoreEntry, bool), ClientError> {
-    let root = drystone_archive::root_directory(&package.name, &package.version);
-    if let Some(entry) = store.get(&package.digest) {
-        entry.check_root(&root)?;
-        return Ok((entry, false));
-    }
-    on_install(InstallEvent::Started { name: package.name.clone(), size: package.size });
-    let what = format!("`{}` {}", package.name, package.version);
-    let on_bytes = |more| on_install(InstallEvent::Bytes { name: package.name.clone(), more });
-    let file =
-        download(registry, &store.temp_dir()?, &what, &package.digest, package.size, &on_bytes).await?;
-    let (store, digest, limits) = (store.clone(), package.digest, limits.clone());
-    let entry = blocking(move || store.unpack(&digest, &root, file.as_file(), &limits)).await?;
-    on_install(InstallEvent::Stored { name: package.name.clone(), version: package.version.clone() });
-    Ok((entry, true))
-}
-
-fn link_all(
-    lock: &Lock,
-    dir: &Path,
-    entries: &BTreeMap<String, StoreEntry>,
-) -> Result<InstallReport, ClientError> {
-    fs_err::create_dir_all(dir)?;
-    let guard = fs_err::File::create(dir.join(LOCK))?;
-    guard.lock()?;
-    for leftover in [NEW, OLD] {
-        remove_dir_if_there(&dir.join(leftover))?;
-    }
-    let mut record = read_record(dir);
-    let is_current = |key: &String, package: &LockedPackage| {
-        record.packages.get(key).is_some_and(|old| old.digest == package.digest && old.name == package.name)
-            && package_dir(dir, &package.name).is_dir()
-    };
-    let wanted: Vec<(&String, &LockedPackage)> =
-        lock.packages.iter().filter(|(key, package)| !is_current(key, package)).collect();
-    let gone: Vec<(String, Recorded)> = record
-        .packages
-        .iter()
-        .filter(|(key, _)| !lock.packages.contains_key(*key))
-        .map(|(key, old)| (key.clone(), old.clone()))
-        .collect();
-    let mut report =
-        InstallReport { unchanged: lock.packages.len() - wanted.len(), ..InstallReport::default() };
-    if wanted.is_empty() && gone.is_empty() {
-        return Ok(report);
-    }
-    // What is about to change is not installed until it is whole again.
-    for key in wanted.iter().map(|(key, _)| *key).chain(gone.iter().map(|(key, _)| key)) {
-        record.packages.remove(key);
-    }
-    write_record(dir, &record)?;
-    for (key, old) in gone {
-        remove_package(dir, &old.name)?;
-        report.removed.push(key);
-    }
-    for (key, package) in wanted {
-        let entry =
-            entries.get(key).ok_or_else(|| ClientError::Internal(format!("`{key}` was not fetched")))?;
-        link(entry, dir, &package.name)?;
-        let recorded =
-            Recorded { name: package.name.clone(), version: package.version.clone(), digest: package.digest };
-        record.packages.insert(key.clone(), recorded);
-        report.linked.push(format!("{} {}", package.name, package.version));
-    }
-    write_record(dir, &record)?;
-    Ok(report)
-}
-
-/// Where a package lies. Owners get an `@`, so that `acme/http` never lies inside the package `acme`.
-fn package_dir(dir: &Path, name: &PackageName) -> PathBuf {
-    match name.owner() {
-        Some(owner) => dir.join(format!("@{owner}")).join(name.short()),
-        None => dir.join(name.short()),
-    }
-}
-
-/// Builds the directory beside the old one, then swaps.
-fn link(entry: &StoreEntry, dir: &Path, name: &PackageName) -> Result<(), ClientError> {
-    let (new, place) = (dir.join(NEW), package_dir(dir, name));
-    remove_dir_if_there(&new)?;
-    fs_err::create_dir_all(&new)?;
-    for (file, source) in entry.files() {
-        let target = new.join(&file.path);
-        if let Some(parent) = target.parent() {
-            fs_err::create_dir_all(parent)?;
+        if let Some(entry) = there {
+            entry.check_root(&root)?;
+            return Ok((entry, false));
         }
-        // Another file system, or one without hard links: then the bytes are copied.
-        if fs_err::hard_link(&source, &target).is_err() {
-            fs_err::copy(&source, &target)?;
-        }
+        // An archive of which a quarter fills the memory goes through a file; the others wait for room.
+        let in_memory = u32::try_from(package.size).ok().filter(|size| *size <= MEMORY_BYTES / 4);
+        let permit = memory.acquire_many(in_memory.unwrap_or(0)).await;
+        let room = permit.map_err(|e| ClientError::Internal(e.to_string()))?;
+        self.tell(InstallEvent::Started { name: package.name.clone(), size: package.size });
+        let what = format!("`{}` {}", package.name, package.version);
+        let on_bytes = |more| self.tell(InstallEvent::Bytes { name: package.name.clone(), more });
+        let on_reject = |why| self.tell(InstallEvent::Rejected { why });
+        let temp_dir = if in_memory.is_some() { None } else { Some(self.store.temp_dir()?) };
+        let archive = download_small(
+            self.registry,
+            temp_dir.as_deref(),
+            &what,
+            &digest,
+            package.size,
+            &on_bytes,
+            &on_reject,
+        )
+        .await?;
+        let turn = unpacking.acquire().await.map_err(|e| ClientError::Internal(e.to_string()))?;
+        let (store, limits) = (self.store.clone(), self.limits.clone());
+        let entry = blocking(move || match archive {
+            Downloaded::Bytes(bytes) => {
+                store.unpack_locked(&lock, &digest, &root, Cursor::new(bytes), &limits)
+            }
+            Downloaded::File(file) => store.unpack_locked(&lock, &digest, &root, file.as_file(), &limits),
+        })
+        .await?;
+        drop((turn, room));
+        self.tell(InstallEvent::Stored { name: package.name.clone(), version: package.version.clone() });
+        Ok((entry, true))
     }
-    remove_package(dir, name)?;
-    if let Some(parent) = place.parent() {
-        fs_err::create_dir_all(parent)?;
-    }
-    Ok(fs_err::rename(&new, &place)?)
-}
 
-/// Takes a package away in one step, then deletes it at leisure.
-fn remove_package(dir: &Path, name: &PackageName) -> Result<(), ClientError> {
-    let (place, old) = (package_dir(dir, name), dir.join(OLD));
-    remove_dir_if_there(&old)?;
-    match fs_err::rename(&place, &old) {
-        Ok(()) => remove_dir_if_there(&old)?,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Err(e) => return Err(e.into()),
+    /// Makes the project's packages those of the lock.
+    pub async fn install(
+        &self,
+        lock: &Lock,
+        mut stock: Stock<'_>,
+        project_dir: &Path,
+        mode: LinkMode,
+    ) -> Result<InstallReport, ClientError> {
+        let (store, dir) = (self.store.clone(), project_dir.join(PACKAGES_DIR));
+        let in_use = blocking(move || store.in_use()).await?;
+        let downloaded = self.fetch(&mut stock).await?;
+        let (lock, store) = (lock.clone(), self.store.clone());
+        let (present, damaged) = (stock.present, stock.damaged);
+        let report = blocking(move || {
+            let report = link::link_all(&lock, &dir, &present, &damaged, &store, mode)?;
+            store.register(&dir)?;
+            drop(in_use);
+            Ok(report)
+        })
+        .await?;
+        Ok(InstallReport { downloaded, ..report })
     }
-    if let (Some(_), Some(parent)) = (name.owner(), place.parent()) {
-        // Only an empty directory can be removed this way; others stay.
-        let _ = fs_err::remove_dir(parent);
+
+    /// Makes a directory hold copies of the lock's packages that need no store: for a repository.
+    pub async fn vendor(
+        &self,
+        lock: &Lock,
+        mut stock: Stock<'_>,
+        dir: &Path,
+    ) -> Result<InstallReport, ClientError> {
+        let store = self.store.clone();
+        let in_use = blocking(move || store.in_use()).await?;
+        let downloaded = self.fetch(&mut stock).await?;
+        let (lock, store, dir) = (lock.clone(), self.store.clone(), dir.to_owned());
+        let (present, damaged) = (stock.present, stock.damaged);
+        let report = blocking(move || {
+            let report = link::link_all(&lock, &dir, &present, &damaged, &store, LinkMode::Copy)?;
+            drop(in_use);
+            Ok(report)
+        })
+        .await?;
+        Ok(InstallReport { downloaded, ..report })
     }
-    Ok(())
-}
 
-/// A record that cannot be read counts as none: then all is linked anew.
-fn read_record(dir: &Path) -> Record {
-    fs_err::read(dir.join(RECORD))
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default()
-}
-
-fn write_record(dir: &Path, record: &Record) -> Result<(), ClientError> {
-    let bytes = serde_json::to_vec_pretty(record).map_err(|e| ClientError::Internal(e.to_string()))?;
-    Ok(write_atomically(&dir.join(RECORD), &bytes)?)
+    fn tell(&self, event: InstallEvent) {
+        (self.on_install)(event);
+    }
 }
 
 /// Runs work that blocks where it disturbs nobody.

@@ -14,17 +14,23 @@
 //! | [`install`], [`Store`] | unpacked packages, shared by projects |
 //! | [`pack`], [`publish`] | the way up |
 //! | [`CargoRegistry`], [`pack_vendored`] | where crates are brought from |
+//! | [`cargo`] | filling cargo's own cache from a `Cargo.lock` |
+//! | [`disk`] | the door through which all that is written passes |
 //! | [`verify`] | the chain of one release, in words |
 //!
 //! Invariant: nothing is installed whose bytes the log of the registry does not vouch for.
 
+mod accounts;
 pub mod aliases;
 mod api;
 mod cache;
+pub mod cargo;
 mod cargo_registry;
+pub mod disk;
 mod download;
 mod effects;
 mod error;
+mod feed;
 mod home;
 mod http;
 pub mod install;
@@ -39,8 +45,10 @@ mod snapshot;
 mod store;
 mod tiles;
 mod trust;
+mod unpack;
 mod vendored;
 pub mod verify;
+pub mod zig;
 
 pub use api::Me;
 pub use cache::Cache;
@@ -54,6 +62,6 @@ pub use pack::LocalArchive;
 pub use project::Project;
 pub use registry::{Network, Registry, normalise_base};
 pub use snapshot::{ProvedIndex, Snapshot};
-pub use store::{Store, StoreEntry};
+pub use store::{Collected, Damage, Listed, Store, StoreEntry};
 pub use trust::{PinnedLog, TrustStore};
 pub use vendored::{CHECKSUM_FILE, pack_vendored};

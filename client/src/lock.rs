@@ -14,11 +14,7 @@ use drystone_log::Hash;
 use drystone_schemas::{PackageName, Sha256Digest, Version};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    ClientError,
-    cache::write_atomically,
-    resolve::{Requirement, Solution},
-};
+use crate::{ClientError, cache::write_atomically, resolve::Requirement};
 
 /// Name of the lock file beside the manifest.
 pub const LOCK_FILE: &str = "drystone.lock";
@@ -95,28 +91,15 @@ struct FilePackage {
 }
 
 impl Lock {
-    /// The lock of a solution.
-    pub fn new(registry: &str, origin: &str, checkpoint: LockedCheckpoint, solution: &Solution) -> Self {
-        let package = |(key, release): (&String, &crate::resolve::Release)| {
-            let mut dependencies: Vec<String> =
-                release.needs.iter().map(|need| need.name.canonical()).collect();
-            dependencies.sort_unstable();
-            dependencies.dedup();
-            let locked = LockedPackage {
-                name: release.name.clone(),
-                version: release.version.clone(),
-                digest: release.digest,
-                size: release.size,
-                dependencies,
-            };
-            (key.clone(), locked)
-        };
-        Self {
-            registry: registry.into(),
-            origin: origin.into(),
-            checkpoint,
-            packages: solution.releases.iter().map(package).collect(),
-        }
+    /// A lock of these packages.
+    pub fn new(
+        registry: &str,
+        origin: &str,
+        checkpoint: LockedCheckpoint,
+        packages: impl IntoIterator<Item = LockedPackage>,
+    ) -> Self {
+        let packages = packages.into_iter().map(|package| (package.name.canonical(), package)).collect();
+        Self { registry: registry.into(), origin: origin.into(), checkpoint, packages }
     }
 
     /// Reads the lock file in a directory, if there is one.
@@ -336,9 +319,8 @@ root = "{}"
     fn a_lock_satisfies_what_it_was_made_for_and_nothing_else() {
         let lock = lock(vec![package("a", "1.2.0", &["b"]), package("b", "1.0.0", &["a"])]);
         let satisfies = |roots: &[(&str, &str)]| {
-            let root = |&(name, req): &(&str, &str)| Requirement {
-                name: PackageName::new(name).unwrap(),
-                req: VersionReq::new(req).unwrap(),
+            let root = |&(name, req): &(&str, &str)| {
+                Requirement::new(PackageName::new(name).unwrap(), VersionReq::new(req).unwrap())
             };
             lock.satisfies(&roots.iter().map(root).collect::<Vec<_>>())
         };

@@ -23,7 +23,7 @@ pub const IGNORE_FILE: &str = ".drystoneignore";
 /// Directories that are never packed, wherever they are.
 const NEVER: [&str; 1] = ["node_modules"];
 /// Directories that are never packed from the package's own root.
-const NEVER_AT_ROOT: [&str; 2] = ["target", PACKAGES_DIR];
+const NEVER_AT_ROOT: [&str; 4] = ["target", PACKAGES_DIR, "zig-out", "zig-pkg"];
 
 /// A file that is part of a package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -45,7 +45,7 @@ pub struct Packed {
     pub files: Vec<PackedFile>,
     /// The archive.
     pub archive: LocalArchive,
-    _file: NamedTempFile,
+    pub(crate) _file: NamedTempFile,
 }
 
 /// An archive on disk, ready to be uploaded.
@@ -61,6 +61,8 @@ pub struct LocalArchive {
     pub size: u64,
     /// Its format, if it is known.
     pub format: Option<Format>,
+    /// The owner of a package whose manifest cannot tell.
+    pub owner: Option<String>,
 }
 
 impl LocalArchive {
@@ -70,7 +72,7 @@ impl LocalArchive {
         io::copy(&mut fs_err::File::open(path)?, &mut hash)?;
         let file_name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let (digest, size, _) = hash.finish();
-        Ok(Self { path: path.into(), file_name, digest, size, format })
+        Ok(Self { path: path.into(), file_name, digest, size, format, owner: None })
     }
 }
 
@@ -85,10 +87,23 @@ pub fn pack_directory<'g>(
     limits: &Limits,
 ) -> Result<Packed, ClientError> {
     let generic = generic.into();
-    let manifest = read_manifest(dir, &generic, limits)?;
+    let text = read_limited(dir, generic.manifest(), limits)?;
+    let manifest = generic.parse(&text).map_err(ClientError::Problems)?;
     let details = &manifest.details;
     let files = package_files(dir, generic.manifest(), &details.include, &details.exclude)?;
     let root = generic.root_directory(&manifest.name, &manifest.vers);
+    pack_files(dir, &root, manifest, files, Format::Generic, limits)
+}
+
+/// Packs these files of a directory below a root directory.
+pub(crate) fn pack_files(
+    dir: &Path,
+    root: &str,
+    manifest: Manifest,
+    files: Vec<PackedFile>,
+    format: Format,
+    limits: &Limits,
+) -> Result<Packed, ClientError> {
     let to_pack = files.iter().map(|file| {
         let path = dir.join(&file.path);
         PackFile::lazy(file.path.clone(), file.executable, file.size, move || {
@@ -96,7 +111,7 @@ pub fn pack_directory<'g>(
         })
     });
     let mut temp = NamedTempFile::with_prefix("drystone-pack-")?;
-    let hashed = pack(HashingWriter::new(io::BufWriter::new(temp.as_file_mut())), &root, to_pack, limits);
+    let hashed = pack(HashingWriter::new(io::BufWriter::new(temp.as_file_mut())), root, to_pack, limits);
     let (digest, size, writer) = hashed.map_err(pack_error)?.finish();
     writer.into_inner().map_err(io::IntoInnerError::into_error)?;
     let archive = LocalArchive {
@@ -104,13 +119,14 @@ pub fn pack_directory<'g>(
         file_name: format!("{}.tar.gz", root_directory(&manifest.name, &manifest.vers)),
         digest,
         size,
-        format: Some(Format::Generic),
+        format: Some(format),
+        owner: None,
     };
     Ok(Packed { manifest, files, archive, _file: temp })
 }
 
-fn read_manifest(dir: &Path, generic: &Generic<'_>, limits: &Limits) -> Result<Manifest, ClientError> {
-    let manifest_name = generic.manifest();
+/// The text of a manifest that is not too long.
+pub(crate) fn read_limited(dir: &Path, manifest_name: &str, limits: &Limits) -> Result<String, ClientError> {
     let path = dir.join(manifest_name);
     let metadata = match fs_err::metadata(&path) {
         Ok(metadata) => metadata,
@@ -127,12 +143,12 @@ fn read_manifest(dir: &Path, generic: &Generic<'_>, limits: &Limits) -> Result<M
         );
         return Err(ClientError::Problems(vec![Problem::new(Code::ManifestTooBig, detail)]));
     }
-    generic.parse(&fs_err::read_to_string(&path)?).map_err(ClientError::Problems)
+    Ok(fs_err::read_to_string(&path)?)
 }
 
 /// The files of a package: all that no ignore file, no pattern and no rule of this module leaves out.
 ///
-/// Hidden files, `.git`, `node_modules`, and `target` at the root are never packed. With `include`, only what a pattern
+/// Hidden files, `.git`, `node_modules`, and `target` and the like at the root are never packed. With `include`, only what a pattern
 /// names; the manifest always. Ignore files above `dir` count only inside a Git work tree.
 ///
 /// # Errors
@@ -259,18 +275,18 @@ pub(crate) fn pack_error(error: PackError) -> ClientError {
 }
 
 /// Hashes and counts what passes through.
-struct HashingWriter<W> {
+pub(crate) struct HashingWriter<W> {
     inner: W,
     hasher: sha2::Sha256,
     len: u64,
 }
 
 impl<W: io::Write> HashingWriter<W> {
-    fn new(inner: W) -> Self {
+    pub(crate) fn new(inner: W) -> Self {
         Self { inner, hasher: sha2::Digest::new(), len: 0 }
     }
 
-    fn finish(self) -> (Sha256Digest, u64, W) {
+    pub(crate) fn finish(self) -> (Sha256Digest, u64, W) {
         let digest = sha2::Digest::finalize(self.hasher);
         (Sha256Digest::from_bytes(digest.into()), self.len, self.inner)
     }

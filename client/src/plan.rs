@@ -5,82 +5,103 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drystone_schemas::{Code, DeleteCode, PackageName, Problem, Version};
+use drystone_schemas::{Code, DeleteCode, IndexFile, IndexLine, PackageName, Problem, Sha256Digest, Version};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
     ClientError, Lock, LockedCheckpoint, LockedPackage, Snapshot, VerificationError,
-    resolve::{Outcome, Release, Requirement, Universe, solve},
+    resolve::{Outcome, PackageKey, RegistryId, Requirement, Rules, Solution, Universe, suggest},
 };
 
-/// Index files fetched at once.
-const PARALLEL: usize = 8;
+mod proved;
+pub mod rounds;
 
-/// Chooses versions for these requirements, keeping `locked` versions where they fit.
+use proved::Records;
+use rounds::{Names, choose};
+
+/// Index files fetched at once.
+const PARALLEL: usize = 64;
+
+/// Chooses versions for these requirements.
 pub async fn resolve(
     snapshot: &Snapshot<'_>,
     roots: &[Requirement],
-    locked: &BTreeMap<String, Version>,
+    rules: &Rules,
 ) -> Result<Lock, ClientError> {
-    let mut universe = Universe::default();
-    let mut wanted: BTreeSet<PackageName> = roots.iter().map(|root| root.name.clone()).collect();
+    let own = snapshot.registry().config().await?.settings.cargo_index_url();
+    let mut universe = Universe::new(vec![own, snapshot.registry().base().to_owned()]);
+    let mut records = Records::new(snapshot);
     loop {
-        for (name, releases) in fetch(snapshot, &wanted).await? {
-            universe.insert(&name, releases);
-        }
-        match solve(roots, &universe, locked) {
-            Outcome::Unknown(names) => wanted = names,
+        let (outcome, _) = choose(&records, roots, &mut universe, rules).await?;
+        match outcome {
+            Outcome::Unknown(_) => return Err(ClientError::Internal("a choice ended without an end".into())),
             Outcome::Solved(solution) => {
-                let checkpoint = snapshot.checkpoint();
-                let checkpoint = LockedCheckpoint { size: checkpoint.size(), root: checkpoint.root() };
-                return Ok(Lock::new(
-                    snapshot.registry().base(),
-                    &snapshot.log().origin,
-                    checkpoint,
-                    &solution,
-                ));
+                if !records.prove(&solution.consulted, &mut universe).await? {
+                    return lock(snapshot, &solution).await;
+                }
             }
-            Outcome::Impossible { because } => {
-                return Err(ClientError::NoVersionsFit { because, suggestion: suggestion(roots, &universe) });
+            Outcome::Impossible(conflict) => {
+                if !records.prove(&conflict.consulted, &mut universe).await? {
+                    let suggestion = suggest(roots, &universe, rules, &conflict);
+                    return Err(ClientError::NoVersionsFit { because: conflict.because, suggestion });
+                }
             }
         }
     }
 }
 
-/// The releases of packages, from their proved index files; none for a package that does not exist.
+/// The versions of a lock, for the rules of the next one.
+pub fn locked_versions(versions: BTreeMap<String, Version>) -> BTreeMap<PackageKey, BTreeSet<Version>> {
+    let own = |name| PackageKey { registry: RegistryId::default(), name };
+    versions.into_iter().map(|(name, version)| (own(name), BTreeSet::from([version]))).collect()
+}
+
+/// The lock of a solution.
+async fn lock(snapshot: &Snapshot<'_>, solution: &Solution) -> Result<Lock, ClientError> {
+    // Digests are in the index files, which are fetched for what was chosen and for nothing else.
+    let chosen = solution.releases.iter().map(|((key, _), chosen)| (key.clone(), chosen.name.clone()));
+    let indexes = fetch(snapshot, &chosen.collect()).await?;
+    let mut packages = Vec::with_capacity(solution.releases.len());
+    for ((key, version), chosen) in &solution.releases {
+        let line =
+            indexes.get(key).and_then(|index| index.find(version)).filter(|line| line.deleted.is_none());
+        let line =
+            line.ok_or_else(|| ClientError::Internal(format!("`{}` was chosen unseen", chosen.name)))?;
+        let names: BTreeSet<String> = chosen.dependencies.iter().map(|(key, _)| key.name.clone()).collect();
+        packages.push(LockedPackage {
+            name: chosen.name.clone(),
+            version: version.clone(),
+            digest: digest(line)?,
+            size: line.size,
+            dependencies: names.into_iter().collect(),
+        });
+    }
+    let checkpoint = snapshot.checkpoint();
+    let checkpoint = LockedCheckpoint { size: checkpoint.size(), root: checkpoint.root() };
+    Ok(Lock::new(snapshot.registry().base(), &snapshot.log().origin, checkpoint, packages))
+}
+
+fn digest(line: &IndexLine) -> Result<Sha256Digest, ClientError> {
+    Sha256Digest::from_hex(&line.cksum).map_err(|e| {
+        VerificationError::Contradiction(format!("the index line of `{}` {}: {e}", line.name, line.vers))
+            .into()
+    })
+}
+
+/// The proved index files of packages; an empty one for a package that does not exist.
 async fn fetch(
     snapshot: &Snapshot<'_>,
-    names: &BTreeSet<PackageName>,
-) -> Result<Vec<(PackageName, Vec<Release>)>, ClientError> {
-    snapshot.load(&names.iter().map(PackageName::canonical).collect::<Vec<_>>()).await?;
+    names: &Names,
+) -> Result<BTreeMap<PackageKey, IndexFile>, ClientError> {
+    snapshot.load(&names.keys().map(|key| key.name.clone()).collect::<Vec<_>>()).await?;
     stream::iter(names)
-        .map(async |name| {
+        .map(async |(key, name)| {
             let index = snapshot.index(name).await?;
-            let lines = index.map(|index| index.file.lines).unwrap_or_default();
-            let releases = lines.iter().filter(|line| line.deleted.is_none()).map(Release::from_line);
-            // A release that cannot be read cannot be chosen; the others can.
-            Ok((name.clone(), releases.filter_map(Result::ok).collect()))
+            Ok((key.clone(), index.map(|index| index.file).unwrap_or_default()))
         })
         .buffered(PARALLEL)
         .try_collect()
         .await
-}
-
-/// Drops one of the project's own requirements after the other: if one is to blame alone, that is worth saying.
-fn suggestion(roots: &[Requirement], universe: &Universe) -> Option<String> {
-    let any = drystone_schemas::VersionReq::new("*").expect("a star is a requirement");
-    for (at, root) in roots.iter().enumerate() {
-        let mut looser = roots.to_vec();
-        looser[at].req = any.clone();
-        if let Outcome::Solved(solution) = solve(&looser, universe, &BTreeMap::new()) {
-            let chosen = solution.releases.get(&root.name.canonical())?;
-            return Some(format!(
-                "`{}` {} would solve it, in place of {}",
-                root.name, chosen.version, root.req
-            ));
-        }
-    }
-    None
 }
 
 /// What a lock may still be used for, though the registry has changed.

@@ -280,7 +280,7 @@ impl Project {
         let name = PackageName::new(text("package").unwrap_or(key))
             .map_err(|e| self.bad(format!("{place}: {e}")))?;
         let req = VersionReq::new(req).map_err(|e| self.bad(format!("{place}: {e}")))?;
-        Ok(Some(Requirement { name, req }))
+        Ok(Some(Requirement::new(name, req)))
     }
 
     fn bad(&self, detail: String) -> ClientError {

@@ -59,11 +59,13 @@ pub fn check_archive(archive: &LocalArchive, settings: &Settings) -> Result<Insp
     inspect(file, limits, settings, &settings.formats, &expected).map_err(ClientError::Problems)
 }
 
-fn expected(archive: &LocalArchive) -> PublishMetadata {
+/// What a publish of an archive says of it.
+pub fn expected(archive: &LocalArchive) -> PublishMetadata {
     PublishMetadata {
         format: archive.format.map(|format| format.as_str().to_owned()),
         sha256: Some(archive.digest.hex()),
         size: Some(archive.size),
+        owner: archive.owner.clone(),
         ..PublishMetadata::default()
     }
 }

@@ -42,10 +42,21 @@ pub enum Network {
     Offline,
 }
 
+/// Somebody who has a registry's objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// Base URL, without a slash at the end.
+    pub(crate) base: String,
+    /// Whether it is somebody else than the registry: then it gets no token.
+    pub(crate) is_mirror: bool,
+}
+
 /// A registry at a base URL.
 #[derive(Debug)]
 pub struct Registry {
     base: String,
+    /// Who is asked for archives, one after the other; the registry last.
+    sources: Vec<Source>,
     http: Arc<Http>,
     cache: Cache,
     network: Network,
@@ -67,6 +78,7 @@ impl Registry {
         let base = normalise_base(base)?;
         let cache = Cache::new(cache_dir, &base);
         Ok(Self {
+            sources: vec![Source { base: base.clone(), is_mirror: false }],
             base,
             http,
             cache,
@@ -75,6 +87,21 @@ impl Registry {
             reads_need_token: AtomicBool::new(false),
             config: OnceCell::new(),
         })
+    }
+
+    /// Asks mirrors for archives first, in this order. They are trusted with nothing: whatever they send is hashed,
+    /// and what does not fit is asked of the next one, at last of the registry.
+    pub fn with_mirrors(mut self, mirrors: &[String]) -> Result<Self, ClientError> {
+        let mirrors = mirrors.iter().map(|url| Ok(Source { base: normalise_base(url)?, is_mirror: true }));
+        let mut sources = mirrors.collect::<Result<Vec<_>, ClientError>>()?;
+        sources.push(Source { base: self.base.clone(), is_mirror: false });
+        self.sources = sources;
+        Ok(self)
+    }
+
+    /// Who is asked for archives, in this order; never empty, and the registry is the last one.
+    pub(crate) fn sources(&self) -> &[Source] {
+        &self.sources
     }
 
     /// The base URL, without a slash at the end.

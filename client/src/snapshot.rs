@@ -19,9 +19,11 @@ use drystone_schemas::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 
 use crate::{
     ClientError, Network, Registry, TrustStore, VerificationError,
+    feed::Feed,
     registry::{ALIASES_BYTES_MAX, DOCUMENT_BYTES_MAX, INDEX_BYTES_MAX},
     tiles::{self, NotConsistent},
     trust::PinnedLog,
@@ -30,7 +32,7 @@ use crate::{
 /// How often a checkpoint that is older than the one seen before is asked for again: an edge may lag by seconds.
 const LAGGING_TRIES_MAX: u32 = 3;
 /// State nodes fetched at once.
-const PARALLEL: usize = 8;
+const PARALLEL: usize = 64;
 
 /// A registry at one moment.
 #[derive(Debug)]
@@ -38,7 +40,10 @@ pub struct Snapshot<'a> {
     registry: &'a Registry,
     log: PinnedLog,
     signed: SignedCheckpoint,
-    state: Mutex<StateMap>,
+    state_root: Hash,
+    /// Loaded when the feed does not know enough.
+    state: OnceCell<Mutex<StateMap>>,
+    feed: Mutex<Option<Feed>>,
 }
 
 /// A package's index file as the state names it.
@@ -56,16 +61,24 @@ impl<'a> Snapshot<'a> {
         let log = trust.pin(registry.base(), registry.config().await?)?;
         let remembered = trust.remembered(&log)?;
         let (signed, last_entry) = newest(registry, &log, remembered.as_ref()).await?;
-        if let (Some(seen), Network::Online) = (&remembered, registry.network()) {
+        let (feed, from) = follow(registry, &log, signed.checkpoint(), &last_entry).await?;
+        // Events that lead from what was seen to what is signed prove that the log continues.
+        let is_proved = |old: &Checkpoint| from == Some((old.size(), old.root()));
+        if let (Some(seen), Network::Online) = (&remembered, registry.network())
+            && !is_proved(seen.checkpoint())
+        {
             let old = seen.checkpoint();
             check_continues(registry, old.size(), &old.root(), signed.checkpoint())
                 .await
                 .map_err(|error| with_evidence(error, trust, seen, &signed))?;
         }
-        let root = state_root(signed.checkpoint(), &last_entry)?;
-        let root_tile = load_root_tile(registry, &root).await?;
+        let state_root = state_root(signed.checkpoint(), &last_entry)?;
         trust.remember(&log, &signed)?;
-        Ok(Self { registry, log, signed, state: Mutex::new(StateMap::over(root_tile)) })
+        if let Some(feed) = feed.as_ref().filter(|_| registry.network() == Network::Online) {
+            feed.remember(registry)?;
+        }
+        let (state, feed) = (OnceCell::new(), Mutex::new(feed));
+        Ok(Self { registry, log, signed, state_root, state, feed })
     }
 
     /// The registry.
@@ -85,7 +98,7 @@ impl<'a> Snapshot<'a> {
 
     /// The root of the state map.
     pub fn state_root(&self) -> Hash {
-        self.state.lock().expect("no holder of this lock panics").root()
+        self.state_root
     }
 
     /// Checks that this snapshot continues a log of another origin of knowledge, such as a lock file's checkpoint.
@@ -98,23 +111,35 @@ impl<'a> Snapshot<'a> {
 
     /// Loads what is needed to look up these canonical names, in two rounds at most.
     pub async fn load(&self, keys: &[String]) -> Result<(), ClientError> {
+        let keys: Vec<&str> =
+            keys.iter().map(String::as_str).filter(|key| self.from_feed(key).is_none()).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let whole = self
+            .state
+            .get_or_try_init(async || {
+                let root_tile = load_root_tile(self.registry, &self.state_root).await?;
+                Ok::<_, ClientError>(Mutex::new(StateMap::over(root_tile)))
+            })
+            .await?;
         loop {
             let missing = {
-                let state = self.state.lock().expect("no holder of this lock panics");
-                state.missing(keys.iter().map(String::as_str))
+                let state = whole.lock().expect("no holder of this lock panics");
+                state.missing(keys.iter().copied())
             };
             if missing.is_empty() {
-                return Ok(());
+                return self.learn(&keys, whole);
             }
             let nodes: Vec<(StateNode, Bytes)> = stream::iter(missing)
                 .map(async |node| Ok::<_, ClientError>((node, self.node(node).await?)))
                 .buffer_unordered(PARALLEL)
                 .try_collect()
                 .await?;
-            let mut state = self.state.lock().expect("no holder of this lock panics");
+            let mut state = whole.lock().expect("no holder of this lock panics");
             for (node, bytes) in nodes {
                 // Two callers may have fetched the same node; the first one's is in place already.
-                if state.missing(keys.iter().map(String::as_str)).contains(&node) {
+                if state.missing(keys.iter().copied()).contains(&node) {
                     state
                         .load(node, &bytes)
                         .map_err(|e| ClientError::proof(format!("`{}`", node.key()), e))?;
@@ -126,9 +151,30 @@ impl<'a> Snapshot<'a> {
     /// What the state says of a canonical name; `None` proves that there is nothing of that name.
     pub async fn entry(&self, key: &str) -> Result<Option<ShardEntry>, ClientError> {
         self.load(&[key.to_owned()]).await?;
-        let state = self.state.lock().expect("no holder of this lock panics");
+        if let Some(entry) = self.from_feed(key) {
+            return Ok(entry);
+        }
+        let state =
+            self.state.get().ok_or_else(|| ClientError::Internal("the state is not loaded".into()))?;
+        let state = state.lock().expect("no holder of this lock panics");
         let entry = state.get(key).map_err(|e| ClientError::Internal(e.to_string()))?;
         Ok(entry.cloned())
+    }
+
+    /// What the feed says of a canonical name; the outer `None` says that it knows nothing of it.
+    fn from_feed(&self, key: &str) -> Option<Option<ShardEntry>> {
+        self.feed.lock().expect("no holder of this lock panics").as_ref()?.get(key)
+    }
+
+    /// Lets the feed know what the state proves of these names, for the next look.
+    fn learn(&self, keys: &[&str], state: &Mutex<StateMap>) -> Result<(), ClientError> {
+        let mut feed = self.feed.lock().expect("no holder of this lock panics");
+        let Some(feed) = feed.as_mut() else { return Ok(()) };
+        let state = state.lock().expect("no holder of this lock panics");
+        for key in keys {
+            feed.learn(key, state.get(key).map_err(|e| ClientError::Internal(e.to_string()))?);
+        }
+        feed.remember(self.registry)
     }
 
     /// A package's releases; `None` proves that there is no such package. Any spelling of the name will do.
@@ -255,6 +301,29 @@ impl<'a> Snapshot<'a> {
         };
         state_node(self.registry, &node.key(), bytes_max, passes).await
     }
+}
+
+/// What the events since the last look say of the files known then, and size and root that they were followed from; a
+/// new beginning where there is nothing to follow, or it does not lead here: then the tiles decide what that means.
+async fn follow(
+    registry: &Registry,
+    log: &PinnedLog,
+    to: &Checkpoint,
+    last_entry: &[u8],
+) -> Result<(Option<Feed>, Option<(u64, Hash)>), ClientError> {
+    let recalled = Feed::recall(registry, &log.origin);
+    if registry.network() == Network::Offline {
+        return Ok((recalled.filter(|feed| (feed.size(), feed.root()) == (to.size(), to.root())), None));
+    }
+    if let Some(feed) = recalled {
+        let from = (feed.size(), feed.root());
+        if let Ok(Some(Ok(feed))) = feed.catch_up(registry, to, last_entry).await {
+            return Ok((Some(feed), Some(from)));
+        }
+    }
+    // The newest proof was read a moment ago.
+    let proof = registry.cached(layout::LATEST_PROOF).and_then(|bytes| TlogProof::decode(&bytes).ok());
+    Ok((proof.and_then(|proof| Feed::begin(to, last_entry, &proof)), None))
 }
 
 /// Fetches a node of the state map, named by its hash.

@@ -1,25 +1,35 @@
 //! Unpacked packages, one directory for each archive, shared by all projects of a user.
 //!
-//! Owns the directory `store/`: `<sha256>/files/...` with a marker `<sha256>/entry.json`, `locks/` and `tmp/`.
-//! Does not own downloading, nor what of it a project uses.
+//! Owns the directory `store/`: `<sha256>/files/...` with a marker `<sha256>/entry.json`, `locks/`, `projects/` and
+//! `tmp/`. Does not own downloading, nor what of it a project uses.
 //! Invariant: a directory `<sha256>` is the whole of an archive with that digest which was read strictly to its end, or
-//! is found to be damaged by its marker; what is being unpacked lies under `tmp/` until then.
+//! is found to be damaged by its marker; what is being unpacked lies under `tmp/` until then. Locks are the kernel's, so
+//! that they end with the process that holds them.
 
 use std::{
-    io::{self, BufReader, Read},
+    io::{self, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use drystone_archive::{Layout, ReadError, read_archive_as};
-use drystone_schemas::{Limits, Problem, Sha256Digest};
+use drystone_schemas::{Limits, Sha256Digest};
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientError, VerificationError};
+use crate::{
+    ClientError, VerificationError,
+    disk::{Disk, RealDisk},
+    unpack::{Rules, UnpackedFile, modified_ns, unpack},
+};
+
+mod collect;
+
+pub use collect::{Collected, Damage, Listed};
 
 /// The store of one user.
 #[derive(Debug, Clone)]
 pub struct Store {
     dir: PathBuf,
+    disk: Arc<dyn Disk>,
 }
 
 /// One unpacked archive.
@@ -29,51 +39,102 @@ pub struct StoreEntry {
     marker: Marker,
 }
 
+/// Keeps the garbage collector away while packages are looked up, unpacked and linked.
+#[derive(Debug)]
+pub struct StoreInUse(#[expect(dead_code, reason = "the lock ends with the file")] fs_err::File);
+
+/// Keeps others from unpacking the same archive.
+#[derive(Debug)]
+pub(crate) struct EntryLock(#[expect(dead_code, reason = "the lock ends with the file")] fs_err::File);
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Marker {
     v: u32,
     digest: Sha256Digest,
     root: String,
-    files: Vec<StoredFile>,
+    files: Vec<UnpackedFile>,
 }
 
-/// One file of an unpacked archive.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct StoredFile {
-    pub(crate) path: String,
-    pub(crate) len: u64,
-    pub(crate) executable: bool,
-}
-
+/// Version of the marker: 1 had neither digests nor times, so that an entry of it counts as absent.
+const MARKER_VERSION: u32 = 2;
 const MARKER: &str = "entry.json";
 const FILES: &str = "files";
+const TEMP: &str = "tmp";
+const LOCKS: &str = "locks";
+const IN_USE: &str = "in-use.lock";
 
 impl Store {
     /// The store at a directory, which need not exist yet.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+        Self::on(dir, Arc::new(RealDisk))
     }
 
-    /// Where downloads go before they are unpacked: on the same file system.
+    /// The store at a directory of this disk.
+    pub fn on(dir: impl Into<PathBuf>, disk: Arc<dyn Disk>) -> Self {
+        Self { dir: dir.into(), disk }
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The disk that it lies on.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// Says that the store is in use, as any number of processes may do at once. Blocks while it is being collected.
+    pub fn in_use(&self) -> Result<StoreInUse, ClientError> {
+        let file = self.lock_file(IN_USE)?;
+        file.lock_shared()?;
+        Ok(StoreInUse(file))
+    }
+
+    /// Where a download goes that is too long for memory: on the same file system.
     pub(crate) fn temp_dir(&self) -> Result<PathBuf, ClientError> {
-        let dir = self.dir.join("tmp");
-        fs_err::create_dir_all(&dir)?;
+        let dir = self.dir.join(TEMP);
+        self.disk.create_dir_all(&dir)?;
         Ok(dir)
     }
 
-    /// The unpacked archive with a digest; `None` if it is not there, or not whole.
+    /// The unpacked archive with a digest; `None` if it is not there, or not as it was unpacked.
     ///
-    /// Existence and length of every file are checked, not their bytes: those were hashed when they came.
+    /// Existence, length and time of every file are checked, not their bytes: those were hashed when they came, and
+    /// [`Store::verify`] hashes them again.
     pub fn get(&self, digest: &Sha256Digest) -> Option<StoreEntry> {
-        let dir = self.dir.join(digest.hex());
+        let entry = self.entry(digest)?;
+        entry.damage().is_none().then_some(entry)
+    }
+
+    /// Whether there is something under a digest that [`Store::get`] does not give out.
+    pub(crate) fn is_damaged(&self, digest: &Sha256Digest) -> bool {
+        self.place(digest).exists() && self.get(digest).is_none()
+    }
+
+    /// An entry whose marker can be read; its files have not been looked at.
+    fn entry(&self, digest: &Sha256Digest) -> Option<StoreEntry> {
+        let dir = self.place(digest);
         let marker: Marker = serde_json::from_slice(&fs_err::read(dir.join(MARKER)).ok()?).ok()?;
-        let files_dir = dir.join(FILES);
-        let whole = |file: &StoredFile| {
-            fs_err::symlink_metadata(files_dir.join(&file.path))
-                .is_ok_and(|m| m.is_file() && m.len() == file.len)
-        };
-        (marker.digest == *digest && marker.files.iter().all(whole))
-            .then_some(StoreEntry { files_dir, marker })
+        let known = marker.v == MARKER_VERSION && marker.digest == *digest;
+        known.then(|| StoreEntry { files_dir: dir.join(FILES), marker })
+    }
+
+    fn place(&self, digest: &Sha256Digest) -> PathBuf {
+        self.dir.join(digest.hex())
+    }
+
+    /// Waits until nobody else unpacks this archive. Blocks.
+    pub(crate) fn lock(&self, digest: &Sha256Digest) -> Result<EntryLock, ClientError> {
+        let file = self.lock_file(&digest.hex())?;
+        file.lock()?;
+        Ok(EntryLock(file))
+    }
+
+    fn lock_file(&self, name: &str) -> Result<fs_err::File, ClientError> {
+        let locks = self.dir.join(LOCKS);
+        self.disk.create_dir_all(&locks)?;
+        Ok(fs_err::OpenOptions::new().create(true).truncate(false).write(true).open(locks.join(name))?)
     }
 
     /// Unpacks an archive whose SHA-256 has been checked. Blocks; safe against other processes doing the same.
@@ -87,25 +148,42 @@ impl Store {
         archive: impl Read,
         limits: &Limits,
     ) -> Result<StoreEntry, ClientError> {
-        let locks = self.dir.join("locks");
-        fs_err::create_dir_all(&locks)?;
-        let lock = fs_err::File::create(locks.join(digest.hex()))?;
-        lock.lock()?;
+        let lock = self.lock(digest)?;
+        self.unpack_locked(&lock, digest, root, archive, limits)
+    }
+
+    /// The same for who holds the lock already.
+    pub(crate) fn unpack_locked(
+        &self,
+        _lock: &EntryLock,
+        digest: &Sha256Digest,
+        root: &str,
+        archive: impl Read,
+        limits: &Limits,
+    ) -> Result<StoreEntry, ClientError> {
         if let Some(entry) = self.get(digest) {
             entry.check_root(root)?;
             return Ok(entry);
         }
-        let place = self.dir.join(digest.hex());
+        let (place, disk) = (self.place(digest), &*self.disk);
         let temp = self.temp_dir()?.join(digest.hex());
         // Left over from a run that was killed: only who holds the lock may be here.
-        remove_dir_if_there(&temp)?;
-        remove_dir_if_there(&place)?;
-        let unpacked = unpack_into(&temp, digest, root, archive, limits);
-        if let Err(error) = unpacked {
-            remove_dir_if_there(&temp)?;
+        disk.remove_dir_all(&temp)?;
+        if let Err(error) = unpack_into(disk, &temp, digest, root, archive, limits) {
+            // What cannot be removed now, because the disk fails, is removed by who comes next.
+            let _ = disk.remove_dir_all(&temp);
             return Err(error);
         }
-        fs_err::rename(&temp, &place)?;
+        if place.exists() {
+            // Damaged. It goes away in one step, and projects that link to it find the new one in the next.
+            let old = self.temp_dir()?.join(format!("{}.old", digest.hex()));
+            disk.remove_dir_all(&old)?;
+            disk.rename(&place, &old)?;
+            disk.rename(&temp, &place)?;
+            disk.remove_dir_all(&old)?;
+        } else {
+            disk.rename(&temp, &place)?;
+        }
         self.get(digest)
             .ok_or_else(|| ClientError::Internal(format!("{digest} was unpacked, but is not whole")))
     }
@@ -118,12 +196,29 @@ impl StoreEntry {
         check_root(&self.marker.digest, &self.marker.root, root)
     }
 
-    pub(crate) fn files(&self) -> impl Iterator<Item = (&StoredFile, PathBuf)> {
+    /// The directory that holds the files.
+    pub fn files_dir(&self) -> &Path {
+        &self.files_dir
+    }
+
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&UnpackedFile, PathBuf)> {
         self.marker.files.iter().map(|file| (file, self.files_dir.join(&file.path)))
+    }
+
+    /// What is not as it was unpacked, as far as that can be seen without reading: the first such file.
+    fn damage(&self) -> Option<String> {
+        let is_whole = |file: &UnpackedFile, path: PathBuf| {
+            fs_err::symlink_metadata(path).is_ok_and(|m| {
+                m.is_file() && m.len() == file.len && modified_ns(&m).is_ok_and(|ns| ns == file.modified_ns)
+            })
+        };
+        let damaged = self.files().find(|(file, path)| !is_whole(file, path.clone()))?;
+        Some(damaged.0.path.clone())
     }
 }
 
 fn unpack_into(
+    disk: &dyn Disk,
     temp: &Path,
     digest: &Sha256Digest,
     root: &str,
@@ -131,38 +226,29 @@ fn unpack_into(
     limits: &Limits,
 ) -> Result<(), ClientError> {
     let files_dir = temp.join(FILES);
-    fs_err::create_dir_all(&files_dir)?;
-    let mut files = Vec::new();
-    read_archive_as(BufReader::new(archive), limits, Layout::Flat, &mut |entry, content| {
-        let path = files_dir.join(entry.path);
-        if let Some(parent) = path.parent() {
-            fs_err::create_dir_all(parent)?;
-        }
-        let mut file = fs_err::OpenOptions::new().write(true).create_new(true).open(&path)?;
-        io::copy(content, &mut file)?;
-        set_read_only(&path, entry.executable)?;
-        files.push(StoredFile { path: entry.path.into(), len: entry.size, executable: entry.executable });
-        Ok::<(), io::Error>(())
-    })
-    .map_err(archive_error)?;
+    disk.create_dir_all(&files_dir)?;
+    // Files of the store are linked into projects: writing to one would change all.
+    let rules = Rules { read_only: true, archive_times: false, hash: true, except: None };
+    let mut files = unpack(disk, archive, limits, &files_dir, rules)?;
     let found = root_of(&files);
     check_root(digest, &found, root)?;
     if !found.is_empty() {
         // Everything lies in one directory, whose content moves up.
         let inside = temp.join("root");
-        fs_err::rename(files_dir.join(&found), &inside)?;
-        fs_err::remove_dir(&files_dir)?;
-        fs_err::rename(&inside, &files_dir)?;
+        disk.rename(&files_dir.join(&found), &inside)?;
+        disk.remove_dir_all(&files_dir)?;
+        disk.rename(&inside, &files_dir)?;
         files.iter_mut().for_each(|file| drop(file.path.drain(..=found.len())));
     }
-    let marker = Marker { v: 1, digest: *digest, root: found, files };
+    let marker = Marker { v: MARKER_VERSION, digest: *digest, root: found, files };
     let bytes = serde_json::to_vec(&marker).map_err(|e| ClientError::Internal(e.to_string()))?;
-    Ok(fs_err::write(temp.join(MARKER), bytes)?)
+    let mut file = disk.create(&temp.join(MARKER), false, false)?;
+    Ok(disk.write(&mut file, &bytes)?)
 }
 
 /// The directory that all files lie in; empty if some lie at the top, or in several.
-fn root_of(files: &[StoredFile]) -> String {
-    let top = |file: &StoredFile| file.path.split_once('/').map(|(top, _)| top.to_owned());
+fn root_of(files: &[UnpackedFile]) -> String {
+    let top = |file: &UnpackedFile| file.path.split_once('/').map(|(top, _)| top.to_owned());
     let first = files.first().and_then(top).unwrap_or_default();
     if files.iter().all(|file| top(file).as_deref() == Some(&*first)) { first } else { String::new() }
 }
@@ -175,35 +261,7 @@ fn check_root(digest: &Sha256Digest, found: &str, wanted: &str) -> Result<(), Cl
         .into())
 }
 
-/// What reading an archive failed with, as this library tells it.
-pub(crate) fn archive_error(error: ReadError<io::Error>) -> ClientError {
-    match error {
-        ReadError::Refused(refusals) => ClientError::Problems(
-            refusals.iter().map(drystone_archive::ArchiveError::problem).collect::<Vec<Problem>>(),
-        ),
-        ReadError::Io(error) | ReadError::Visit(error) => ClientError::Io(error),
-    }
-}
-
-/// Files of the store are linked into projects: writing to one would change all.
-fn set_read_only(path: &Path, executable: bool) -> io::Result<()> {
-    let mut permissions = fs_err::metadata(path)?.permissions();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        permissions.set_mode(if executable { 0o555 } else { 0o444 });
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = executable;
-        permissions.set_readonly(true);
-    }
-    fs_err::set_permissions(path, permissions)
-}
-
-pub(crate) fn remove_dir_if_there(dir: &Path) -> io::Result<()> {
-    match fs_err::remove_dir_all(dir) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
-    }
+/// Makes an error of the disk say which entry it was about.
+fn about(digest: &Sha256Digest, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("the store entry {digest}: {error}"))
 }

@@ -9,6 +9,7 @@
 mod concurrent;
 mod fsck;
 mod gc;
+mod hints;
 mod objects;
 mod progress;
 mod project;
@@ -21,11 +22,12 @@ mod source;
 
 pub use fsck::{FsckCounts, FsckOptions, FsckProblem, FsckReport, ProblemKind, fsck};
 pub use gc::{GcAges, GcClass, GcError, GcOptions, GcReport, GcTally, gc};
+pub use hints::closure_hints;
 pub use objects::ObjectError;
 pub use progress::{Progress, Silent};
 pub use project::{
-    AliasState, Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched, project,
-    project_config, project_plain, vais_index_file, vais_package,
+    AliasState, Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched,
+    github_release, project, project_config, project_plain, vais_index_file, vais_package,
 };
 pub use published::{EntriesError, Published, PublishedError};
 pub use rebuild::{RebuildError, RebuildOptions, RebuildReport, rebuild};

@@ -1,4 +1,5 @@
-//! Projection of events into state-mapped files: index files, package documents and shards of the alias map.
+//! Projection of events into state-mapped files: index files, package documents and shards of the alias map; and into
+//! answers for API clients, which are files outside the state map.
 //!
 //! Owns: what each kind of event changes, and in which order the files are named. Does not own: where the bytes go,
 //! the state map, or whether an actor may do what an event says.
@@ -7,6 +8,7 @@
 
 mod aliases;
 mod error;
+mod github;
 mod line;
 mod package;
 mod raven;
@@ -15,13 +17,15 @@ mod tests;
 mod vais;
 
 use drystone_schemas::{
-    AccountId, CargoIndexConfig, EventBody, FileChange, FileClass, LanguageApi, RegistryConfig, Settings,
-    Sha256Digest, VersionRecord, layout,
+    AccountId, ApiConfig, CargoIndexConfig, EventBody, FileChange, FileClass, LanguageApi, RegistryConfig,
+    Settings, Sha256Digest, VersionRecord, canonical_json, layout, sealed_json,
 };
 
 pub use aliases::AliasState;
 pub(crate) use aliases::{resolve_file, whole_map};
 pub use error::ProjectError;
+pub use github::github_release;
+pub(crate) use github::project_api;
 pub use package::PackageState;
 pub use vais::{vais_index_file, vais_package};
 
@@ -71,8 +75,8 @@ impl ProjectedFile {
 /// this one, for the events after it.
 pub const PROJECTION_VERSION: u32 = 1;
 
-/// Folds one event into what it touches and returns every state-mapped file that it changes: the index file or those of the
-/// alias map first, the package document last.
+/// Folds one event into what it touches and returns every state-mapped file that it changes: the index file with the resolve
+/// record, or those of the alias map, first, the package document last.
 ///
 /// `record` is the version record that a publish event names, and is not looked at for other kinds. `settings` are
 /// those in force at the event. Genesis, `config` and heartbeat events change no state-mapped file.
@@ -113,15 +117,15 @@ pub fn project(
             package
         }
     };
-    package.touch(draft);
+    package.touch(draft, settings);
 
-    let mut files = Vec::with_capacity(2);
+    let mut files = Vec::with_capacity(3);
     match draft.body {
         EventBody::Publish { .. }
         | EventBody::Yank { .. }
         | EventBody::Unyank { .. }
         | EventBody::Delete { .. } => {
-            files.push(package.index_file());
+            files.extend([package.index_file(), package.resolve_file()]);
         }
         EventBody::AliasSet { alias, .. } | EventBody::AliasRemove { alias, .. } => {
             let state = touched.aliases.as_ref().expect("an alias event leaves a map behind");
@@ -143,6 +147,7 @@ pub fn project_plain(
 ) -> Vec<(String, Vec<u8>)> {
     let name = &package.document.name;
     let mut files = package_files(package, settings, Some(seq));
+    files.extend(project_api(package, settings));
     match body {
         EventBody::AliasSet { alias, .. } => files.push(resolve_file(alias, Some(name), seq)),
         EventBody::AliasRemove { alias, .. } => files.push(resolve_file(alias, None, seq)),
@@ -166,11 +171,14 @@ pub(crate) fn package_files(
     }
 }
 
-/// `config.json` and `index/config.json` after a genesis or `config` event at `seq`. They are not state-mapped.
+/// `config.json`, `index/config.json` and what API clients ask of a registry, after a genesis or `config` event at `seq`.
+/// They are not state-mapped.
 pub fn project_config(seq: u64, origin: &str, log_key: &str, settings: &Settings) -> Vec<(String, Vec<u8>)> {
     let registry = RegistryConfig::new(seq, origin.into(), log_key.into(), settings.clone());
     vec![
         (layout::CONFIG.into(), registry.to_bytes()),
         (layout::INDEX_CONFIG.into(), CargoIndexConfig::new(seq, settings).to_bytes()),
+        (layout::API_CONFIG.into(), sealed_json(&ApiConfig::new(registry), seq)),
+        (layout::HEALTH.into(), canonical_json(&serde_json::json!({"seq": seq, "status": "ok"}))),
     ]
 }

@@ -110,7 +110,7 @@ pub(crate) async fn write_all(
     let mut work = Rebuild { store, ahead, dry_run, size, progress, report: RebuildReport::new(size) };
 
     let files: Vec<_> = replay.replica.files().collect();
-    let objects = files.iter().map(|file| {
+    let objects = files.iter().filter(|file| file.class.is_kept_by_hash()).map(|file| {
         (layout::object(&Sha256Digest::of(&file.bytes)), file.bytes.clone(), object_meta(file.class))
     });
     work.objects(objects.collect()).await?;

@@ -225,11 +225,12 @@ async fn lower_quotas(vault: &dyn Area, size: u64) -> Result<(), RecoverError> {
 
 /// Removes by-name files that only unpublished commits knew, such as those of a new package.
 async fn remove_strays(public: &dyn Area, replay: &Replay, size: u64) -> Result<Vec<String>, RecoverError> {
-    let known: std::collections::BTreeSet<String> = replay.replica.files().map(|file| file.key).collect();
+    let mut known: std::collections::BTreeSet<String> = replay.replica.files().map(|file| file.key).collect();
+    known.extend(replay.replica.plain_files().into_iter().flatten().map(|(key, _)| key));
     let mut removed = Vec::new();
-    for prefix in ["index/", "packages/", "aliases/"] {
+    for prefix in ["index/", "resolve/", "packages/", "aliases/", layout::API] {
         for key in list(public, prefix).await? {
-            if known.contains(key.as_str()) || key.as_str() == layout::INDEX_CONFIG {
+            if known.contains(key.as_str()) {
                 continue;
             }
             let bytes = public.get(&key, BY_NAME_BYTES_MAX).await?;

@@ -5,7 +5,10 @@
 //! Invariant: the state map is a function of the events alone; packages are exact except those in
 //! [`Replica::unknown`], of which a version record or the settings were missing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use drystone_log::{FileRef, Hash, ShardEntry, StateMap};
 use drystone_schemas::{
@@ -15,7 +18,7 @@ use drystone_schemas::{
 
 use crate::project::{
     AliasState, Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched, package_files,
-    project, project_config, resolve_file, vais_index_file, vais_package, whole_map,
+    project, project_api, project_config, resolve_file, vais_index_file, vais_package, whole_map,
 };
 
 /// Everything that follows from the events so far.
@@ -35,6 +38,10 @@ pub struct Replica {
     state: StateMap,
     /// Documents of the root of trust, the first one first.
     trust: Vec<Sha256Digest>,
+    /// The settings in force, shared by the packages that they were in force for.
+    shared: Option<Arc<Settings>>,
+    /// Of packages that have files for API clients: the settings at their last event.
+    api: BTreeMap<String, Arc<Settings>>,
 }
 
 /// Which log it is, by its genesis event.
@@ -188,7 +195,19 @@ impl Replica {
         let whole = (!self.shards.is_empty()).then(|| whole_map(&self.aliases));
         let maps = self.shards.iter().flat_map(of_shard).chain(whole);
         let known = self.packages.iter().filter(|(canonical, _)| !self.unknown(canonical));
-        maps.chain(known.flat_map(|(_, package)| [package.index_file(), package.document_file()]))
+        maps.chain(
+            known.flat_map(|(_, package)| {
+                [package.index_file(), package.resolve_file(), package.document_file()]
+            }),
+        )
+    }
+
+    /// The answers in GitHub's shape, by key, except those of unknown packages.
+    fn api_files(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        let known = self.api.iter().filter(|(canonical, _)| !self.unknown(canonical));
+        known.flat_map(|(canonical, settings)| {
+            self.packages.get(canonical).map_or_else(Vec::new, |package| project_api(package, settings))
+        })
     }
 
     /// Every by-name file outside the state map, by key: the configuration, and what clients of other registries ask for.
@@ -198,6 +217,7 @@ impl Replica {
         let settings = config.settings.as_ref()?;
         let mut files = project_config(config.seq, &identity.origin, &identity.log_key, settings);
         files.extend(self.resolve_files());
+        files.extend(self.api_files());
         let known = self.packages.iter().filter(|(canonical, _)| !self.unknown(canonical));
         files.extend(known.flat_map(|(_, package)| package_files(package, settings, None)));
         files.extend(self.vais_index(settings));
@@ -279,6 +299,7 @@ impl Replica {
             EventBody::Config { config } => *config,
             _ => return,
         };
+        self.shared = settings.clone().map(Arc::new);
         self.config = Some(Config { digest: config, seq: self.next_seq, settings });
     }
 
@@ -304,6 +325,7 @@ impl Replica {
         let draft = Draft { seq: self.next_seq, time: event.time, actor: &event.actor, body: &event.body };
         let settings = self.config.as_ref().and_then(|config| config.settings.as_ref());
         let exact = record.is_some() && settings.is_some();
+        let told = settings.is_some();
         let stand_in = Settings::new("", "");
         let record = record.or_else(|| blank_record(&event.body));
         let mut touched = Touched {
@@ -315,6 +337,7 @@ impl Replica {
         };
         let projected = project(&mut touched, &draft, record.as_ref(), settings.unwrap_or(&stand_in));
         if let Some(package) = touched.package {
+            self.note_settings(&canonical, &package, told);
             self.packages.insert(canonical.clone(), package);
         }
         if let (Some(shard), Some(state)) = (shard, touched.aliases) {
@@ -350,6 +373,22 @@ impl Replica {
             self.unknown.insert(canonical, BTreeSet::new());
         }
         files
+    }
+
+    /// Keeps the settings that a package's files were made with, where they say more than the package does.
+    fn note_settings(&mut self, canonical: &str, package: &PackageState, told: bool) {
+        match &self.shared {
+            Some(settings) if told && !project_api(package, settings).is_empty() => {
+                self.api.insert(canonical.to_owned(), settings.clone());
+            }
+            _ => {
+                self.api.remove(canonical);
+            }
+        }
+        // Its document names URLs, which only the settings tell.
+        if !told && package.document.zig.is_some() {
+            self.unknown.entry(canonical.to_owned()).or_default();
+        }
     }
 
     /// Keeps account of the releases that were made without their record. A takedown removes what was not known.
@@ -399,6 +438,8 @@ fn blank(name: &PackageName, vers: &Version, tarball: Sha256Digest) -> VersionRe
         repository: None,
         documentation: None,
         readme: None,
+        vcs: None,
+        zig: None,
         files: Vec::new(),
     }
 }

@@ -9,6 +9,7 @@ use drystone_storage::{Area, Body, Clock, Entropy, Key, NewObject, Store, new_ul
 
 use crate::{
     AccountRecord, Action, Refusal, Scope, Service, Token, TokenRecord,
+    accounts::AuditKind,
     service::announced_key,
     vault::{self, DoneRecord},
 };
@@ -56,7 +57,7 @@ impl Service {
             actor: account.id,
             settings: settings.to_bytes(),
             projection: PROJECTION_VERSION,
-            plain: plain.into_iter().map(|(key, bytes)| PlainFile { key, bytes }).collect(),
+            plain: plain.into_iter().map(PlainFile::unseen).collect(),
             done: canonical_json(&DoneRecord { v: 1, seq: 0, intent }).into(),
         };
         committer.genesis(genesis).await?;
@@ -80,8 +81,11 @@ impl Service {
         let account = vault::find_account(vault, OPERATOR_LOGIN).await?;
         let account = account.ok_or_else(|| Refusal::internal("the operator's account is missing"))?;
         let created = self.core.clock.now_unix_s();
-        let (name, scopes) = ("first".to_owned(), vec![Scope::Admin]);
-        let record = TokenRecord { v: 1, account: account.id, name, scopes, created, expires: None };
+        let record = TokenRecord {
+            name: "first".into(),
+            id: None,
+            ..TokenRecord::new(account.id, self.new_id(), vec![Scope::Admin], created)
+        };
         // Where it is taken, another process has made the same token just now.
         vault::create(vault, layout::token(&token.digest()), &record).await?;
         Ok(())
@@ -103,10 +107,18 @@ impl Service {
         scopes: Vec<Scope>,
         valid_s: Option<u64>,
     ) -> Result<NewToken, Refusal> {
-        let (clock, entropy) = (&*self.core.clock, &*self.core.entropy);
-        let vault = &*self.core.store.vault;
-        let account = ensure_account(vault, login, clock, entropy).await?;
-        new_token(vault, account, name, scopes, valid_s, clock, entropy).await
+        let core = &*self.core;
+        let account = ensure_account(&*core.store.vault, login, &*core.clock, &*core.entropy).await?;
+        let token = Token::generate(&*core.entropy);
+        let created = core.clock.now_unix_s();
+        let record = TokenRecord {
+            name: name.to_owned(),
+            expires: valid_s.map(|valid_s| created.saturating_add(valid_s)),
+            ..TokenRecord::new(account.id.clone(), core.new_id(), scopes, created)
+        };
+        core.note(&account.id, AuditKind::TokenMade, record.id.as_ref()).await?;
+        core.keep_token(&token, &record).await?;
+        Ok(NewToken { token, account, record })
     }
 
     /// Makes another admin token for the operator.
@@ -117,9 +129,13 @@ impl Service {
 
     /// Revokes a token: it is gone, and no commit that was prepared with it can succeed after this returns.
     pub async fn revoke_token(&self, token: &Token) -> Result<(), Refusal> {
-        let key = Key::new(layout::token(&token.digest())).map_err(Refusal::internal)?;
-        self.core.store.vault.delete(&key).await?;
-        Ok(self.core.committer.fence().await?)
+        let (core, digest) = (&*self.core, token.digest());
+        if let Some(record) = vault::read_token(&*core.store.vault, &digest).await? {
+            core.drop_token(&record, &digest).await?;
+            core.note(&record.account, AuditKind::TokenRevoked, record.id.as_ref()).await?;
+        }
+        // Also where it is gone: whoever deleted it may have died before this.
+        Ok(core.committer.fence().await?)
     }
 
     /// Puts settings in force, if they are not; answers with the position of the event that did.
@@ -154,7 +170,7 @@ async fn ensure_account(
     }
     let id =
         AccountId::new(format!("acct:{}", new_ulid(clock, entropy))).expect("a new ULID makes an account id");
-    let account = AccountRecord { v: 1, id: id.clone(), login: login.clone(), created: clock.now_unix_s() };
+    let account = AccountRecord::new(id.clone(), login.clone(), clock.now_unix_s());
     vault::create(vault, layout::account(&id), &account).await?;
     if vault::create(vault, layout::login(login), &id).await? {
         return Ok(account);
@@ -162,25 +178,4 @@ async fn ensure_account(
     // Somebody else made it meanwhile; the record made above is never referred to.
     let winner = vault::find_account(vault, login.as_str()).await?;
     winner.ok_or_else(|| Refusal::internal(format!("the login `{login}` points at no account")))
-}
-
-async fn new_token(
-    vault: &dyn Area,
-    account: AccountRecord,
-    name: &str,
-    scopes: Vec<Scope>,
-    valid_s: Option<u64>,
-    clock: &dyn Clock,
-    entropy: &dyn Entropy,
-) -> Result<NewToken, Refusal> {
-    let token = Token::generate(entropy);
-    let created = clock.now_unix_s();
-    let expires = valid_s.map(|valid_s| created.saturating_add(valid_s));
-    let record =
-        TokenRecord { v: 1, account: account.id.clone(), name: name.to_owned(), scopes, created, expires };
-    if vault::create(vault, layout::token(&token.digest()), &record).await? {
-        Ok(NewToken { token, account, record })
-    } else {
-        Err(Refusal::internal("a new token exists already"))
-    }
 }

@@ -8,10 +8,14 @@
 //! Invariant: a right is decided from what is stored when the commit is prepared, never from what a request was
 //! admitted with.
 
+mod accounts;
 mod admin;
 mod files;
+mod front;
 mod inbox;
 mod intent;
+mod jwt;
+mod limits;
 mod listen;
 mod multipart;
 mod plan;
@@ -20,21 +24,27 @@ mod routes;
 mod sequencer;
 mod service;
 mod spool;
+mod swap;
 mod token;
 mod trust;
 mod vault;
 mod witness;
 mod witness_link;
 
+pub use accounts::{
+    AccountRecord, Email, FileMailer, InvalidEmail, InvalidPattern, Mail, MailError, Mailer, PackagePattern,
+};
 pub use admin::NewToken;
-pub use files::file_router;
+pub use files::PublicFiles;
+pub use front::Front;
 pub use intent::{Action, Done, Intent};
+pub use limits::Peer;
 pub use listen::{ConnectionLimits, serve};
 pub use refusal::Refusal;
 pub use routes::api_router;
 pub use service::{Options, Service};
-pub use token::{InvalidToken, Token};
+pub use token::{InvalidToken, Token, TokenKind};
 pub use trust::policy_in_force;
-pub use vault::{AccountRecord, Scope, TokenRecord};
+pub use vault::{Scope, TokenRecord};
 pub use witness::{Witness, WitnessError, witness_path, witness_router};
 pub use witness_link::witness_link;

@@ -11,8 +11,9 @@ mod paced;
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, http::Request};
+use axum::{body::Body, http::Request};
 use drystone_schemas::{Code, ErrorBody, Problem};
+use futures_util::future::{Either, ready};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -25,8 +26,10 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use activity::{Activity, WithGuard};
+use activity::{Activity, Answer};
 use paced::Paced;
+
+use crate::{Front, Peer};
 
 /// Most connections that are being told at once that there are too many; others are closed without a word.
 const REFUSALS_MAX: usize = 64;
@@ -113,13 +116,14 @@ fn open_files_max() -> Option<usize> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Serves the router to every connection, until `stop` is ready and the answers under way have been given.
+/// Answers every connection, until `stop` is ready and the answers under way have been given.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    front: impl Into<Front>,
     limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
 ) {
+    let front = front.into();
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let (stopping, stopped) = watch::channel(false);
@@ -130,8 +134,8 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be accepted");
                 pause().await;
@@ -140,7 +144,9 @@ pub async fn serve(
         };
         match slots.clone().try_acquire_owned() {
             Ok(slot) => {
-                drop(connections.spawn(connection(stream, router.clone(), limits, stopped.clone(), slot)));
+                let served =
+                    connection(stream, Peer(peer.ip()), front.clone(), limits, stopped.clone(), slot);
+                drop(connections.spawn(served));
             }
             Err(_) => {
                 if let Ok(refusal) = refusals.clone().try_acquire_owned() {
@@ -162,7 +168,8 @@ async fn pause() {
 
 async fn connection(
     stream: TcpStream,
-    router: Router,
+    peer: Peer,
+    front: Front,
     limits: ConnectionLimits,
     mut stopped: watch::Receiver<bool>,
     slot: OwnedSemaphorePermit,
@@ -173,11 +180,20 @@ async fn connection(
     let stream = Paced::new(stream, Duration::from_secs(limits.stalled_s_max), activity.clone());
     let requests = activity.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (guard, router) = (requests.begin(), router.clone());
-        async move {
-            let Ok(response) = router.oneshot(request.map(Body::new)).await;
-            Ok::<_, Infallible>(response.map(|body| WithGuard::new(body, guard)))
+        let guard = requests.begin();
+        if let Some(response) = front.at_once(&request) {
+            return Either::Left(ready(Ok::<_, Infallible>(
+                response.map(|body| Answer::at_hand(body, guard)),
+            )));
         }
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        let answer = front.router().clone().oneshot(request);
+        // Boxed, so that it is only moved about when there is one.
+        Either::Right(Box::pin(async move {
+            let Ok(response) = answer.await;
+            Ok(response.map(|body| Answer::streamed(body, guard)))
+        }))
     });
     let mut serving = pin!(
         http1::Builder::new()

@@ -21,7 +21,7 @@ use axum::{
     http::StatusCode,
 };
 use bytes::Bytes;
-use drystone_schemas::{Code, Problem, PublishMetadata};
+use drystone_schemas::{Code, Format, Problem, PublishMetadata};
 use futures_util::{Stream, StreamExt, stream};
 
 use crate::{Refusal, Service, spool::Spooled};
@@ -127,8 +127,9 @@ pub(crate) async fn read_parts(
                 continue;
             }
             name if name == archive && package.is_none() => {
-                let max = service.settings().limits.tarball_bytes_max;
-                package = Some(Spooled::receive(chunks, &service.options.spool, max).await?);
+                // Which format it is, only its content tells.
+                let (limits, spool) = (&service.settings().limits, &service.options.spool);
+                package = Some(Spooled::receive(chunks, spool, limits, Format::Generic).await?);
                 continue;
             }
             again if again == "metadata" || again == archive => format!("the part `{again}` is there twice"),

@@ -6,13 +6,15 @@ mod alias;
 mod cargo_name;
 mod decide;
 mod gather;
+mod quota;
+mod scope;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use drystone_index_builder::PackageState;
 use drystone_log::SignedTrust;
 use drystone_schemas::{
-    AccountId, Alias, AliasHistory, AliasMap, PackageName, Settings, Sha256Digest, VaisPackage,
+    AccountId, Alias, AliasHistory, AliasMap, PackageName, Role, Settings, Sha256Digest, VaisPackage,
 };
 use drystone_storage::Tag;
 
@@ -45,8 +47,28 @@ pub(crate) struct Desk {
     pub(crate) tokens: BTreeMap<Sha256Digest, Option<TokenRecord>>,
     /// Outcomes by intent id.
     pub(crate) done: BTreeMap<String, DoneRecord>,
-    /// What accounts have used up; present for every account that may create a package here.
-    pub(crate) quotas: BTreeMap<AccountId, QuotaRecord>,
+    /// Whose packages those with an owner part are, in canonical form; present for the owner part of every new package.
+    pub(crate) scopes: BTreeMap<String, Holder>,
+    /// What matters of the accounts that ask; present for all but the operator's.
+    pub(crate) parties: BTreeMap<AccountId, Party>,
+}
+
+/// What matters of an account that asks for a change.
+#[derive(Default)]
+pub(crate) struct Party {
+    /// What it has used up.
+    pub(crate) quota: OnDesk<QuotaRecord>,
+    /// The organisations that it acts for, and as what.
+    pub(crate) orgs: BTreeMap<AccountId, Role>,
+}
+
+/// Whose packages those with an owner part are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// Whoever is first.
+    Nobody,
+    /// Who has it as a login, or was first.
+    Account(AccountId),
 }
 
 /// A shard of the alias map.
@@ -68,6 +90,11 @@ pub(crate) struct OnDesk<T> {
 /// Names a package by what the state map knows it by.
 pub(crate) fn package_key(name: &PackageName) -> String {
     name.canonical()
+}
+
+/// Names the owner part of a package, if it has one.
+pub(crate) fn scope_key(name: &PackageName) -> Option<String> {
+    name.canonical().split_once('/').map(|(owner, _)| owner.to_owned())
 }
 
 /// Names an alias shard likewise.

@@ -3,14 +3,19 @@
 //! Every answer carries `x-request-id`; every refusal is an [`ErrorBody`], written in one place, after it was logged.
 
 mod access;
+mod auth;
 mod cargo;
 mod change;
+mod github;
 mod language;
+mod limit;
+mod orgs;
 mod publish;
 mod raven;
 mod read;
 mod target;
 mod vais;
+mod zion;
 
 use std::sync::Arc;
 
@@ -25,32 +30,34 @@ use axum::{
 };
 use drystone_schemas::{Code, ErrorBody, Problem, Settings};
 
-use crate::{Refusal, Service, Token};
+use crate::{PublicFiles, Refusal, Service, Token};
 
 type App = State<Arc<Service>>;
 
-/// The publisher's API. What it does not know goes to `files`, if there is such a router.
-pub fn api_router(service: Arc<Service>, files: Option<Router>) -> Router {
+/// The publisher's API. What it does not know is looked for among `files`, if there are such.
+pub fn api_router(service: Arc<Service>, files: Option<&PublicFiles>) -> Router {
     let api = Router::new()
         .route("/healthz", get(read::healthz))
-        .route("/health", get(read::healthz))
+        .route("/health", get(read::health))
         .route("/readyz", get(read::readyz))
         .route("/api/v1/registry/config", get(read::config))
         .route("/api/v1/registry/access", get(access::granted))
         .route("/api/v1/me", get(read::me))
-        .route("/api/v1/search", get(read::search))
         .route("/api/v1/resolve/{alias}", get(read::resolve))
         .route("/api/v1/aliases/{alias}", put(change::set_alias).delete(change::remove_alias))
         .route("/api/v1/uploads", post(publish::begin_upload))
         .route("/api/v1/packages", post(publish::publish))
         .route("/api/v1/packages/publish", post(publish::publish))
         .route("/api/v1/packages/{*rest}", any(target::dispatch))
+        .merge(auth::router())
+        .merge(orgs::router())
         .merge(cargo::router(&service))
+        .merge(github::router())
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable())
         .with_state(service.clone());
     let api = match files {
-        Some(files) => api.fallback_service(files),
+        Some(files) => api.fallback_service(files.router()),
         None => api.fallback(async |request: Request| no_such_route(request.uri().path())),
     };
     let names = Arc::new(cargo::Names::default());
@@ -60,24 +67,53 @@ pub fn api_router(service: Arc<Service>, files: Option<Router>) -> Router {
 
 /// Gives a request its id, and its refusal a body; logs one line for it.
 async fn envelope(State(service): App, request: Request, next: Next) -> Response {
-    let id = service.new_id().to_string();
-    let started_ms = service.core.clock.now_unix_ms();
+    let trace = Trace::begin(&service);
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let mut response = next.run(request).await;
+    let asked = limit::Counted::of(&request);
+    let counted = limit::count(&service, asked.as_ref()).await;
+    let mut response = match counted {
+        Ok(_) => next.run(request).await,
+        Err(exhausted) => Refusal::from(exhausted).into_response(),
+    };
+    let mut too_often = None;
     if let Some(refusal) = response.extensions_mut().remove::<Arc<Refusal>>() {
         let allow = response.headers_mut().remove(header::ALLOW);
-        response = render(&refusal, &id, &service.settings());
+        response = render(&refusal, &trace.id, &service.settings());
         response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
-        log_refusal(&refusal, &id);
+        too_often = limit::rate_problem(&refusal).cloned();
+        log_refusal(&refusal, &trace.id);
     }
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert("x-request-id", value);
-    }
-    let duration_ms = service.core.clock.now_unix_ms().saturating_sub(started_ms);
-    let route = route.as_deref().unwrap_or("files");
-    tracing::info!(request.id = id, %method, route, status = response.status().as_u16(), duration_ms, "request");
+    limit::note_use(&service, asked.as_ref());
+    limit::tell(service.core.clock.now_unix_s(), counted, too_often.as_ref(), &mut response);
+    trace.end(&service, &method, route.as_deref().unwrap_or(FILES), &mut response);
     response
+}
+
+/// The route of static files, for logs.
+pub(crate) const FILES: &str = "files";
+const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
+
+/// What is told of every request: its id to whoever asked, the rest to the log.
+pub(crate) struct Trace {
+    id: String,
+    began_ms: u64,
+}
+
+impl Trace {
+    pub(crate) fn begin(service: &Service) -> Self {
+        Self { id: service.new_id().to_string(), began_ms: service.core.clock.now_unix_ms() }
+    }
+
+    pub(crate) fn end<B>(self, service: &Service, method: &Method, route: &str, response: &mut Response<B>) {
+        let Self { id, began_ms } = self;
+        let duration_ms = service.core.clock.now_unix_ms().saturating_sub(began_ms);
+        let status = response.status().as_u16();
+        tracing::info!(request.id = id, %method, route, status, duration_ms, "request");
+        if let Ok(value) = HeaderValue::try_from(id) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+    }
 }
 
 fn log_refusal(refusal: &Refusal, id: &str) {

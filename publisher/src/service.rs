@@ -21,11 +21,14 @@ use futures_util::future::{Either, select};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
-    Action, Done, Intent, Refusal, Token, TokenRecord,
+    Action, Done, Intent, Mailer, Refusal, Token, TokenRecord,
+    accounts::{Hasher, KeyRing, Uses},
     intent::{Answer, Caller, is_of_the_day},
+    limits::{Counted, Known},
     plan::{ByName, Decision, Desk, Place, decide},
     sequencer::{self, Job, WAITING_INTENTS_MAX},
     spool::{self, IN_MEMORY_BYTES_MAX},
+    swap::Turns,
     vault,
 };
 
@@ -44,6 +47,15 @@ pub struct Options {
     pub spool: PathBuf,
     /// Most archives inspected at once: each takes a core.
     pub inspections_max: usize,
+    /// Sends mail to accounts; without one, no address can be verified and no password reset.
+    pub mailer: Option<Arc<dyn Mailer>>,
+}
+
+impl Options {
+    /// Options without mail.
+    pub fn new(spool: PathBuf, inspections_max: usize) -> Self {
+        Self { spool, inspections_max, mailer: None }
+    }
 }
 
 /// What requests and the sequencer share.
@@ -58,6 +70,12 @@ pub(crate) struct Core {
     auth_epoch: AtomicU64,
     /// When head was last looked at, in milliseconds since 1970.
     looked_ms: AtomicU64,
+    pub(crate) turns: Turns,
+    pub(crate) key_ring: KeyRing,
+    pub(crate) hasher: Hasher,
+    pub(crate) uses: Uses,
+    pub(crate) counted: Counted,
+    pub(crate) known: Known,
 }
 
 /// The publish function of one registry.
@@ -88,6 +106,12 @@ impl Service {
             fence: AtomicU64::new(0),
             auth_epoch: AtomicU64::new(0),
             looked_ms: AtomicU64::new(0),
+            turns: Turns::default(),
+            key_ring: KeyRing::default(),
+            hasher: Hasher::default(),
+            uses: Uses::default(),
+            counted: Counted::default(),
+            known: Known::default(),
         });
         let round = core.committer.begin().await?;
         core.saw(&round.head);
@@ -112,7 +136,7 @@ impl Service {
 
     /// A new ULID.
     pub fn new_id(&self) -> EventId {
-        EventId::new(new_ulid(&*self.core.clock, &*self.core.entropy)).expect("a new ULID is a ULID")
+        self.core.new_id()
     }
 
     /// Checks an idempotency key that a client chose.
@@ -131,8 +155,14 @@ impl Service {
         self.settings()
     }
 
+    /// Whether anybody may read, where that is known without a wait.
+    pub(crate) fn lets_anybody_read(&self) -> Option<bool> {
+        (!self.core.should_look_at_head()).then(|| self.settings().reads.is_public())
+    }
+
     /// Looks a token up, before a request is worth any work. The commit looks again.
     pub(crate) async fn admit(&self, token: &Token) -> Result<TokenRecord, Refusal> {
+        self.core.verify(token).await?;
         self.core.admit(&token.digest()).await
     }
 
@@ -144,6 +174,7 @@ impl Service {
         action: Action,
         objects: Vec<NewObject>,
     ) -> Answer {
+        self.core.verify(token).await?;
         self.submit_as(id, Caller::Token(token.digest()), action, objects).await
     }
 
@@ -190,13 +221,15 @@ impl Service {
     /// What a change would come to now, without committing it.
     pub(crate) async fn preview(&self, token: &Token, action: Action) -> Answer {
         let core = &*self.core;
+        core.verify(token).await?;
         let intent =
             Intent { id: self.new_id(), caller: Caller::Token(token.digest()), action, objects: Vec::new() };
         let by_name = ByName::read(&core.store, &[&intent]).await?;
         let mut round = core.committer.begin().await?;
         let settings = core.settings_of(&round.head.config).await?;
+        let (store, known) = (&core.store, &core.known);
         let mut desk =
-            Desk::gather(&core.store, &core.committer, &mut round, &by_name, settings, &[&intent]).await?;
+            Desk::gather(store, &core.committer, &mut round, &by_name, settings, known, &[&intent]).await?;
         match decide(&mut desk, &intent, &Place::next(&round, 0)) {
             Decision::Commit(_) => Ok(Done { seq: None, already: false, proof: None }),
             Decision::Answer(answer) => answer,
@@ -267,6 +300,17 @@ async fn turned_away(core: Arc<Core>, caller: Caller) -> Refusal {
 }
 
 impl Core {
+    /// A new ULID.
+    pub(crate) fn new_id(&self) -> EventId {
+        EventId::new(new_ulid(&*self.clock, &*self.entropy)).expect("a new ULID is a ULID")
+    }
+
+    /// Who signs the tokens of sessions, and whom they are for: this registry's API.
+    pub(crate) fn issuer(&self) -> String {
+        let settings = self.settings.lock().expect("no holder of this lock panics");
+        settings.as_ref().map(|(_, settings)| settings.api_url().to_owned()).unwrap_or_default()
+    }
+
     /// Notes what a head says: about garbage collection, for objects that are put from now on, and about tokens.
     pub(crate) fn saw(&self, head: &Head) {
         self.fence.fetch_max(head.gc.n, Ordering::AcqRel);
@@ -274,14 +318,22 @@ impl Core {
         self.looked_ms.fetch_max(self.clock.now_unix_ms(), Ordering::AcqRel);
     }
 
+    /// Whether head was last looked at some time ago.
+    fn should_look_at_head(&self) -> bool {
+        let looked_ms = self.looked_ms.load(Ordering::Acquire);
+        self.clock.now_unix_ms().saturating_sub(looked_ms) > HEAD_AGE_MS_MAX
+    }
+
     /// Reads head if that was some time ago: another process may have changed the settings or voided tokens.
     ///
     /// One request of many does it; one that fails changes nothing, and the next one tries in a few seconds.
     async fn look_at_head(&self) {
+        if !self.should_look_at_head() {
+            return;
+        }
         let (looked_ms, now_ms) = (self.looked_ms.load(Ordering::Acquire), self.clock.now_unix_ms());
-        let is_due = now_ms.saturating_sub(looked_ms) > HEAD_AGE_MS_MAX;
         let order = Ordering::AcqRel;
-        if !is_due || self.looked_ms.compare_exchange(looked_ms, now_ms, order, Ordering::Acquire).is_err() {
+        if self.looked_ms.compare_exchange(looked_ms, now_ms, order, Ordering::Acquire).is_err() {
             return;
         }
         let looked = async {
@@ -323,6 +375,7 @@ impl Core {
         if token.expires.is_some_and(|expires| expires <= self.clock.now_unix_s()) {
             return Err(Refusal::code(Code::TokenExpired, format!("the token `{}` has expired", token.name)));
         }
+        self.known.put(*digest, &token);
         Ok(token)
     }
 

@@ -1,11 +1,18 @@
 //! Uploads on their way: small ones in memory, others in a file that vanishes with its handle.
 
-use std::{io::Cursor, path::Path, sync::Arc};
+use std::{
+    io::{Cursor, Read},
+    path::Path,
+    sync::Arc,
+};
 
 use bytes::{Bytes, BytesMut};
-use drystone_archive::{Inspected, inspect};
+use drystone_archive::{
+    Inspected, RepackError, archive_too_big, can_be_repacked, inspect, leave_out_layout, repack_zig,
+    root_directory,
+};
 use drystone_schemas::{
-    Code, Problem, PublishMetadata, Settings, Sha256Digest,
+    Code, Format, Limits, PublishMetadata, Settings, Sha256Digest,
     layout::{self, CacheClass},
 };
 use drystone_storage::{Body, Key, Meta, NewObject};
@@ -48,11 +55,16 @@ pub(crate) fn object(
 }
 
 impl Spooled {
-    /// Takes an upload in as it arrives; stops at the limit.
+    /// Takes an upload in as it arrives; stops at the limit of the format.
     ///
     /// Where there is no room for it, the rest is received and dropped: a client that is still sending when it is answered
     /// would find a broken connection instead of the reason.
-    pub(crate) async fn receive<S, E>(mut chunks: S, folder: &Path, len_max: u64) -> Result<Self, Refusal>
+    pub(crate) async fn receive<S, E>(
+        mut chunks: S,
+        folder: &Path,
+        limits: &Limits,
+        format: Format,
+    ) -> Result<Self, Refusal>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: Into<Refusal>,
@@ -65,8 +77,8 @@ impl Spooled {
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(Into::into)?;
             len += chunk.len() as u64;
-            if len > len_max {
-                return Err(too_big(len_max));
+            if len > limits.archive_bytes_max(format) {
+                return Err(too_big(limits, format));
             }
             if failed.is_some() {
                 continue;
@@ -93,6 +105,52 @@ impl Spooled {
                 Ok(Self { body: Body::File { path: path.to_path_buf(), len }, file: Some(path), sha256 })
             }
         }
+    }
+
+    /// The bytes from their beginning. Blocks.
+    fn reader(&self) -> std::io::Result<Box<dyn Read + '_>> {
+        Ok(match &self.body {
+            Body::Bytes(bytes) => Box::new(Cursor::new(bytes)),
+            Body::File { path, .. } => {
+                debug_assert!(self.file.is_some(), "a spooled file lives as long as its upload");
+                Box::new(std::io::BufReader::with_capacity(128 << 10, fs_err::File::open(path)?))
+            }
+        })
+    }
+
+    /// Length and digest of the bytes as they are. Blocks.
+    fn digest(&self) -> std::io::Result<(u64, Sha256Digest)> {
+        let (mut reader, mut hasher, mut len) = (self.reader()?, Sha256::new(), 0);
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match reader.read(&mut buffer)? {
+                0 => return Ok((len, Sha256Digest::from_bytes(hasher.finalize().into()))),
+                read => {
+                    hasher.update(&buffer[..read]);
+                    len += read as u64;
+                }
+            }
+        }
+    }
+
+    /// The same Zig package in canonical form. Blocks; what is held of it lies in files.
+    fn repack(&self, limits: &Limits, folder: &Path) -> Result<Self, RepackError> {
+        let scratch = tempfile::tempfile_in(folder).map_err(RepackError::Io)?;
+        let (file, path) = tempfile::NamedTempFile::new_in(folder).map_err(RepackError::Io)?.into_parts();
+        let source = self.reader().map_err(RepackError::Io)?;
+        let packed = repack_zig(source, limits, scratch, std::io::BufWriter::new(file))?;
+        packed.into_inner().map_err(|error| RepackError::Io(error.into_error()))?;
+        let mut packed = Self {
+            body: Body::File { path: path.to_path_buf(), len: 0 },
+            file: Some(path),
+            sha256: Sha256Digest::of(b""),
+        };
+        let (len, sha256) = packed.digest().map_err(RepackError::Io)?;
+        packed.sha256 = sha256;
+        if let Body::File { len: known, .. } = &mut packed.body {
+            *known = len;
+        }
+        Ok(packed)
     }
 
     /// The tarball as an object; the upload must live until it has been put.
@@ -133,9 +191,8 @@ pub(crate) fn remove_stale(folder: &Path, now_unix_s: u64) {
     }
 }
 
-pub(crate) fn too_big(len_max: u64) -> Refusal {
-    let detail = format!("the archive has more than {len_max} bytes");
-    Refusal::new(Problem::new(Code::TarballTooBig, detail).fact("bytes_max", len_max))
+pub(crate) fn too_big(limits: &Limits, format: Format) -> Refusal {
+    Refusal::new(archive_too_big(limits, format))
 }
 
 fn full_or_internal(error: std::io::Error) -> Refusal {
@@ -151,15 +208,39 @@ fn full_or_internal(error: std::io::Error) -> Refusal {
 }
 
 impl Service {
-    /// Inspects an upload on a thread of its own; at most a few at once.
+    /// Inspects an upload on a thread of its own; at most a few at once. What comes back is what is to be stored: a Zig
+    /// package whose files do not lie in `name-version/` is packed anew.
     pub(crate) async fn inspect(
         &self,
         upload: &Arc<Spooled>,
         expected: PublishMetadata,
-    ) -> Result<Inspected, Refusal> {
+    ) -> Result<(Arc<Spooled>, Inspected), Refusal> {
         let permit = self.inspections.acquire().await.map_err(Refusal::internal)?;
-        let (upload, settings) = (upload.clone(), self.settings());
-        let work = move || run_inspection(&upload, &settings, &expected);
+        let (upload, settings, folder) = (upload.clone(), self.settings(), self.options.spool.clone());
+        let work = move || match run_inspection(&upload, &settings, &expected) {
+            Ok(inspected) => Ok((upload, inspected)),
+            Err(refusal) if can_be_repacked(&refusal.problems, &expected, &settings.formats) => {
+                let asked = expected.format.is_some();
+                let repacked = match upload.repack(&settings.limits, &folder) {
+                    Ok(repacked) => repacked,
+                    Err(RepackError::Io(error)) => return Err(full_or_internal(error)),
+                    Err(RepackError::Unreadable(problems)) if asked => return Err(problems.into()),
+                    Err(RepackError::Refused(problems)) => return Err(problems.into()),
+                    // No Zig package at all: what was wrong at first is what is wrong.
+                    Err(RepackError::NotZig | RepackError::Unreadable(_)) => return Err(refusal),
+                };
+                // What was declared of the bytes held for those that were uploaded, or it would be a problem.
+                let expected = PublishMetadata { sha256: None, size: None, ..expected };
+                let mut inspected = run_inspection(&repacked, &settings, &expected)?;
+                let root = root_directory(&inspected.record.name, &inspected.record.vers);
+                inspected.warnings.push(format!("the archive was packed anew, below `{root}/`"));
+                Ok((Arc::new(repacked), inspected))
+            }
+            Err(mut refusal) => {
+                leave_out_layout(&mut refusal.problems, &expected);
+                Err(refusal)
+            }
+        };
         let inspected = tokio::task::spawn_blocking(work).await.map_err(Refusal::internal)?;
         drop(permit);
         inspected
@@ -171,16 +252,8 @@ fn run_inspection(
     settings: &Settings,
     expected: &PublishMetadata,
 ) -> Result<Inspected, Refusal> {
-    let (limits, formats) = (&settings.limits, &*settings.formats);
-    let inspected = match &upload.body {
-        Body::Bytes(bytes) => inspect(Cursor::new(bytes), limits, settings, formats, expected),
-        Body::File { path, .. } => {
-            debug_assert!(upload.file.is_some(), "a spooled file lives as long as its upload");
-            let file = fs_err::File::open(path).map_err(Refusal::internal)?;
-            inspect(std::io::BufReader::with_capacity(128 << 10, file), limits, settings, formats, expected)
-        }
-    };
-    Ok(inspected?)
+    let source = upload.reader().map_err(Refusal::internal)?;
+    Ok(inspect(source, &settings.limits, settings, &settings.formats, expected)?)
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! The private area as the publisher sees it: tokens, accounts, and what accounts have used up.
 
-use drystone_schemas::{AccountId, Code, EventId, Login, Sha256Digest, canonical_json, layout};
+use drystone_schemas::{AccountId, Code, EventId, Login, PackageName, Sha256Digest, canonical_json, layout};
 use drystone_storage::{Area, Key, Meta, Replace};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::Refusal;
+use crate::{AccountRecord, PackagePattern, Refusal, token::TokenKind};
 
 /// Longest private record, in bytes.
-const RECORD_BYTES_MAX: u64 = 64 << 10;
+pub(crate) const RECORD_BYTES_MAX: u64 = 64 << 10;
 
 /// What a token may do. Reading needs none of these: whoever has a token may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,18 +25,21 @@ pub enum Scope {
     Owners,
     /// Change aliases.
     Alias,
+    /// Say which CI identities may publish.
+    TrustedPublishing,
     /// Nothing but read, where reads need a token.
     Read,
 }
 
 impl Scope {
     /// Every scope, `admin` last.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::PublishNew,
         Self::PublishUpdate,
         Self::Yank,
         Self::Owners,
         Self::Alias,
+        Self::TrustedPublishing,
         Self::Read,
         Self::Admin,
     ];
@@ -54,8 +57,14 @@ impl Scope {
             Self::Yank => "yank",
             Self::Owners => "owners",
             Self::Alias => "alias",
+            Self::TrustedPublishing => "trusted-publishing",
             Self::Read => "read",
         }
+    }
+
+    /// The scope that is written so.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text)
     }
 }
 
@@ -75,9 +84,42 @@ pub struct TokenRecord {
     /// When it expires, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
+    /// Its name among the account's tokens; the operator's first one has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<EventId>,
+    /// Packages that it may change; all if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<PackagePattern>,
+    /// The session whose bearer token it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<EventId>,
+    /// What kind it is.
+    #[serde(default, skip_serializing_if = "TokenKind::is_personal")]
+    pub(crate) kind: TokenKind,
 }
 
 impl TokenRecord {
+    /// What is kept of a token for every package that does not expire and has no name yet.
+    pub(crate) fn new(account: AccountId, id: EventId, scopes: Vec<Scope>, created: u64) -> Self {
+        Self {
+            v: 1,
+            account,
+            name: String::new(),
+            scopes,
+            created,
+            expires: None,
+            id: Some(id),
+            packages: Vec::new(),
+            session: None,
+            kind: TokenKind::Personal,
+        }
+    }
+
+    /// Whether it may change this package.
+    pub fn covers(&self, package: &PackageName) -> bool {
+        self.packages.is_empty() || self.packages.iter().any(|pattern| pattern.covers(package))
+    }
+
     /// Whether it may do something that needs this scope.
     pub fn allows(&self, scope: Scope) -> bool {
         self.scopes.contains(&Scope::Admin) || self.scopes.contains(&scope)
@@ -97,19 +139,6 @@ impl TokenRecord {
     }
 }
 
-/// `accounts/<ulid>`: an account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountRecord {
-    /// Version of this format; 1.
-    pub v: u32,
-    /// Its id, for ever.
-    pub id: AccountId,
-    /// Its login.
-    pub login: Login,
-    /// When it was made, in seconds since 1970.
-    pub created: u64,
-}
-
 /// `quota/<ulid>`: what an account has used up, as of a position in the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct QuotaRecord {
@@ -117,6 +146,23 @@ pub(crate) struct QuotaRecord {
     pub(crate) seq: u64,
     /// Packages created.
     pub(crate) packages: u64,
+    /// Bytes of all archives published.
+    #[serde(default)]
+    pub(crate) bytes: u64,
+    /// When the bucket of releases is full, in milliseconds since 1970.
+    #[serde(default)]
+    pub(crate) uploads_full_at_ms: u64,
+    /// When the bucket of changes is full, in milliseconds since 1970.
+    #[serde(default)]
+    pub(crate) changes_full_at_ms: u64,
+}
+
+/// `scopes/<owner part>`: who created the first package with this owner part, where nobody had it as a login.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ScopeRecord {
+    /// Position in the log of that package's first release.
+    pub(crate) seq: u64,
+    pub(crate) account: AccountId,
 }
 
 /// `done/<intent id>`: what an intent came to.
@@ -154,6 +200,19 @@ pub(crate) async fn create<T: Serialize>(vault: &dyn Area, key: String, record: 
         Replace::Replaced(_) => Ok(true),
         Replace::Conflict => Ok(false),
         Replace::Unknown(detail) => Err(Refusal::outcome_unknown(detail)),
+    }
+}
+
+/// Every key below a folder.
+pub(crate) async fn list(vault: &dyn Area, folder: &str) -> Result<Vec<String>, Refusal> {
+    let (mut keys, mut after) = (Vec::new(), None);
+    loop {
+        let page = vault.list(folder, after.as_deref()).await?;
+        keys.extend(page.keys.iter().map(ToString::to_string));
+        after = page.next;
+        if after.is_none() {
+            return Ok(keys);
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Alias, Format, IndexLine, PackageDocument, PackageName, Problem, Role, Sha256Digest, Version,
+    AccountId, Alias, Format, IndexLine, PackageDocument, PackageName, Problem, Role, Sha256Digest, VcsInfo,
+    Version, ZigSnippet,
 };
 
 /// The optional `metadata` part of a publish, or its whole body after a large upload.
@@ -15,7 +16,10 @@ pub struct PublishMetadata {
     /// Format; else the manifest decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
-    /// Expected package name.
+    /// Owner of a Zig package, whose manifest cannot name one; else the expected owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Expected package name; with `owner`, it may be the part after the slash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Expected version.
@@ -188,6 +192,12 @@ pub struct VersionResponse {
     /// Why it is yanked, while the text is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yank_reason_text: Option<String>,
+    /// From which commit the sources were taken, as the archive says; nobody has checked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vcs: Option<VcsInfo>,
+    /// How to depend on it from Zig, if it is a Zig package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zig_snippet: Option<ZigSnippet>,
 }
 
 /// Answer of a search, as Cargo reads it.

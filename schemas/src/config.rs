@@ -25,6 +25,24 @@ impl ReadAccess {
     }
 }
 
+/// Who may make an account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Registration {
+    /// The operator.
+    #[default]
+    Closed,
+    /// Anybody.
+    Open,
+}
+
+impl Registration {
+    /// Whether only the operator makes accounts.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+}
+
 /// What the operator decides: an object named by the genesis event and by every `config` event after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {
@@ -53,6 +71,9 @@ pub struct Settings {
     /// Who says how new the log's checkpoints are; absent where nobody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freshness: Option<Freshness>,
+    /// Who may make an account. Absent where the operator does.
+    #[serde(default, skip_serializing_if = "Registration::is_closed")]
+    pub registration: Registration,
     /// Limits on what comes from outside.
     pub limits: Limits,
 }
@@ -101,6 +122,7 @@ impl Settings {
             reserved: BTreeSet::new(),
             reads: ReadAccess::Public,
             freshness: None,
+            registration: Registration::Closed,
             limits: Limits::default(),
         }
     }
@@ -158,12 +180,19 @@ impl Settings {
     }
 }
 
+/// Longest archive of the format `cargo` in a new registry, in bytes: as long as the public registry takes.
+const CRATE_BYTES_MAX: u64 = 10 << 20;
+
 /// Limits on what comes from outside. Bytes, unless a name says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Limits {
     /// Longest archive.
     pub tarball_bytes_max: u64,
+    /// Longest archive of the format `cargo`, where that is less than `tarball_bytes_max`. Settings from before this limit
+    /// say nothing of it, and have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crate_bytes_max: Option<u64>,
     /// Longest upload in one request; a longer archive goes to storage by a presigned upload where the store has such.
     pub direct_upload_bytes_max: u64,
     /// Largest sum of the lengths of an archive's files.
@@ -184,16 +213,31 @@ pub struct Limits {
     pub dependencies_max: u64,
     /// Most packages that an account may create.
     pub packages_per_account_max: u64,
+    /// Most aliases that an owner may set for a package.
+    pub aliases_per_package_max: u64,
     /// Longest reason of a yank or deprecation.
     pub reason_bytes_max: u64,
     /// Longest time for one request, in seconds.
     pub request_s_max: u64,
+    /// Most requests to the API in an hour from one address, without a token.
+    pub anonymous_requests_per_hour_max: u64,
+    /// Most requests to the API in an hour of one account.
+    pub signed_in_requests_per_hour_max: u64,
+    /// Most searches in a minute from one address or of one account.
+    pub searches_per_minute_max: u64,
+    /// Most sign-ins in five minutes, for one account and from one address, right or wrong.
+    pub logins_per_5_minutes_max: u64,
+    /// Most releases that an account may publish in a day.
+    pub uploads_per_day_max: u64,
+    /// Most bytes that the archives of an account may have together.
+    pub bytes_per_account_max: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             tarball_bytes_max: 50 << 20,
+            crate_bytes_max: Some(CRATE_BYTES_MAX),
             direct_upload_bytes_max: 50 << 20,
             unpacked_bytes_max: 512 << 20,
             files_max: 30_000,
@@ -204,9 +248,32 @@ impl Default for Limits {
             record_bytes_max: 1 << 20,
             dependencies_max: 500,
             packages_per_account_max: 100,
+            aliases_per_package_max: 8,
             reason_bytes_max: 1024,
             request_s_max: 30,
+            anonymous_requests_per_hour_max: 60,
+            signed_in_requests_per_hour_max: 5_000,
+            searches_per_minute_max: 30,
+            logins_per_5_minutes_max: 10,
+            uploads_per_day_max: 100,
+            bytes_per_account_max: 10 << 30,
         }
+    }
+}
+
+impl Limits {
+    /// The longest archive of a format, in bytes.
+    pub fn archive_bytes_max(&self, format: Format) -> u64 {
+        match (format, self.crate_bytes_max) {
+            (Format::Cargo, Some(max)) => max.min(self.tarball_bytes_max),
+            _ => self.tarball_bytes_max,
+        }
+    }
+
+    /// The same limits, with the default of a new registry where nothing is said of crates.
+    #[must_use]
+    pub fn of_new_registry(self) -> Self {
+        Self { crate_bytes_max: self.crate_bytes_max.or(Some(CRATE_BYTES_MAX)), ..self }
     }
 }
 
@@ -254,6 +321,42 @@ impl RegistryConfig {
     }
 }
 
+/// The answer to `api/v1/registry/config`: `config.json`, and the same facts as Zepplin names them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ApiConfig {
+    /// `config.json`.
+    #[serde(flatten)]
+    pub config: RegistryConfig,
+    /// URL of the registry.
+    pub url: String,
+    /// Version of the API.
+    pub api_version: String,
+    /// Version of the registry, as a text: that of the format of `config.json`.
+    pub version: String,
+    /// Publishing takes a token.
+    pub allow_public_publish: bool,
+    /// Whether packages with an owner are described as GitHub does.
+    pub github_compatible: bool,
+    /// Formats that may be published.
+    pub features: Vec<Format>,
+}
+
+impl ApiConfig {
+    /// Makes the answer.
+    pub fn new(config: RegistryConfig) -> Self {
+        let settings = &config.settings;
+        Self {
+            url: settings.public_url.clone(),
+            api_version: "v1".into(),
+            version: config.v.to_string(),
+            allow_public_publish: false,
+            github_compatible: settings.formats.contains(&Format::Zig),
+            features: settings.formats.clone(),
+            config,
+        }
+    }
+}
+
 /// `index/config.json`, as Cargo reads it (the Cargo book, "Index configuration").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CargoIndexConfig {
@@ -298,6 +401,19 @@ mod tests {
         assert!(!String::from_utf8(public.to_bytes()).unwrap().contains("reads"));
         assert!(!text(&public).contains("auth-required"));
         assert!(text(&private).contains("\"auth-required\":true"));
+    }
+
+    #[test]
+    fn crates_have_a_limit_of_their_own_unless_the_settings_are_older() {
+        let max = |limits: Limits| {
+            [Format::Generic, Format::Cargo].map(|format| limits.archive_bytes_max(format) >> 20)
+        };
+        let read = |text: &str| serde_json::from_str::<Limits>(text).unwrap();
+        assert_eq!(max(Limits::default()), [50, 10]);
+        assert_eq!(max(read("{}")), [50, 50]);
+        assert_eq!(max(read("{}").of_new_registry()), [50, 10]);
+        assert_eq!(max(read(r#"{"crate_bytes_max":209715200,"tarball_bytes_max":104857600}"#)), [100, 100]);
+        assert!(!serde_json::to_string(&read("{}")).unwrap().contains("crate"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Alias, PackageName, Sha256Digest, Version, canonical_json};
+use crate::{AccountId, Alias, PackageName, Sha256Digest, Version, ZigSnippet, canonical_json};
 
 /// `packages/<name>.json`. Together with the index file it is the whole state of a package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +53,9 @@ pub struct PackageDocument {
     /// Documentation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documentation: Option<String>,
+    /// How to depend on the newest release from Zig, if that is a Zig package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zig: Option<ZigSnippet>,
 }
 
 impl PackageDocument {

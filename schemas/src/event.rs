@@ -205,11 +205,14 @@ pub enum FileClass {
     /// A package's index file.
     #[serde(rename = "i")]
     Index,
+    /// A package's resolve record.
+    #[serde(rename = "r")]
+    Resolve,
 }
 
 impl FileClass {
     /// Every class.
-    pub const ALL: [Self; 4] = [Self::Alias, Self::Document, Self::History, Self::Index];
+    pub const ALL: [Self; 5] = [Self::Alias, Self::Document, Self::History, Self::Index, Self::Resolve];
 
     /// The class with this letter.
     pub fn of_letter(letter: char) -> Option<Self> {
@@ -223,7 +226,14 @@ impl FileClass {
             Self::Document => 'd',
             Self::History => 'h',
             Self::Index => 'i',
+            Self::Resolve => 'r',
         }
+    }
+
+    /// Whether each state of the file is kept by its hash too. A resolve record says nothing that the index file does not
+    /// say, so that whoever finds another one than the state names reads the index file.
+    pub const fn is_kept_by_hash(self) -> bool {
+        !matches!(self, Self::Resolve)
     }
 }
 

@@ -4,9 +4,17 @@
 //! which has no room for a field, carries it as blanks after its last bracket: the bits of the number, the highest first, a
 //! space for 0 and a tab for 1, and a newline. Every JSON parser skips them. Invariant: no two states of a file are equal.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{IndexFile, layout};
+use crate::{IndexFile, canonical_json, layout};
+
+/// Writes a value as canonical JSON with its position in the log behind it, as blanks.
+pub fn sealed_json<T: Serialize>(value: &T, seq: u64) -> Vec<u8> {
+    let mut json = canonical_json(value);
+    // The blanks follow the last bracket directly.
+    json.pop();
+    with_blank_seq(json, seq)
+}
 
 /// Ends a JSON text with its position in the log, written as blanks.
 pub fn with_blank_seq(mut json: Vec<u8>, seq: u64) -> Vec<u8> {

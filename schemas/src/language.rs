@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::DepKind;
+use crate::{Alias, DepKind};
 
 /// How a registry reads packages of the generic format, where it is not the way of `drystone.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -151,6 +151,12 @@ impl Language {
         Some((manifest, Self { flat: true, api: Some(api), ..Self::new(name) }))
     }
 
+    /// Names that no package of a new registry with this preset may have: those that Vais reserves, for either language.
+    pub fn preset_reserved(name: &str) -> Vec<Alias> {
+        let names = ["core", "lib", "main", "std", "test", name];
+        names.into_iter().filter_map(|name| Alias::new(name).ok()).collect()
+    }
+
     /// Whether everything in it can be used.
     pub(crate) fn is_valid(&self) -> bool {
         let name = !self.name.is_empty()
@@ -179,6 +185,8 @@ mod tests {
             assert!(language.is_valid() && language.flat && manifest == format!("{name}.toml"));
         }
         assert!(Language::preset("drystone").is_none());
+        let reserved: Vec<_> = Language::preset_reserved("vais").iter().map(ToString::to_string).collect();
+        assert_eq!(reserved, ["core", "lib", "main", "std", "test", "vais"]);
         let text = r#"{"name":"quill","fields":{"name":"project.title","dev-dependencies":"tests.needs"}}"#;
         let language: Language = serde_json::from_str(text).unwrap();
         assert_eq!((&*language.fields.name, &*language.fields.version), ("project.title", "package.version"));

@@ -46,10 +46,78 @@ pub fn index_path(name: &PackageName) -> String {
     format!("{scope}{folder}/{short}")
 }
 
+/// A package's resolve record.
+pub fn resolve_record(name: &PackageName) -> String {
+    format!("resolve/{}", index_path(name))
+}
+
+/// The names that a package leads to, as advice on what to fetch: no state-mapped file.
+pub fn resolve_hint(name: &PackageName) -> String {
+    format!("resolve/{}.hint", index_path(name))
+}
+
+/// The by-name file of a class in the line of a package in the state map; none for classes that are about aliases.
+pub fn package_file(name: &PackageName, class: FileClass) -> Option<String> {
+    match class {
+        FileClass::Document => Some(document(name)),
+        FileClass::Index => Some(index_file(name)),
+        FileClass::Resolve => Some(resolve_record(name)),
+        FileClass::Alias | FileClass::History => None,
+    }
+}
+
 /// A package document.
 pub fn document(name: &PackageName) -> String {
     format!("packages/{}.json", name.path_form())
 }
+
+/// Below this lie answers for API clients: the file of an address `api/v1/X` is `api/v1/X/index.json`, except for aliases.
+pub const API: &str = "api/";
+
+/// The file that answers a `GET` of this address below the registry's URL, such as `api/v1/repos/acme/http/releases`.
+pub fn api_file(address: &str) -> String {
+    format!("{address}/index.json")
+}
+
+/// The answers about one scoped package, in GitHub's shape.
+pub struct GithubFiles {
+    /// The package.
+    pub package: String,
+    /// Its releases, with the six fields that every version of Zion reads.
+    pub summaries: String,
+    /// Its releases, with all fields.
+    pub releases: String,
+    /// Its versions as tags.
+    pub tags: String,
+    /// The dependencies of its newest release.
+    pub dependencies: String,
+}
+
+impl GithubFiles {
+    /// All of them.
+    pub fn keys(self) -> [String; 5] {
+        [self.package, self.summaries, self.releases, self.tags, self.dependencies]
+    }
+}
+
+/// Where the answers about a package lie; none for a package without owner, which GitHub does not know.
+pub fn github_files(name: &PackageName) -> Option<GithubFiles> {
+    name.owner()?;
+    let path = name.path_form();
+    let below = |place: &str| api_file(&format!("api/v1/packages/{path}{place}"));
+    Some(GithubFiles {
+        package: below(""),
+        summaries: below("/releases"),
+        releases: api_file(&format!("api/v1/repos/{path}/releases")),
+        tags: below("/tags"),
+        dependencies: below("/dependencies"),
+    })
+}
+
+/// The answer to `health`, where no function answers.
+pub const HEALTH: &str = "health.json";
+/// The answer to `api/v1/registry/config`.
+pub const API_CONFIG: &str = "api/v1/registry/config/index.json";
 
 /// A shard of the alias map.
 pub fn alias_map(shard: &str) -> String {
@@ -68,7 +136,7 @@ pub fn alias_file(state_key: &str, class: FileClass) -> Option<String> {
         FileClass::Alias if state_key == ALIASES_STATE_KEY => Some(ALIASES.into()),
         FileClass::Alias => Some(alias_map(shard)),
         FileClass::History => Some(alias_history(shard)),
-        FileClass::Document | FileClass::Index => None,
+        FileClass::Document | FileClass::Index | FileClass::Resolve => None,
     }
 }
 
@@ -149,6 +217,79 @@ pub fn login(login: &crate::Login) -> String {
     format!("accounts/by-login/{login}")
 }
 
+/// In the vault: that a login was an account's which is gone, by a keyed hash of it.
+pub fn login_gone(hash: &str) -> String {
+    format!("accounts/gone/{hash}")
+}
+
+/// In the vault: the account that a verified e-mail address belongs to, by a keyed hash of it.
+pub fn email_claim(hash: &str) -> String {
+    format!("email/{hash}")
+}
+
+/// In the vault: what a mailed token is for, by its SHA-256.
+pub fn mail_link(digest: &Sha256Digest) -> String {
+    format!("links/{}", digest.hex())
+}
+
+/// In the vault: where the tokens of an account are listed.
+pub fn tokens_of(id: &AccountId) -> String {
+    format!("tokens-of/{}/", id.ulid())
+}
+
+/// In the vault: one token of an account, by its id.
+pub fn token_of(id: &AccountId, token: &EventId) -> String {
+    format!("{}{token}", tokens_of(id))
+}
+
+/// In the vault: where the sessions of an account lie.
+pub fn sessions_of(id: &AccountId) -> String {
+    format!("sessions/{}/", id.ulid())
+}
+
+/// In the vault: a session.
+pub fn session(id: &AccountId, session: &EventId) -> String {
+    format!("{}{session}", sessions_of(id))
+}
+
+/// In the vault: who belongs to an organisation.
+pub fn org(id: &AccountId) -> String {
+    format!("orgs/{}", id.ulid())
+}
+
+/// In the vault: the organisations that an account acts for.
+pub fn member_of(id: &AccountId) -> String {
+    format!("member-of/{}", id.ulid())
+}
+
+/// In the vault: who created the first package with this owner part, in canonical form.
+pub fn scope(owner: &str) -> String {
+    format!("scopes/{owner}")
+}
+
+/// In the vault: where the security events of an account lie.
+pub fn audit_of(id: &AccountId) -> String {
+    format!("audit/{}/", id.ulid())
+}
+
+/// In the vault: a security event.
+pub fn audit(id: &AccountId, event: &EventId) -> String {
+    format!("{}{event}", audit_of(id))
+}
+
+/// In the vault: the day on which a token was used last.
+pub fn token_use(digest: &Sha256Digest) -> String {
+    format!("used/{}", digest.hex())
+}
+
+/// In the vault: how much of a limit is used up, by a keyed hash of whom it is for.
+pub fn bucket(limit: &str, hash: &str) -> String {
+    format!("limits/{limit}/{hash}")
+}
+
+/// In the vault: the keys that sessions are signed with, and names are hashed with.
+pub const AUTH_KEYS: &str = "auth/keys";
+
 /// In the vault: how many packages an account has created.
 pub fn quota(id: &AccountId) -> String {
     format!("quota/{}", id.ulid())
@@ -214,6 +355,7 @@ pub fn headers(key: &str) -> (CacheClass, &'static str) {
             (CacheClass::Immutable, TEXT)
         }
         _ if key.starts_with("log/") => (CacheClass::Immutable, BINARY),
+        _ if key.starts_with("resolve/") => (CacheClass::Fresh, JSON),
         _ if key.ends_with(".json") || key.starts_with("api/") => (CacheClass::Fresh, JSON),
         _ => (CacheClass::Fresh, TEXT),
     }
@@ -244,7 +386,10 @@ mod tests {
             ("config.json", CacheClass::Fresh, JSON),
             ("index/config.json", CacheClass::Fresh, JSON),
             ("index/se/rd/serde", CacheClass::Fresh, TEXT),
+            ("resolve/se/rd/serde", CacheClass::Fresh, JSON),
+            ("resolve/se/rd/serde.hint", CacheClass::Fresh, JSON),
             ("packages/serde.json", CacheClass::Fresh, JSON),
+            ("api/v1/repos/acme/http/releases/index.json", CacheClass::Fresh, JSON),
             ("aliases.json", CacheClass::Fresh, JSON),
             ("api/v1/resolve/zcrypto", CacheClass::Fresh, JSON),
             ("o/00", CacheClass::Immutable, GZIP),

@@ -15,6 +15,7 @@ mod digest;
 mod document;
 mod event;
 mod file_seq;
+mod github;
 mod index;
 mod json;
 mod language;
@@ -23,10 +24,14 @@ mod name;
 mod problem;
 mod raven;
 mod record;
+mod resolve_hint;
+mod resolve_record;
 mod schema;
+mod sign_in;
 mod time;
 mod vais;
 mod version;
+mod zig;
 
 pub use account::{AccountId, InvalidAccount, Login};
 pub use alias::{Alias, AliasChange, AliasChangeKind, AliasHistory, AliasMap, AliasTarget};
@@ -36,22 +41,38 @@ pub use api::{
     SearchResponse, UploadRequest, UploadResponse, VersionResponse, WriteResponse,
 };
 pub use config::{
-    CargoIndexConfig, Freshness, InvalidSettings, Limits, ReadAccess, RegistryConfig, Settings,
+    ApiConfig, CargoIndexConfig, Freshness, InvalidSettings, Limits, ReadAccess, Registration,
+    RegistryConfig, Settings,
 };
 pub use digest::{InvalidDigest, Sha256Digest};
 pub use document::{Deprecation, OwnerEntry, PackageDocument, Role};
 pub use event::{
     DeleteCode, Event, EventBody, EventError, EventHead, EventId, FileChange, FileClass, InvalidEventId,
 };
-pub use file_seq::{file_seq, with_blank_seq};
+pub use file_seq::{file_seq, sealed_json, with_blank_seq};
+pub use github::{
+    GithubCommit, GithubDependencies, GithubDependency, GithubPackage, GithubRelease, GithubTag,
+    ReleaseSummary, SearchAnswer, SearchItem, ZionHit, ZionSearch,
+};
 pub use index::{CRATES_IO_INDEX, IndexDep, IndexFile, IndexLine, IndexLineError};
 pub use json::canonical_json;
 pub use language::{Language, LanguageApi, ManifestFields};
 pub use name::{InvalidName, PackageName};
 pub use problem::{Code, Problem};
 pub use raven::{RavenOwner, RavenPackage};
-pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VersionRecord};
+pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VcsInfo, VersionRecord};
+pub use resolve_hint::ResolveHint;
+pub use resolve_record::{
+    Positions, ResolveDep, ResolveFeature, ResolveRecord, ResolveRecordError, ResolveRelease,
+};
 pub use schema::all_schemas;
+pub use sign_in::{
+    DeleteAccountRequest, LeakVerdict, LeakedToken, LoginRequest, LogoutRequest, Member, MemberRequest,
+    NewOrgRequest, NewTokenRequest, NewTokenResponse, OrgResponse, PasswordChangeRequest,
+    PasswordResetRequest, PasswordSetRequest, PublicUser, RefreshRequest, RegisterRequest, SecretText,
+    SecurityEvent, SecurityEventsResponse, SessionResponse, TokenInfo, TokensResponse, User, VerifyRequest,
+};
 pub use time::rfc3339;
 pub use vais::{VaisDep, VaisPackage, VaisRelease, VaisVersion};
 pub use version::{InvalidVersion, Version, VersionReq};
+pub use zig::{ZigDep, ZigLine, ZigRecord, ZigSnippet};

@@ -65,6 +65,7 @@ codes! {
     AliasHeld "DRY0113" "alias-held" 409 "the alias looks like another name" "choose a name that nobody mistakes for the other, or ask the operator to set it";
     NameReserved "DRY0114" "name-reserved" 422 "the name is reserved" "choose another name, or ask the operator";
     NameIsAlias "DRY0115" "name-is-alias" 409 "the name is an alias of another package" "choose another name, or ask the owner of the alias to remove it";
+    AliasLimit "DRY0116" "alias-limit" 403 "the package has as many aliases as it may" "remove one, or ask the operator to set it";
 
     NotAnArchive "DRY0201" "not-an-archive" 422 "the upload is not a gzip-compressed tar archive" "pack it with `drystone publish --dry-run` or `cargo package`";
     ArchiveTruncated "DRY0202" "archive-truncated" 422 "the archive ends too early" "pack and upload it again";
@@ -89,7 +90,7 @@ codes! {
     ManifestTooBig "DRY0303" "manifest-too-big" 422 "the manifest is too long" "shorten the manifest";
     ManifestInvalid "DRY0304" "manifest-invalid" 422 "the manifest cannot be read" "fix the manifest";
     ManifestDisagrees "DRY0305" "manifest-disagrees" 422 "the request says something else than the manifest" "leave the field out of the request, or make it equal";
-    UnknownFormat "DRY0306" "unknown-format" 422 "the package format is not known" "use `generic` or `cargo`";
+    UnknownFormat "DRY0306" "unknown-format" 422 "the package format is not known" "use `generic`, `cargo` or `zig`";
     FormatDisabled "DRY0307" "format-disabled" 422 "this registry does not take the package format" "see `formats` in the registry's config.json";
     ReadmeTooBig "DRY0308" "readme-too-big" 422 "the README is too long" "shorten the README";
     RecordTooBig "DRY0309" "record-too-big" 422 "manifest, README and file list together are too long" "exclude files that users do not need";
@@ -118,6 +119,23 @@ codes! {
     AccountNotFound "DRY0507" "account-not-found" 404 "there is no such account" "check the spelling";
     PackageLimit "DRY0508" "package-limit" 403 "the account has created as many packages as it may" "ask the operator to raise the limit";
     AccountsClosed "DRY0509" "accounts-closed" 403 "accounts are made by the registry's operator" "ask the operator for a token; `drystone admin token --login YOU` makes one";
+
+    LoginFailed "DRY0510" "login-failed" 401 "login and password do not fit" "check both; a forgotten password is reset by mail";
+    InvalidLogin "DRY0511" "invalid-login" 422 "the login cannot be used" "use 3 to 32 characters of a-z, 0-9 and `-`, starting with a letter or digit";
+    InvalidEmail "DRY0512" "invalid-email" 422 "the text is not an e-mail address" "write it as `name@example.org`";
+    WeakPassword "DRY0513" "weak-password" 422 "the password is too easy to guess" "use 12 to 128 characters, such as four words that have nothing to do with each other";
+    LoginTaken "DRY0514" "login-taken" 409 "the login is taken" "choose another one";
+    LinkInvalid "DRY0515" "link-invalid" 400 "the link was used, has expired, or never was" "ask for another mail";
+    SessionNeeded "DRY0516" "session-needed" 403 "a token may not do this" "sign in with your password, and use the session's token";
+    SessionEnded "DRY0517" "session-ended" 401 "the session has ended" "sign in again";
+    TokenNotFound "DRY0518" "token-not-found" 404 "the account has no such token" "list the tokens of the account";
+    TokenLimit "DRY0519" "token-limit" 403 "the account has as many tokens as it may" "revoke those that are not used";
+    RateLimited "DRY0520" "rate-limited" 429 "there were too many requests" "try again after the time in `Retry-After`";
+    TokenPattern "DRY0521" "token-pattern" 403 "the token is for other packages" "use a token for this package";
+    BytesLimit "DRY0522" "bytes-limit" 403 "the archives of the account have as many bytes as they may" "ask the operator to raise the limit";
+    InvalidToken "DRY0523" "invalid-token-request" 422 "a token like this cannot be made" "see the scopes and patterns in the API reference";
+    ScopeHeld "DRY0524" "scope-held" 403 "packages under this name belong to somebody else" "publish under a name of your own, or ask its owner to invite you";
+    NotInvited "DRY0525" "not-invited" 403 "nobody has invited the account" "ask an owner of the organisation";
 
     TryAgain "DRY0601" "try-again" 503 "the outcome is not known yet" "repeat the same request with the same idempotency key";
     StorageUnavailable "DRY0602" "storage-unavailable" 503 "the storage does not answer" "try again later";
@@ -171,13 +189,18 @@ impl Code {
             | Self::TokenInvalid
             | Self::TokenExpired
             | Self::TokenScope
-            | Self::NotSignedIn => 4,
+            | Self::NotSignedIn
+            | Self::LoginFailed
+            | Self::SessionNeeded
+            | Self::SessionEnded
+            | Self::TokenPattern => 4,
             Self::VerificationFailed => 5,
             Self::Unreachable
             | Self::StorageUnavailable
             | Self::TryAgain
             | Self::Overloaded
             | Self::CollectionUnderWay
+            | Self::RateLimited
             | Self::TooManyConnections => 69,
             Self::Internal | Self::StorageBroken => 70,
             _ => 1,

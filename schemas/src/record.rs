@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{PackageName, Sha256Digest, Version, canonical_json};
+use crate::{PackageName, Sha256Digest, Version, ZigRecord, canonical_json};
 
 /// Which manifest is read, and by which rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -15,6 +15,8 @@ pub enum Format {
     Generic,
     /// `Cargo.toml`, as `cargo package` writes it.
     Cargo,
+    /// `build.zig.zon`.
+    Zig,
 }
 
 /// The text is not the name of a format.
@@ -24,13 +26,14 @@ pub struct UnknownFormat(pub String);
 
 impl Format {
     /// Every format, in the order in which manifests are looked for.
-    pub const ALL: [Self; 2] = [Self::Generic, Self::Cargo];
+    pub const ALL: [Self; 3] = [Self::Generic, Self::Cargo, Self::Zig];
 
     /// The name as written.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Generic => "generic",
             Self::Cargo => "cargo",
+            Self::Zig => "zig",
         }
     }
 }
@@ -55,9 +58,9 @@ impl FromStr for Format {
 /// The version record: a function of the archive and the record version alone, so that anyone can recompute it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VersionRecord {
-    /// Version of the function that made it; 1.
+    /// Version of the function that made it, [`VersionRecord::V`]; 1 knew no `vcs`, and made the same of all else.
     pub v: u32,
-    /// Package name, as the manifest writes it.
+    /// Package name, as the manifest writes it. A Zig package's owner is not in its manifest but in its publish event.
     pub name: PackageName,
     /// Version.
     pub vers: Version,
@@ -106,15 +109,37 @@ pub struct VersionRecord {
     /// The README as text, if there is one and it is UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readme: Option<String>,
+    /// From which commit the sources were taken, as the archive says; nobody has checked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vcs: Option<VcsInfo>,
+    /// What only Zig packages have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zig: Option<ZigRecord>,
     /// Every file, in the byte order of paths.
     pub files: Vec<RecordFile>,
 }
 
 impl VersionRecord {
+    /// Version of the function that makes records now.
+    pub const V: u32 = 2;
+
     /// The object's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         canonical_json(self)
     }
+}
+
+/// Where an archive's sources were, as `cargo package` noted it in `.cargo_vcs_info.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VcsInfo {
+    /// The commit, in lower-case hex.
+    pub git_sha1: String,
+    /// The package's directory below the root of the repository; empty for the root.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path_in_vcs: String,
+    /// Whether there were changes that were not committed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub dirty: bool,
 }
 
 /// One dependency as a manifest names it.

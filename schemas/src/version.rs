@@ -52,6 +52,15 @@ impl Version {
         version.to_string()
     }
 
+    /// What compatible versions have in common, by Cargo's rule: everything up to the first number that is not 0.
+    pub const fn compatible_line(&self) -> (u64, u64, u64) {
+        match (self.0.major, self.0.minor) {
+            (0, 0) => (0, 0, self.0.patch),
+            (0, minor) => (0, minor, 0),
+            (major, _) => (major, 0, 0),
+        }
+    }
+
     /// Whether it is a pre-release.
     pub fn is_prerelease(&self) -> bool {
         !self.0.pre.is_empty()

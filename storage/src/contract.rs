@@ -231,6 +231,11 @@ pub trait Objects: Send + Sync + 'static {
     /// Tells an object's size and tag; `None` if there is none.
     async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError>;
 
+    /// What [`Objects::stat`] tells, from backends that tell it without a wait; `None` from all others.
+    fn stat_at_once(&self, _key: &Key) -> Option<Result<Option<Stat>, StoreError>> {
+        None
+    }
+
     /// Lists keys that start with `prefix` (empty: all), at most 1,000 a page; `after` is the last page's `next`.
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError>;
 

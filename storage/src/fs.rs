@@ -133,6 +133,10 @@ impl Objects for FsArea {
         read::stat(&self.disk, key)
     }
 
+    fn stat_at_once(&self, key: &Key) -> Option<Result<Option<Stat>, StoreError>> {
+        Some(read::stat(&self.disk, key))
+    }
+
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
         let (disk, prefix, after) = (self.disk.clone(), prefix.to_owned(), after.map(str::to_owned));
         let listed = prefix.clone();

@@ -1,6 +1,6 @@
 //! Object keys: relative, `/`-separated, and safe on every backend.
 
-use std::fmt;
+use std::{borrow::Borrow, fmt};
 
 /// A key: 1 to 512 bytes of `[A-Za-z0-9._@~+-]` segments joined by `/`, where no segment is empty, `.` or `..`.
 ///
@@ -33,6 +33,13 @@ impl Key {
 
     /// The key as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A map by key can be asked with any text.
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

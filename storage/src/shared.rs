@@ -32,6 +32,10 @@ impl<T: Objects + ?Sized> Objects for Arc<T> {
         (**self).stat(key).await
     }
 
+    fn stat_at_once(&self, key: &Key) -> Option<Result<Option<Stat>, StoreError>> {
+        (**self).stat_at_once(key)
+    }
+
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
         (**self).list(prefix, after).await
     }

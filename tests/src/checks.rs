@@ -9,8 +9,15 @@ use drystone_storage::{Area, Key, Store};
 use crate::{Answer, TestRegistry};
 
 /// Codes whose detail is their title on purpose: there is no more to say, or it would tell a stranger what exists.
-const TITLE_SAYS_ALL: [Code; 4] =
-    [Code::TokenMissing, Code::TokenInvalid, Code::UploadNotFound, Code::EmptyArchive];
+const TITLE_SAYS_ALL: [Code; 7] = [
+    Code::TokenMissing,
+    Code::TokenInvalid,
+    Code::UploadNotFound,
+    Code::EmptyArchive,
+    Code::LoginFailed,
+    Code::SessionEnded,
+    Code::LinkInvalid,
+];
 
 impl Answer {
     /// Checks that this is a refusal with this status and exactly these codes, told as every refusal must be.

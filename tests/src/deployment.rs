@@ -21,6 +21,8 @@ pub enum Kind {
     Nginx,
     /// nginx in front of a bucket and of the function inside a Lambda runtime.
     Lambda,
+    /// A bucket that everybody reads, and the function as an HTTP server beside it.
+    Bucket,
 }
 
 /// Longest request that nginx lets through to each kind of function.
@@ -52,6 +54,11 @@ impl Deployment {
             Kind::Serve => Some(Self::serve(folder, more)),
             Kind::Nginx | Kind::Lambda if !web::is_installed("nginx") => None,
             Kind::Nginx | Kind::Lambda => Some(Self::behind_nginx(kind, folder, PublicBucket::make()?, more)),
+            Kind::Bucket => {
+                let bucket = PublicBucket::make()?;
+                let url = bucket.public.trim_end_matches('/').to_owned();
+                Some(Self::in_bucket(bucket, &url, more))
+            }
         }
     }
 
@@ -76,22 +83,16 @@ impl Deployment {
         let (key, token_file) = (path("log.key"), path("token"));
         let listen = format!("127.0.0.1:{}", web::free_port());
         let url = format!("http://{listen}");
-        let store = vec!["--store".to_owned(), bucket.store.clone(), "--key-file".into(), key.clone()];
-        let init = Command::new(program("drystone"))
-            .args(["admin", "init", "--public-url", &url, "--token-file", &token_file])
-            .args(&store)
-            .args(["--direct-upload-bytes-max", "4194304"])
-            .args(more)
-            .envs(bucket.pairs())
-            .output()
-            .expect("the program runs");
-        assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
-
-        let mut environment = bucket.pairs();
-        environment.extend([("DRYSTONE_STORE", &*bucket.store), ("DRYSTONE_LOG_KEY_FILE", &key)]);
+        let more = [&["--direct-upload-bytes-max", "4194304"], more].concat();
+        let store = init(&bucket, &key, &["--public-url", &url, "--token-file", &token_file], &more);
+        let environment = function_environment(&bucket, &key);
         let (api, function) = match kind {
             Kind::Lambda => start_in_lambda(&environment),
-            _ => start_over_http(&environment),
+            _ => {
+                let api = format!("127.0.0.1:{}", web::free_port());
+                let function = start_over_http(&api, &environment);
+                (api, function)
+            }
         };
         let body_max =
             BODY_MAX.iter().find(|(of, _)| *of == kind).expect("every kind has a longest request").1;
@@ -115,6 +116,27 @@ impl Deployment {
             store,
             environment: bucket.environment,
             _running: vec![Box::new(nginx), function],
+            _folder: folder,
+        }
+    }
+
+    /// A registry whose files everybody reads from this bucket, at this URL; `more` are options of `drystone admin init`.
+    pub fn in_bucket(bucket: PublicBucket, url: &str, more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a test may make a directory");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (key, token_file) = (path("log.key"), path("token"));
+        let api = format!("127.0.0.1:{}", web::free_port());
+        let api_url = format!("http://{api}");
+        let urls = ["--public-url", url, "--api-url", &api_url, "--token-file", &token_file];
+        let store = init(&bucket, &key, &urls, more);
+        let function = start_over_http(&api, &function_environment(&bucket, &key));
+        Self {
+            kind: Kind::Bucket,
+            url: url.into(),
+            token: read_token(token_file.into()),
+            store,
+            environment: bucket.environment,
+            _running: vec![function],
             _folder: folder,
         }
     }
@@ -146,15 +168,35 @@ impl Deployment {
     }
 }
 
-fn start_over_http(environment: &[(&str, &str)]) -> (String, Box<dyn Send>) {
-    let api = format!("127.0.0.1:{}", web::free_port());
+/// Makes a registry in a bucket; the options by which `drystone admin` finds it.
+fn init(bucket: &PublicBucket, key: &str, urls: &[&str], more: &[&str]) -> Vec<String> {
+    let store = vec!["--store".to_owned(), bucket.store.clone(), "--key-file".into(), key.to_owned()];
+    let made = Command::new(program("drystone"))
+        .args(["admin", "init"])
+        .args(urls)
+        .args(&store)
+        .args(more)
+        .envs(bucket.pairs())
+        .output()
+        .expect("the program runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    store
+}
+
+fn function_environment<'a>(bucket: &'a PublicBucket, key: &'a str) -> Vec<(&'a str, &'a str)> {
+    let mut environment = bucket.pairs();
+    environment.extend([("DRYSTONE_STORE", &*bucket.store), ("DRYSTONE_LOG_KEY_FILE", key)]);
+    environment
+}
+
+fn start_over_http(api: &str, environment: &[(&str, &str)]) -> Box<dyn Send> {
     let function = Daemon::spawn(
         Command::new(program("drystone-publisher"))
             .envs(environment.iter().copied())
-            .env("DRYSTONE_LISTEN", &api),
+            .env("DRYSTONE_LISTEN", api),
     );
     wait_until_answers(&format!("http://{api}/healthz"));
-    (api, Box::new(function))
+    Box::new(function)
 }
 
 fn start_in_lambda(environment: &[(&str, &str)]) -> (String, Box<dyn Send>) {

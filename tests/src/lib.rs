@@ -13,9 +13,11 @@
 pub mod bucket;
 pub mod chaos;
 pub mod checks;
+pub mod corpus;
 pub mod deployment;
 mod effects;
 mod gate;
+mod mail;
 mod package;
 pub mod process;
 pub mod raw;
@@ -25,9 +27,11 @@ pub mod sim;
 mod stores;
 mod virtual_time;
 pub mod web;
+pub mod zig;
 
 pub use effects::{TestClock, TestEntropy};
 pub use gate::Gate;
+pub use mail::TestMailer;
 pub use package::Pkg;
 pub use registry::{Answer, TestRegistry, ask_router, multipart_body, publish_request};
 pub use stores::{TestStore, every_store};

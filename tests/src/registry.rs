@@ -8,13 +8,13 @@ use axum::{
     http::{HeaderMap, Method, Request, header},
 };
 use drystone_log::{Cosigner, NoteSigner, VerifierKey, commit::Signing};
-use drystone_publisher::{NewToken, Options, Refusal, Service, Token, api_router, file_router};
+use drystone_publisher::{Front, NewToken, Options, PublicFiles, Refusal, Service, Token};
 use drystone_schemas::{Login, Settings};
 use drystone_storage::{Clock, Entropy, Store};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use crate::{Pkg, TestClock, TestEntropy};
+use crate::{Pkg, TestClock, TestEntropy, TestMailer};
 
 /// Origin of every test's log.
 const ORIGIN: &str = "registry.test/log/1";
@@ -29,11 +29,13 @@ pub struct TestRegistry {
     pub clock: Arc<TestClock>,
     /// Its randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// What it sends by mail.
+    pub mails: Arc<TestMailer>,
     /// Its publisher.
     pub service: Arc<Service>,
     /// The operator's token.
     pub admin: String,
-    router: Router,
+    front: Front,
     spool: TempDir,
 }
 
@@ -122,6 +124,11 @@ impl TestRegistry {
         Service::initialise(store, Self::signing(), ORIGIN, settings, clock, entropy).await
     }
 
+    /// What a listener would answer with.
+    pub fn front(&self) -> &Front {
+        &self.front
+    }
+
     /// The registry in this store, with another token of the operator's.
     pub async fn opened(
         store: Store,
@@ -141,9 +148,11 @@ impl TestRegistry {
         admin: String,
     ) -> Result<Self, Refusal> {
         let spool = tempfile::tempdir().expect("a test may make a directory");
-        let service = Self::service(store.clone(), clock.clone(), entropy.clone(), &spool).await?;
-        let router = api_router(service.clone(), Some(file_router(store.public.clone())));
-        Ok(Self { store, clock, entropy, service, admin, router, spool })
+        let mails = Arc::new(TestMailer::default());
+        let service =
+            Self::service(store.clone(), clock.clone(), entropy.clone(), &spool, mails.clone()).await?;
+        let front = Front::new(service.clone(), PublicFiles::new(store.public.clone(), clock.clone()));
+        Ok(Self { store, clock, entropy, mails, service, admin, front, spool })
     }
 
     async fn service(
@@ -151,8 +160,9 @@ impl TestRegistry {
         clock: Arc<TestClock>,
         entropy: Arc<dyn Entropy>,
         spool: &TempDir,
+        mails: Arc<TestMailer>,
     ) -> Result<Arc<Service>, Refusal> {
-        let options = Options { spool: spool.path().to_owned(), inspections_max: 2 };
+        let options = Options { mailer: Some(mails), ..Options::new(spool.path().to_owned(), 2) };
         let clock: Arc<dyn Clock> = clock;
         Service::open(store, Self::signing(), ORIGIN, clock, entropy, options).await
     }
@@ -166,7 +176,8 @@ impl TestRegistry {
 
     /// The same, for a store that may refuse to open.
     pub async fn try_another(&self, store: Store) -> Result<Arc<Service>, Refusal> {
-        Self::service(store, self.clock.clone(), self.entropy.clone(), &self.spool).await
+        let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+        Self::service(store, clock, entropy, &self.spool, self.mails.clone()).await
     }
 
     /// Everything that signs for a test's log: its key, and one that says how new a checkpoint is.
@@ -201,7 +212,7 @@ impl TestRegistry {
 
     /// Sends a request.
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        ask_router(&self.router, request).await
+        ask_router(self.front.router(), request).await
     }
 
     /// Sends a request of the operator's, with a JSON body if there is one.

@@ -1,11 +1,11 @@
 //! Short names: who may set which, what they mean, what is remembered, and what static hosting serves.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::Method;
 use drystone_index_builder::{AreaSource, Silent, replay};
-use drystone_schemas::{AliasHistory, AliasMap, layout};
+use drystone_schemas::{AccountId, AliasHistory, AliasMap, layout};
 use drystone_storage::Key;
 use drystone_tests::{
     Answer, Pkg, TestRegistry,
@@ -59,7 +59,16 @@ async fn names_that_are_reserved_or_look_like_others_are_held_for_the_operator()
     // What looks like a name of one's own misleads nobody.
     assert_eq!(set_as(&registry, ann, "zcrypt0", "ck/zcrypto").await.status, 200);
     assert_eq!(set_as(&registry, bob, "l0dash", "lodash").await.status, 200);
+    for i in 2..8 {
+        assert_eq!(set_as(&registry, ann, &format!("alias-{i}"), "ck/zcrypto").await.status, 200);
+    }
+    set_as(&registry, ann, "alias-9", "ck/zcrypto").await.assert_refused(
+        "one too many",
+        403,
+        &["alias-limit"],
+    );
     // The operator decides.
+    assert_eq!(set(&registry, "alias-9", "ck/zcrypto").await.status, 200);
     assert_eq!(set(&registry, "std", "evil/z").await.status, 200);
     assert_eq!(set(&registry, "1odash", "evil/z").await.status, 200);
     registry.assert_clean("after all that").await;
@@ -141,21 +150,31 @@ async fn static_hosting_answers_the_strict_client() {
 #[derive(Debug, Clone)]
 enum Op {
     Publish(usize),
-    Set(usize, usize, bool),
-    Remove(usize),
+    Set(usize, usize, Who),
+    Remove(usize, Who),
+    /// Hands a package over: from ann to bob, or back.
     Transfer(usize),
     Delete(usize),
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Operator,
+    Ann,
+    Bob,
 }
 
 const PACKAGES: [&str; 4] = ["acme/ink", "acme/pen", "quill", "pen"];
 const ALIASES: [&str; 4] = ["quill", "pen", "qui1l", "ink"];
 
 fn any_op() -> impl Strategy<Value = Op> {
+    let who = || prop_oneof![2 => Just(Who::Operator), 1 => Just(Who::Ann), 1 => Just(Who::Bob)];
     prop_oneof![
         3 => (0..PACKAGES.len()).prop_map(Op::Publish),
-        4 => (0..ALIASES.len(), 0..PACKAGES.len(), any::<bool>()).prop_map(|(a, p, admin)| Op::Set(a, p, admin)),
-        3 => (0..ALIASES.len()).prop_map(Op::Remove),
-        1 => (0..PACKAGES.len()).prop_map(Op::Transfer),
+        4 => (0..ALIASES.len(), 0..PACKAGES.len(), who()).prop_map(|(a, p, who)| Op::Set(a, p, who)),
+        3 => (0..ALIASES.len(), who()).prop_map(|(a, who)| Op::Remove(a, who)),
+        2 => (0..PACKAGES.len()).prop_map(Op::Transfer),
         1 => (0..PACKAGES.len()).prop_map(Op::Delete),
     ]
 }
@@ -164,8 +183,10 @@ fn any_op() -> impl Strategy<Value = Op> {
 #[derive(Default)]
 struct Model {
     releases: BTreeMap<&'static str, Vec<String>>,
+    /// Packages that bob owns; the others are ann's.
+    of_bob: BTreeSet<&'static str>,
     aliases: BTreeMap<&'static str, &'static str>,
-    history: Vec<(&'static str, &'static str, &'static str)>,
+    history: Vec<(&'static str, &'static str, &'static str, Who)>,
 }
 
 impl Model {
@@ -173,11 +194,24 @@ impl Model {
         let own = self.releases.keys().find(|package| **package == name);
         own.or_else(|| self.aliases.get(name)).copied()
     }
+
+    fn owner(&self, package: &str) -> Who {
+        if self.of_bob.contains(package) { Who::Bob } else { Who::Ann }
+    }
+
+    fn may(&self, who: Who, package: &str) -> bool {
+        who == Who::Operator || who == self.owner(package)
+    }
 }
 
 async fn play(ops: Vec<Op>) {
     let registry = TestRegistry::new().await;
     let (ann, bob) = (registry.token_of("ann").await, registry.token_of("bob").await);
+    let token = |who: Who| match who {
+        Who::Operator => &*registry.admin,
+        Who::Ann => ann.token.reveal(),
+        Who::Bob => bob.token.reveal(),
+    };
     let mut model = Model::default();
     for op in &ops {
         match *op {
@@ -185,48 +219,63 @@ async fn play(ops: Vec<Op>) {
                 let name = PACKAGES[p];
                 let known = model.releases.get(name).map_or(0, Vec::len);
                 let vers = format!("1.{known}.0");
-                let answer = registry.publish(&Pkg::new(name, &vers)).await;
+                let answer = registry.publish_as(token(model.owner(name)), &Pkg::new(name, &vers)).await;
                 let free = known > 0 || !model.aliases.contains_key(name);
                 assert_eq!(answer.status == 201, free, "{op:?}: {answer:?}");
                 if free {
                     model.releases.entry(name).or_default().push(vers);
                 }
             }
-            Op::Set(a, p, admin) => {
+            Op::Set(a, p, who) => {
                 let (alias, package) = (ALIASES[a], PACKAGES[p]);
-                let token = if admin { &registry.admin } else { ann.token.reveal() };
-                let answer = set_as(&registry, token, alias, package).await;
+                let answer = set_as(&registry, token(who), alias, package).await;
                 let there = model.aliases.get(alias).copied();
                 let possible = model.releases.contains_key(package)
                     && !model.releases.contains_key(alias)
+                    && model.may(who, package)
                     && there.is_none_or(|there| there == package);
-                if admin {
+                // Some names are held for the operator.
+                if who == Who::Operator {
                     assert_eq!(answer.status == 200, possible, "{op:?}: {answer:?}");
                 } else if answer.status == 200 {
                     assert!(possible, "{op:?}: {answer:?}");
                 }
                 if answer.status == 200 && there.is_none() {
                     model.aliases.insert(alias, package);
-                    model.history.push((alias, "set", package));
+                    model.history.push((alias, "set", package, who));
                 }
             }
-            Op::Remove(a) => {
-                let answer = remove(&registry, ALIASES[a]).await;
-                let there = model.aliases.remove(ALIASES[a]);
-                assert_eq!(answer.status, if there.is_some() { 200 } else { 404 }, "{op:?}: {answer:?}");
-                model.history.extend(there.map(|package| (ALIASES[a], "remove", package)));
+            Op::Remove(a, who) => {
+                let path = format!("/api/v1/aliases/{}", ALIASES[a]);
+                let answer = registry.ask_as(token(who), Method::DELETE, &path, None).await;
+                let there = model.aliases.get(ALIASES[a]).copied();
+                let status = match there {
+                    None => 404,
+                    Some(package) if model.may(who, package) => 200,
+                    Some(_) => 403,
+                };
+                assert_eq!(answer.status, status, "{op:?}: {answer:?}");
+                if let (Some(package), 200) = (there, status) {
+                    model.aliases.remove(ALIASES[a]);
+                    model.history.push((ALIASES[a], "remove", package, who));
+                }
             }
             Op::Transfer(p) => {
-                let path = format!("/api/v1/packages/{}/owners", PACKAGES[p].replace('/', "%2F"));
-                for (method, login) in
-                    [(Method::PUT, "ann"), (Method::PUT, "bob"), (Method::DELETE, "operator")]
-                {
-                    let answer = registry.ask(method, &path, Some(json!({"users": [login]}))).await;
-                    assert_eq!(
-                        answer.status == 200,
-                        model.releases.contains_key(PACKAGES[p]),
-                        "{op:?}: {answer:?}"
-                    );
+                let name = PACKAGES[p];
+                let path = format!("/api/v1/packages/{}/owners", name.replace('/', "%2F"));
+                let (from, to) = match model.owner(name) {
+                    Who::Bob => ("bob", "ann"),
+                    _ => ("ann", "bob"),
+                };
+                // Whoever owns it hands it over, and the new owner shows the old one out.
+                let given = [(from, Method::PUT, to), (to, Method::DELETE, from)];
+                for (by, method, login) in given {
+                    let by = token(if by == "bob" { Who::Bob } else { Who::Ann });
+                    let answer = registry.ask_as(by, method, &path, Some(json!({"users": [login]}))).await;
+                    assert_eq!(answer.status == 200, model.releases.contains_key(name), "{op:?}: {answer:?}");
+                }
+                if model.releases.contains_key(name) && !model.of_bob.remove(name) {
+                    model.of_bob.insert(name);
                 }
             }
             Op::Delete(p) => {
@@ -243,12 +292,14 @@ async fn play(ops: Vec<Op>) {
             assert_eq!(resolved["full_name"].as_str(), model.meaning(name), "{name} after {op:?}");
         }
     }
-    drop(bob);
-    check_end(&registry, &model).await;
+    let me = registry.ask(Method::GET, "/api/v1/me", None).await.json();
+    let operator = AccountId::new(me["account"].as_str().unwrap()).unwrap();
+    let accounts = [operator, ann.account.id, bob.account.id];
+    check_end(&registry, &model, &accounts).await;
 }
 
 /// Maps are what replaying the log makes of them, files are those maps, and nothing of the history is missing.
-async fn check_end(registry: &TestRegistry, model: &Model) {
+async fn check_end(registry: &TestRegistry, model: &Model, accounts: &[AccountId; 3]) {
     registry.assert_clean("in the end").await;
     let source = AreaSource::new(registry.store.public.clone());
     let replayed = replay(&source, Some(&TestRegistry::log_key()), &Silent, &mut |_| {}).await.unwrap();
@@ -274,9 +325,14 @@ async fn check_end(registry: &TestRegistry, model: &Model) {
     history.sort_by_key(|change| change.seq);
     let told: Vec<_> = history
         .iter()
-        .map(|change| (change.alias.as_str(), change.change.as_str(), change.package.as_str()))
+        .map(|change| {
+            let facts = (change.alias.as_str(), change.change.as_str(), change.package.as_str());
+            (facts.0, facts.1, facts.2, &change.actor)
+        })
         .collect();
-    assert_eq!(told, model.history);
+    let played: Vec<_> =
+        model.history.iter().map(|(a, c, p, who)| (*a, *c, *p, &accounts[*who as usize])).collect();
+    assert_eq!(told, played);
     assert!(history.iter().all(|change| change.time.starts_with("2025-10-09T")));
 }
 

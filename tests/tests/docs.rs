@@ -91,8 +91,25 @@ fn the_guide_to_trust_runs() {
 }
 
 #[test]
+fn the_guide_to_accounts_runs() {
+    run_document("docs/accounts.md");
+}
+
+#[test]
 fn the_cargo_guide_runs() {
     run_document("docs/cargo.md");
+}
+
+#[test]
+fn the_guides_of_existing_clients_run() {
+    for name in ["docs/zion.md", "docs/raven.md", "docs/vais.md"] {
+        run_document(name);
+    }
+}
+
+#[test]
+fn the_zig_guide_runs() {
+    run_document("docs/zig.md");
 }
 
 #[test]

@@ -236,11 +236,27 @@ fn nginx_serves_the_directory_to_cargo_and_to_our_client() {
 fn the_demo_publishes_its_samples() {
     let server = Server::start(&["--demo", "--listen", "127.0.0.1:0"], &[]);
     let folder = tempfile::tempdir().unwrap();
-    drystone_tests::process::wait_until_answers(&format!("{}/packages/demo/card.json", server.url));
+    drystone_tests::process::wait_until_answers(&format!("{}/packages/demo/house.json", server.url));
     let user = User::new(&server.url, None);
     user.ok(folder.path(), &["init", "--name", "try"]);
     user.ok(folder.path(), &["add", "demo/card"]);
     assert!(folder.path().join("drystone_packages/@demo/greeting/source.txt").is_file());
+    assert!(user.ok(folder.path(), &["info", "demo/house"]).contains(".hash = \"house-0.1.0-"));
+}
+
+/// A registry for a language has samples of that language.
+#[test]
+fn the_demo_of_a_language_is_in_that_language() {
+    let server = Server::start(&["--demo", "--language", "raven", "--listen", "127.0.0.1:0"], &[]);
+    let folder = tempfile::tempdir().unwrap();
+    drystone_tests::process::wait_until_answers(&format!("{}/packages/raven-starter.json", server.url));
+    let user = User::new(&server.url, None);
+    user.ok(folder.path(), &["init", "--name", "try", "--language", "raven"]);
+    user.ok(folder.path(), &["add", "raven-starter"]);
+    let installed = fs_err::read_dir(folder.path().join("drystone_packages")).unwrap();
+    let names = installed.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    // Every sample is a part of the last.
+    assert_eq!(names.filter(|name| name.starts_with("raven-")).count(), 10);
 }
 
 /// Archives that are too long for one request go to the bucket by a presigned upload, and are committed from there.

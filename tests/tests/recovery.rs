@@ -226,7 +226,7 @@ async fn a_process_with_another_key_is_refused() {
         let origin = TestRegistry::log_key().name().to_owned();
         for (name, seed) in [(&*origin, 8), ("elsewhere.test/log/1", 7)] {
             let signer = NoteSigner::from_seed(name, &[seed; 32]).unwrap();
-            let options = Options { spool: std::env::temp_dir(), inspections_max: 1 };
+            let options = Options::new(std::env::temp_dir(), 1);
             let (clock, entropy) = (registry.clock.clone(), registry.entropy.clone());
             let opened = Service::open(registry.store.clone(), signer, name, clock, entropy, options).await;
             let refusal = opened.err().expect("it does not open");

@@ -203,6 +203,7 @@ async fn a_flipped_byte_in_a_file_of_any_class_is_named() {
         "config.json".to_owned(),
         "index/config.json".to_owned(),
         find(&files, "index/@acme/", any).to_owned(),
+        find(&files, "resolve/@acme/", any).to_owned(),
         find(&files, "packages/acme/", any).to_owned(),
         find(&files, "aliases/", any).to_owned(),
         find(&files, "o/", |bytes| bytes.starts_with(&[0x1f, 0x8b])).to_owned(),

@@ -45,7 +45,9 @@ fn record(name: &PackageName) -> VersionRecord {
         homepage: None,
         repository: None,
         documentation: None,
+        zig: None,
         readme: None,
+        vcs: None,
         files: vec![],
     }
 }

@@ -1,15 +1,21 @@
 //! The public files over HTTP: tags, ranges, headers by class, compression, and what is nobody's business.
 
-use std::io::Read;
+use std::{collections::BTreeMap, io::Read, time::Duration};
 
 use axum::{
     body::Body,
-    http::{Method, Request},
+    http::{HeaderMap, Method, Request},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use drystone_schemas::{Sha256Digest, layout};
+use drystone_publisher::{ConnectionLimits, serve};
+use drystone_schemas::{ReadAccess, Settings, Sha256Digest, layout};
+use drystone_storage::Store;
 use drystone_tests::{Answer, Pkg, TestRegistry, checks::contents};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 
 const INDEX: &str = "/index/ht/tp/http";
 
@@ -25,9 +31,7 @@ async fn registry() -> TestRegistry {
 }
 
 async fn ask(registry: &TestRegistry, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
-    let request =
-        headers.iter().fold(Request::builder().method(method).uri(path), |r, (k, v)| r.header(*k, *v));
-    registry.send(request.body(Body::empty()).expect("a test's request is a request")).await
+    registry.send(request(method, path, headers)).await
 }
 
 /// Path of the archive and of the version record of the first release, and the archive's bytes.
@@ -321,4 +325,119 @@ async fn files_are_only_read() {
     let answer = ask(&registry, "PUT", "/vault/head", &[]).await;
     answer.assert_refused("what is not there", 404, &["no-such-route"]);
     assert_eq!(contents(&*registry.store.public).await, before);
+}
+
+fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request<Body> {
+    let request =
+        headers.iter().fold(Request::builder().method(method).uri(path), |r, (k, v)| r.header(*k, *v));
+    request.body(Body::empty()).expect("a test's request is a request")
+}
+
+#[tokio::test]
+async fn what_is_answered_at_once_is_what_the_router_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = TestRegistry::now_on(Store::open_dir(folder.path()).unwrap()).await;
+    let publish = async |registry: &TestRegistry, version: &str| {
+        assert_eq!(registry.publish(&Pkg::new("http", version)).await.status, 201);
+    };
+    publish(&registry, "1.0.0").await;
+    let at_once = |method: &str, path: &str, headers: &[(&str, &str)]| {
+        registry.front().at_once(&request(method, path, headers))
+    };
+    // A file of this moment may still become another one that looks the same.
+    for _ in 0..3 {
+        registry.get(INDEX).await;
+        assert!(at_once("GET", INDEX, &[]).is_none());
+    }
+    registry.clock.advance(Duration::from_secs(3));
+    let paths = [INDEX, "/index/config.json", "/packages/http.json", "/config.json", "/log/checkpoint"];
+    for path in paths {
+        for _ in 0..3 {
+            registry.get(path).await;
+        }
+        let etag = registry.get(path).await.headers["etag"].to_str().unwrap().to_owned();
+        for headers in [
+            &[][..],
+            &[("accept-encoding", "gzip")],
+            &[
+                ("accept-encoding", "deflate, gzip"),
+                ("accept", "text/plain"),
+                ("cargo-protocol", "version=1"),
+            ],
+            &[("range", "bytes=0-9")],
+            &[("if-none-match", &*etag)],
+            &[("if-none-match", &*etag), ("accept-encoding", "gzip")],
+            &[("if-none-match", "\"other\"")],
+            &[("authorization", "whatever")],
+        ] {
+            let quick = at_once("GET", path, headers).unwrap_or_else(|| panic!("{path} is not at hand"));
+            let routed = ask(&registry, "GET", path, headers).await;
+            assert_eq!(quick.status(), routed.status, "{path} {headers:?}");
+            assert_eq!(quick.body(), &routed.body, "{path} {headers:?}");
+            let plain = |headers: &HeaderMap| {
+                assert_eq!(headers["x-request-id"].len(), 26, "{path}");
+                let told = headers
+                    .iter()
+                    .filter(|(name, _)| !["x-request-id", "content-length"].contains(&name.as_str()));
+                told.map(|(name, value)| (name.to_string(), value.clone())).collect::<BTreeMap<_, _>>()
+            };
+            assert_eq!(plain(quick.headers()), plain(&routed.headers), "{path} {headers:?}");
+        }
+        assert!(at_once("HEAD", path, &[]).is_some(), "{path}");
+    }
+    for (method, path) in
+        [("PUT", INDEX), ("GET", "/index/no/th/nothing"), ("GET", "/healthz"), ("GET", "index")]
+    {
+        assert!(at_once(method, path, &[]).is_none(), "{method} {path}");
+    }
+    // What another process changes is changed here.
+    let other = registry.another(|_| Store::open_dir(folder.path()).unwrap()).await;
+    for version in ["1.1.0", "1.2.0"] {
+        publish(&other, version).await;
+        assert!(at_once("GET", INDEX, &[]).is_none());
+        let answer = registry.get(INDEX).await;
+        assert!(String::from_utf8(answer.body).unwrap().contains(version));
+    }
+    registry.clock.advance(Duration::from_secs(3));
+    registry.get(INDEX).await;
+    assert!(at_once("GET", INDEX, &[]).is_some());
+    fs_err::remove_file(folder.path().join("public").join(&INDEX[1..])).unwrap();
+    assert!(at_once("GET", INDEX, &[]).is_none());
+    // Where reads are private, everybody is looked at.
+    assert!(at_once("GET", "/packages/http.json", &[]).is_none(), "it has changed");
+    registry.get("/packages/http.json").await;
+    assert!(at_once("GET", "/packages/http.json", &[]).is_some());
+    let settings = (*registry.service.settings()).clone();
+    registry.service.configure(Settings { reads: ReadAccess::Token, ..settings }).await.unwrap();
+    assert!(at_once("GET", "/packages/http.json", &[]).is_none());
+    assert_eq!(ask(&registry, "GET", "/packages/http.json", &[]).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_head_has_no_body_however_it_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = TestRegistry::now_on(Store::open_dir(folder.path()).unwrap()).await;
+    registry.clock.advance(Duration::from_secs(3));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let limits = ConnectionLimits::default();
+    tokio::spawn(serve(listener, registry.front().clone(), limits, std::future::pending()));
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let asked = b"HEAD /config.json HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        stream.write_all(asked).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, "");
+        let mut lines: Vec<_> = head.lines().filter(|line| !line.starts_with("x-request-id")).collect();
+        lines.retain(|line| !line.starts_with("date"));
+        lines.sort_unstable();
+        told.push(lines.join("\n"));
+    }
+    assert!(registry.front().at_once(&request("HEAD", "/config.json", &[])).is_some());
+    let len = fs_err::metadata(folder.path().join("public/config.json")).unwrap().len();
+    assert!(told[0].contains(&format!("content-length: {len}")), "{}", told[0]);
+    assert!(told.iter().all(|other| *other == told[0]), "{told:?}");
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use drystone_client::install::LinkMode;
 use drystone_schemas::Format;
 
 /// Which project.
@@ -41,8 +42,88 @@ pub struct Init {
 #[derive(Debug, Args)]
 pub struct Login {
     /// Read the token from stdin
-    #[arg(long)]
+    #[arg(long, conflicts_with = "username")]
     pub with_token: bool,
+    /// Sign in as this user, with the password from stdin, and make a token for this machine
+    #[arg(long, value_name = "LOGIN")]
+    pub username: Option<String>,
+    /// What to call that token
+    #[arg(long, value_name = "NAME", default_value = "drystone login", requires = "username")]
+    pub token_name: String,
+    /// Days until that token expires
+    #[arg(long, default_value_t = 90, requires = "username")]
+    pub days: u64,
+}
+
+/// `logout`
+#[derive(Debug, Args)]
+pub struct Logout {
+    /// Revoke the token as well, wherever it came from
+    #[arg(long)]
+    pub revoke: bool,
+}
+
+/// `org`
+#[derive(Debug, Args)]
+pub struct Org {
+    /// Sign in as this user for the change, with the password from stdin: tokens of tools may not govern organisations
+    #[arg(long, value_name = "LOGIN", global = true)]
+    pub username: Option<String>,
+    /// What to do
+    #[command(subcommand)]
+    pub verb: OrgVerb,
+}
+
+/// What to do with an organisation.
+#[derive(Debug, Subcommand)]
+pub enum OrgVerb {
+    /// Make an organisation
+    Create(OrgName),
+    /// Show an organisation; its members, if you are one
+    Show(OrgName),
+    /// Invite somebody, or give a member another role
+    Invite(OrgInvite),
+    /// Take an invitation
+    Join(OrgName),
+    /// Remove a member or an invitation; or leave
+    Remove(OrgMember),
+}
+
+/// Names an organisation.
+#[derive(Debug, Args)]
+pub struct OrgName {
+    /// Organisation
+    pub name: String,
+}
+
+/// `org invite`
+#[derive(Debug, Args)]
+pub struct OrgInvite {
+    /// Organisation
+    pub name: String,
+    /// Login or account id
+    pub login: String,
+    /// What they may do
+    #[arg(long, value_enum, default_value_t = RoleArg::Collaborator)]
+    pub role: RoleArg,
+}
+
+/// `org remove`
+#[derive(Debug, Args)]
+pub struct OrgMember {
+    /// Organisation
+    pub name: String,
+    /// Login or account id
+    pub login: String,
+}
+
+/// `auth`
+#[derive(Debug, Subcommand)]
+pub enum Auth {
+    /// Say who is signed in, and what the token may do
+    Status,
+    /// List the tokens of the account
+    Tokens,
 }
 
 /// `publish`
@@ -54,9 +135,12 @@ pub struct Publish {
     /// Publish this archive as it is
     #[arg(long, value_name = "FILE")]
     pub archive: Option<PathBuf>,
-    /// Format of the archive; its manifest decides if absent
-    #[arg(long, requires = "archive", value_parser = parse_format, value_name = "generic|cargo")]
+    /// Format of the package; its manifest decides if absent
+    #[arg(long, value_parser = parse_format, value_name = "generic|cargo|zig")]
     pub format: Option<Format>,
+    /// Owner of a Zig package, whose manifest cannot name one: `OWNER` makes it `OWNER/NAME`
+    #[arg(long, value_name = "OWNER")]
+    pub scope: Option<String>,
     /// Check everything, publish nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -137,9 +221,15 @@ pub struct Add {
     /// For tests only
     #[arg(long)]
     pub dev: bool,
+    /// Into `build.zig.zon`, with URL and hash
+    #[arg(long, conflicts_with_all = ["dev", "no_install", "manifest_path"])]
+    pub zig: bool,
     /// Change manifest and lock file, install nothing
     #[arg(long)]
     pub no_install: bool,
+    /// Whether the lock file may change.
+    #[command(flatten)]
+    pub lock: LockArgs,
     /// Which project.
     #[command(flatten)]
     pub project: ProjectArgs,
@@ -154,14 +244,6 @@ pub struct Remove {
     /// Change manifest and lock file, install nothing
     #[arg(long)]
     pub no_install: bool,
-    /// Which project.
-    #[command(flatten)]
-    pub project: ProjectArgs,
-}
-
-/// `install`
-#[derive(Debug, Args)]
-pub struct Install {
     /// Whether the lock file may change.
     #[command(flatten)]
     pub lock: LockArgs,
@@ -170,12 +252,133 @@ pub struct Install {
     pub project: ProjectArgs,
 }
 
+/// How packages get from the store into a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LinkModeArg {
+    /// The first of the others that works.
+    Auto,
+    /// A link to the package's directory in the store.
+    Dir,
+    /// Copies that share their blocks with the store until they are written.
+    Reflink,
+    /// Other names for the store's files.
+    Hard,
+    /// Copies.
+    Copy,
+}
+
+impl From<LinkModeArg> for LinkMode {
+    fn from(mode: LinkModeArg) -> Self {
+        match mode {
+            LinkModeArg::Auto => Self::Auto,
+            LinkModeArg::Dir => Self::Dir,
+            LinkModeArg::Reflink => Self::Reflink,
+            LinkModeArg::Hard => Self::Hard,
+            LinkModeArg::Copy => Self::Copy,
+        }
+    }
+}
+
+/// `install`
+#[derive(Debug, Args)]
+pub struct Install {
+    /// How packages get from the store into the project
+    #[arg(long, value_enum, default_value_t = LinkModeArg::Auto, value_name = "MODE", env = "DRYSTONE_LINK_MODE")]
+    pub link_mode: LinkModeArg,
+    /// Whether the lock file may change.
+    #[command(flatten)]
+    pub lock: LockArgs,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `fetch`
+#[derive(Debug, Args)]
+pub struct Fetch {
+    /// Whether the lock file may change.
+    #[command(flatten)]
+    pub lock: LockArgs,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `vendor`
+#[derive(Debug, Args)]
+pub struct Vendor {
+    /// Where, below the project
+    #[arg(default_value = "vendor")]
+    pub dir: PathBuf,
+    /// Whether the lock file may change.
+    #[command(flatten)]
+    pub lock: LockArgs,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `cargo`
+#[derive(Debug, Subcommand)]
+pub enum Cargo {
+    /// Fill cargo's cache with what Cargo.lock names, so that `cargo build --locked --offline` follows
+    Fetch(CargoFetch),
+    /// Unpack what Cargo.lock names into a directory source, as `cargo vendor` does
+    Vendor(CargoVendor),
+}
+
+/// `cargo fetch`
+#[derive(Debug, Args)]
+pub struct CargoFetch {
+    /// The Cargo.lock, if it is not found in this directory or above it
+    #[arg(long, value_name = "FILE")]
+    pub lock_path: Option<PathBuf>,
+}
+
+/// `cargo vendor`
+#[derive(Debug, Args)]
+pub struct CargoVendor {
+    /// Where
+    #[arg(default_value = "vendor")]
+    pub dir: PathBuf,
+    /// The Cargo.lock, if it is not found in this directory or above it
+    #[arg(long, value_name = "FILE")]
+    pub lock_path: Option<PathBuf>,
+}
+
+/// `cache`
+#[derive(Debug, Subcommand)]
+pub enum Cache {
+    /// Show what is kept, and for which projects
+    List,
+    /// Hash everything again; what is damaged goes, and the next install brings it back
+    Verify,
+    /// Remove what no project uses
+    Gc(CacheGc),
+    /// Show where it is
+    Dir,
+}
+
+/// `cache gc`
+#[derive(Debug, Args)]
+pub struct CacheGc {
+    /// Keep what was unpacked in the last days, whoever uses it
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    pub keep_days: u32,
+    /// Say what would go
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// `lock`
 #[derive(Debug, Args)]
 pub struct Lock {
     /// Choose the newest versions, whatever is locked
     #[arg(long)]
     pub update: bool,
+    /// Choose the oldest versions that will do
+    #[arg(long)]
+    pub minimal_versions: bool,
     /// Whether the lock file may change.
     #[command(flatten)]
     pub lock: LockArgs,
@@ -189,6 +392,27 @@ pub struct Lock {
 pub struct Update {
     /// Only these packages; all if absent
     pub packages: Vec<String>,
+    /// The same, as an option
+    #[arg(short, long = "package", value_name = "PACKAGE")]
+    pub package: Vec<String>,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `why`
+#[derive(Debug, Args)]
+pub struct Why {
+    /// The package
+    pub package: String,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `outdated`
+#[derive(Debug, Args)]
+pub struct Outdated {
     /// Which project.
     #[command(flatten)]
     pub project: ProjectArgs,
@@ -197,6 +421,9 @@ pub struct Update {
 /// `tree`
 #[derive(Debug, Args)]
 pub struct Tree {
+    /// Turn it round: who needs this package
+    #[arg(short, long, value_name = "PACKAGE")]
+    pub invert: Option<String>,
     /// Which project.
     #[command(flatten)]
     pub project: ProjectArgs,

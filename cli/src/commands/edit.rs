@@ -3,13 +3,14 @@
 use drystone_client::{
     ClientError, Lock, Snapshot,
     project::{DependencyTable, Edit},
+    resolve::Order,
 };
 use drystone_schemas::{Code, PackageName, Problem, VersionReq};
 use serde::Serialize;
 
 use super::install::{Changes, Keep, Workspace, finish};
 use crate::{
-    args,
+    args::{self, LockArgs},
     context::{Context, named_package, package_name, split_spec},
     failure::Failure,
 };
@@ -23,7 +24,7 @@ struct Edited {
 }
 
 pub(super) async fn add(args: &args::Add, cx: &Context) -> Result<(), Failure> {
-    let mut workspace = Workspace::open(cx, &args.project, false).await?;
+    let mut workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
     let mut manifest = Vec::new();
     {
         let snapshot = workspace.snapshot(cx).await?;
@@ -39,11 +40,11 @@ pub(super) async fn add(args: &args::Add, cx: &Context) -> Result<(), Failure> {
             }
         }
     }
-    apply(cx, workspace, manifest, "Added", args.no_install).await
+    apply(cx, workspace, manifest, "Added", args.no_install, &args.lock).await
 }
 
 pub(super) async fn remove(args: &args::Remove, cx: &Context) -> Result<(), Failure> {
-    let mut workspace = Workspace::open(cx, &args.project, false).await?;
+    let mut workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
     let mut manifest = Vec::new();
     for text in &args.packages {
         let name = package_name(text)?;
@@ -56,7 +57,7 @@ pub(super) async fn remove(args: &args::Remove, cx: &Context) -> Result<(), Fail
         workspace.project.remove(table, &name);
         manifest.push(name.to_string());
     }
-    apply(cx, workspace, manifest, "Removed", args.no_install).await
+    apply(cx, workspace, manifest, "Removed", args.no_install, &args.lock).await
 }
 
 /// Resolves what the edited manifest says, and only then writes manifest, lock and packages.
@@ -66,18 +67,22 @@ async fn apply(
     manifest: Vec<String>,
     verb: &str,
     no_install: bool,
+    rules: &LockArgs,
 ) -> Result<(), Failure> {
     let new: Lock = workspace
-        .resolve(cx, &workspace.project.requirements()?, &Keep::All)
+        .resolve(cx, &workspace.project.requirements()?, &Keep::All, Order::NewestFirst)
         .await
         .map_err(|failure| failure.noting("nothing was changed"))?;
+    let diff = new.diff(workspace.lock.as_ref());
+    if (rules.locked || rules.frozen) && !diff.is_empty() {
+        return Err(Failure::from(ClientError::LockWouldChange { diff }).noting("nothing was changed"));
+    }
     workspace.project.save()?;
     manifest.iter().for_each(|line| cx.printer.step(verb, line));
-    let diff = new.diff(workspace.lock.as_ref());
     let lock = workspace.write(cx, new, &diff)?;
     let install = match no_install {
         true => None,
-        false => Some(workspace.install(cx, &lock).await?),
+        false => Some(workspace.install(cx, &lock, drystone_client::install::LinkMode::Auto).await?),
     };
     finish(cx, &Edited { manifest, changes: Changes { lock: diff, install } })
 }

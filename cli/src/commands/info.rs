@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use drystone_client::{ClientError, Registry, Snapshot};
 use drystone_schemas::{
-    Code, DepKind, IndexLine, PackageDocument, PackageResponse, Problem, Role, Sha256Digest, Version,
-    VersionResponse, layout,
+    Code, DepKind, Format, IndexLine, PackageDocument, PackageResponse, Problem, Role, Sha256Digest, VcsInfo,
+    Version, VersionRecord, VersionResponse, ZigSnippet, layout,
 };
 
 use crate::{
@@ -17,6 +17,8 @@ use crate::{
 
 /// Longest reason of a yank or deprecation that is fetched, in bytes.
 const REASON_BYTES_MAX: u64 = 64 << 10;
+/// Longest record that is fetched, in bytes, where the registry does not take longer ones.
+const RECORD_BYTES_MAX: u64 = 1 << 20;
 /// How many versions are listed before the rest is counted.
 const VERSIONS_SHOWN_MAX: usize = 10;
 
@@ -34,10 +36,13 @@ pub(super) async fn info(args: &args::Info, cx: &Context) -> Result<(), Failure>
                 Version::new(version).map_err(|e| Failure::new(Code::InvalidVersion, e.to_string()))?;
             let line = lines.find(&wanted).cloned();
             let line = line.ok_or_else(|| ClientError::VersionNotFound { name, wanted: version.into() })?;
+            let base = registry.url("").trim_end_matches('/').to_owned();
             let response = VersionResponse {
                 yank_reason_text: reason(&registry, line.yank_reason.as_ref()).await?,
+                vcs: vcs(&registry, &line).await?,
                 checksum: line.cksum.clone(),
                 download_url: download_url(&registry, &line)?,
+                zig_snippet: line.zig.as_ref().map(|zig| ZigSnippet::new(zig, &line.cksum, &base)),
                 line,
             };
             cx.printer.result(&response, || version_text(&document, &response))
@@ -56,6 +61,25 @@ fn download_url(registry: &Registry, line: &IndexLine) -> Result<String, Failure
     let digest = Sha256Digest::from_hex(&line.cksum)
         .map_err(|e| Problem::new(Code::UnexpectedAnswer, format!("`{}` {}: {e}", line.name, line.vers)))?;
     Ok(registry.url(&layout::object(&digest)))
+}
+
+/// Where the sources of a crate were, which its record says. A record that is not at hand says nothing.
+async fn vcs(registry: &Registry, line: &IndexLine) -> Result<Option<VcsInfo>, Failure> {
+    if line.format != Format::Cargo || line.deleted.is_some() {
+        return Ok(None);
+    }
+    let bytes_max = registry.config().await?.settings.limits.record_bytes_max;
+    match registry.object(&line.record, bytes_max.max(RECORD_BYTES_MAX)).await {
+        Ok(bytes) => Ok(bytes.and_then(|bytes| serde_json::from_slice::<VersionRecord>(&bytes).ok()?.vcs)),
+        Err(ClientError::OfflineMiss { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn vcs_text(vcs: &VcsInfo) -> String {
+    let place = if vcs.path_in_vcs.is_empty() { String::new() } else { format!(", in {}", vcs.path_in_vcs) };
+    let dirty = if vcs.dirty { ", with changes that were not committed" } else { "" };
+    format!("git {}{place}{dirty}", vcs.git_sha1)
 }
 
 /// A reason is an object of its own, one JSON string, which may have been deleted.
@@ -115,7 +139,19 @@ fn package_text(response: &PackageResponse, deprecation: Option<&str>, proof: &s
         release(&mut sheet, line);
     }
     sheet.line("proved by", proof);
+    paste(&mut sheet, document.zig.as_ref());
     sheet.0
+}
+
+/// What a Zig user pastes.
+fn paste(sheet: &mut Sheet, snippet: Option<&ZigSnippet>) {
+    let Some(snippet) = snippet else { return };
+    let _ = writeln!(sheet.0, "\n  in build.zig.zon, or by `drystone add --zig`:\n");
+    for line in snippet.zon.lines() {
+        // Blanks at its beginning stay: they are the layout.
+        let blanks = &line[..line.len() - line.trim_start().len()];
+        let _ = writeln!(sheet.0, "    {blanks}{}", clean(line));
+    }
 }
 
 fn version_text(document: &PackageDocument, response: &VersionResponse) -> String {
@@ -132,7 +168,9 @@ fn version_text(document: &PackageDocument, response: &VersionResponse) -> Strin
     }
     sheet.line("published", format!("{} (event {})", line.pubtime, line.published));
     release(&mut sheet, line);
+    sheet.maybe("sources", response.vcs.as_ref().map(vcs_text).as_ref());
     sheet.line("download", &response.download_url);
+    paste(&mut sheet, response.zig_snippet.as_ref());
     sheet.0
 }
 
@@ -153,6 +191,11 @@ fn release(sheet: &mut Sheet, line: &IndexLine) {
     sheet.line("format", line.format.as_str());
     sheet.line("size", human_bytes(line.size));
     sheet.line("sha256", &line.cksum);
+    if let Some(zig) = &line.zig {
+        sheet.line("zig hash", &zig.hash);
+        let deps = zig.dependencies.iter().map(|dep| dep.name.as_str());
+        sheet.line("zig needs", deps.collect::<Vec<_>>().join(", "));
+    }
     for dep in line.deps.iter().filter(|dep| dep.kind != DepKind::Dev) {
         let optional = if dep.optional { " (optional)" } else { "" };
         sheet.line("needs", format!("{} {}{optional}", dep.package_name(), dep.req));

@@ -7,11 +7,9 @@ use std::{
 
 use drystone_client::{
     ClientError, Lock, Network, Project, Registry, Snapshot, Store,
-    install::{
-        InstallEvent, InstallReport, OnInstall, PACKAGES_DIR, install as install_lock, missing_from_store,
-    },
-    plan::{Notice, check_lock, resolve},
-    resolve::Requirement,
+    install::{InstallEvent, InstallReport, Installer, LinkMode, OnInstall, PACKAGES_DIR, Stock},
+    plan::{Notice, check_lock, locked_versions, resolve},
+    resolve::{Order, Requirement, Rules},
 };
 use drystone_schemas::{Limits, PackageName, Version};
 use indicatif::ProgressBar;
@@ -34,6 +32,14 @@ pub(super) struct Changes {
     pub(super) install: Option<InstallReport>,
 }
 
+/// What `fetch` came to, for programs.
+#[derive(Debug, Serialize)]
+struct Fetched {
+    lock: Vec<String>,
+    packages: usize,
+    downloaded: usize,
+}
+
 /// Which locked versions are kept.
 pub(super) enum Keep {
     All,
@@ -50,29 +56,65 @@ pub(super) struct Workspace {
 
 pub(super) async fn install(args: &args::Install, cx: &Context) -> Result<(), Failure> {
     let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
-    let (lock, diff) = workspace.settle(cx, &Keep::All, &args.lock).await?;
-    let report = workspace.install(cx, &lock).await?;
+    let (lock, diff) = workspace.settle(cx, &Keep::All, Order::NewestFirst, &args.lock).await?;
+    let report = workspace.install(cx, &lock, args.link_mode.into()).await?;
+    finish(cx, &Changes { lock: diff, install: Some(report) })
+}
+
+pub(super) async fn fetch(args: &args::Fetch, cx: &Context) -> Result<(), Failure> {
+    let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
+    let (lock, diff) = workspace.settle(cx, &Keep::All, Order::NewestFirst, &args.lock).await?;
+    let store = Store::new(cx.home()?.store());
+    let mut stock = Stock::take(&lock, &store);
+    let limits = workspace.prove(cx, &lock, &stock).await?;
+    let on_install = on_install(cx);
+    let installer =
+        Installer { store: &store, registry: &workspace.registry, limits: &limits, on_install: &on_install };
+    let downloaded = installer.fetch(&mut stock).await?;
+    let all = count(lock.packages.len(), "package");
+    cx.printer.step("Fetched", &format!("{all} in the store, {downloaded} downloaded"));
+    finish(cx, &Fetched { lock: diff, packages: lock.packages.len(), downloaded })
+}
+
+pub(super) async fn vendor(args: &args::Vendor, cx: &Context) -> Result<(), Failure> {
+    let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
+    let (lock, diff) = workspace.settle(cx, &Keep::All, Order::NewestFirst, &args.lock).await?;
+    let store = Store::new(cx.home()?.store());
+    let stock = Stock::take(&lock, &store);
+    let limits = workspace.prove(cx, &lock, &stock).await?;
+    let on_install = on_install(cx);
+    let installer =
+        Installer { store: &store, registry: &workspace.registry, limits: &limits, on_install: &on_install };
+    let dir = workspace.project.dir().join(&args.dir);
+    let report = installer.vendor(&lock, stock, &dir).await?;
+    let all = count(lock.packages.len(), "package");
+    let (new, gone) = (report.linked.len(), report.removed.len());
+    cx.printer.step("Vendored", &format!("{all} in {}/, {new} new, {gone} gone", args.dir.display()));
     finish(cx, &Changes { lock: diff, install: Some(report) })
 }
 
 pub(super) async fn lock(args: &args::Lock, cx: &Context) -> Result<(), Failure> {
     let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
-    let keep = if args.update { Keep::None } else { Keep::All };
-    let (_, diff) = workspace.settle(cx, &keep, &args.lock).await?;
+    let (keep, order) = match (args.update, args.minimal_versions) {
+        (_, true) => (Keep::None, Order::OldestFirst),
+        (true, false) => (Keep::None, Order::NewestFirst),
+        (false, false) => (Keep::All, Order::NewestFirst),
+    };
+    let (_, diff) = workspace.settle(cx, &keep, order, &args.lock).await?;
     finish(cx, &Changes { lock: diff, install: None })
 }
 
 pub(super) async fn update(args: &args::Update, cx: &Context) -> Result<(), Failure> {
     let names: Vec<PackageName> =
-        args.packages.iter().map(|text| package_name(text)).collect::<Result<_, _>>()?;
+        args.packages.iter().chain(&args.package).map(|text| package_name(text)).collect::<Result<_, _>>()?;
     let keep = match names.is_empty() {
         true => Keep::None,
         false => Keep::AllBut(names.iter().map(PackageName::canonical).collect()),
     };
     let workspace = Workspace::open(cx, &args.project, false).await?;
     let free = LockArgs { locked: false, frozen: false };
-    let (lock, diff) = workspace.settle(cx, &keep, &free).await?;
-    let report = workspace.install(cx, &lock).await?;
+    let (lock, diff) = workspace.settle(cx, &keep, Order::NewestFirst, &free).await?;
+    let report = workspace.install(cx, &lock, LinkMode::Auto).await?;
     finish(cx, &Changes { lock: diff, install: Some(report) })
 }
 
@@ -95,6 +137,7 @@ impl Workspace {
         &self,
         cx: &Context,
         keep: &Keep,
+        order: Order,
         rules: &LockArgs,
     ) -> Result<(Lock, Vec<String>), Failure> {
         let roots = self.project.requirements()?;
@@ -102,7 +145,7 @@ impl Workspace {
             return Ok((lock.clone(), vec![]));
         }
         let fixed = rules.locked || rules.frozen;
-        let new = match self.resolve(cx, &roots, keep).await {
+        let new = match self.resolve(cx, &roots, keep, order).await {
             Err(failure) if fixed && failure.code() == Some(drystone_schemas::Code::OfflineMiss) => {
                 return Err(ClientError::LockWouldChange { diff: self.unmet(&roots) }.into());
             }
@@ -122,6 +165,7 @@ impl Workspace {
         cx: &Context,
         roots: &[Requirement],
         keep: &Keep,
+        order: Order,
     ) -> Result<Lock, Failure> {
         let snapshot = self.snapshot(cx).await?;
         let mut locked: BTreeMap<String, Version> = match &self.lock {
@@ -133,7 +177,8 @@ impl Workspace {
             Keep::None => locked.clear(),
             Keep::AllBut(names) => locked.retain(|key, _| !names.contains(key)),
         }
-        Ok(resolve(&snapshot, roots, &locked).await?)
+        let rules = Rules { locked: locked_versions(locked), order, ..Rules::default() };
+        Ok(resolve(&snapshot, roots, &rules).await?)
     }
 
     /// The registry of now, as a continuation of the one that the lock was made at.
@@ -162,15 +207,41 @@ impl Workspace {
     }
 
     /// Brings the project's packages to what a lock says, proving first what is not in the store yet.
-    pub(super) async fn install(&self, cx: &Context, lock: &Lock) -> Result<InstallReport, Failure> {
+    pub(super) async fn install(
+        &self,
+        cx: &Context,
+        lock: &Lock,
+        mode: LinkMode,
+    ) -> Result<InstallReport, Failure> {
         let store = Store::new(cx.home()?.store());
-        let missing = missing_from_store(lock, &store);
-        if !missing.is_empty() {
-            if self.registry.network() == Network::Offline {
-                let names: Vec<String> =
-                    missing.iter().map(|p| format!("`{}` {}", p.name, p.version)).collect();
-                return Err(ClientError::OfflineMiss { what: names.join(", ") }.into());
-            }
+        let stock = Stock::take(lock, &store);
+        let limits = self.prove(cx, lock, &stock).await?;
+        let on_install = on_install(cx);
+        let installer =
+            Installer { store: &store, registry: &self.registry, limits: &limits, on_install: &on_install };
+        let report = installer.install(lock, stock, self.project.dir(), mode).await?;
+        report.repaired.iter().for_each(|package| cx.printer.step("Repaired", package));
+        let (all, dir) = (count(lock.packages.len(), "package"), PACKAGES_DIR);
+        match report.linked.len() + report.removed.len() {
+            0 => cx.printer.step("Installed", &format!("{all} already in {dir}/")),
+            _ => cx.printer.step("Installed", &format!("{all} in {dir}/, {} downloaded", report.downloaded)),
+        }
+        Ok(report)
+    }
+
+    /// Holds what must be fetched against the log of today; the limits for reading it. With everything in the store,
+    /// nothing is asked of the registry at all.
+    pub(super) async fn prove(
+        &self,
+        cx: &Context,
+        lock: &Lock,
+        stock: &Stock<'_>,
+    ) -> Result<Limits, Failure> {
+        let missing = stock.missing();
+        if missing.is_empty() {
+            return Ok(Limits::default());
+        }
+        if self.registry.network() == Network::Online {
             let snapshot = self.snapshot(cx).await?;
             for Notice::Yanked(package) in check_lock(&snapshot, lock, &missing).await? {
                 cx.printer.warning(&format!(
@@ -179,17 +250,7 @@ impl Workspace {
                 ));
             }
         }
-        // With everything in the store, nothing is asked of the registry at all.
-        let limits = if missing.is_empty() { Limits::default() } else { read_limits(&self.registry).await };
-        let on_install = on_install(cx);
-        let report =
-            install_lock(lock, self.project.dir(), &store, &self.registry, &limits, &on_install).await?;
-        let (all, dir) = (count(lock.packages.len(), "package"), PACKAGES_DIR);
-        match report.linked.len() + report.removed.len() {
-            0 => cx.printer.step("Installed", &format!("{all} already in {dir}/")),
-            _ => cx.printer.step("Installed", &format!("{all} in {dir}/, {} downloaded", report.downloaded)),
-        }
-        Ok(report)
+        Ok(read_limits(&self.registry).await)
     }
 
     /// What of the manifest the lock does not answer, where nothing more can be known.
@@ -207,7 +268,7 @@ impl Workspace {
 }
 
 /// One bar for each download; one line for each package where nobody watches.
-fn on_install(cx: &Context) -> OnInstall {
+pub(super) fn on_install(cx: &Context) -> OnInstall {
     let printer = cx.printer.clone();
     let bars: Mutex<BTreeMap<String, ProgressBar>> = Mutex::new(BTreeMap::new());
     Arc::new(move |event| {
@@ -229,6 +290,7 @@ fn on_install(cx: &Context) -> OnInstall {
                 }
                 printer.step("Downloaded", &format!("{name} {version}"));
             }
+            InstallEvent::Rejected { why } => printer.warning(&why),
         }
     })
 }

@@ -2,13 +2,17 @@
 
 use std::{path::Path, sync::Arc};
 
+use drystone_archive::{can_be_repacked, root_directory};
 use drystone_client::{
-    LocalArchive, Project, Registry,
+    ClientError, LocalArchive, Project, Registry,
     pack::{Packed, pack_directory},
     project::DEFAULT_MANIFEST,
-    publish::{Intent, OnSent, check_archive},
+    publish::{Intent, OnSent, check_archive, expected},
+    zig::{Repacked, is_zig_project, pack_zig_directory, repack_archive},
 };
-use drystone_schemas::{Code, PublishOutcome, PublishResponse, Settings, VersionRecord};
+use drystone_schemas::{
+    Code, Format, Problem, PublishOutcome, PublishResponse, Settings, VersionRecord, ZigSnippet,
+};
 
 use crate::{
     args,
@@ -17,33 +21,72 @@ use crate::{
     printer::{count, human_bytes},
 };
 
+/// How to publish what Cargo packs.
+const CARGO_HINT: &str =
+    "run `cargo package`, then `drystone publish --archive target/package/NAME-VERSION.crate`";
+
 pub(super) async fn publish(args: &args::Publish, cx: &Context) -> Result<(), Failure> {
     let dir = args.dir.as_ref().map_or_else(|| cx.cwd.clone(), |dir| cx.path(dir));
     let registry = cx.registry(Project::open(&dir.join(DEFAULT_MANIFEST)).ok().as_ref())?;
     registry.token()?;
     let settings = registry.config().await?.settings.clone();
     let prepared = match &args.archive {
-        Some(path) => open(&cx.path(path), args.format, &settings).await,
-        None => pack(cx, &dir, &settings).await,
+        Some(path) => open(cx, &cx.path(path), args, &settings).await,
+        None => pack(cx, &dir, args, &settings).await,
     };
     let prepared = prepared.map_err(|failure| failure.noting("nothing was uploaded"))?;
     let intent = if args.dry_run { Intent::DryRun } else { Intent::Publish };
     let response = upload(cx, &registry, &prepared.archive, intent).await?;
     report(cx, &registry, &response).await?;
+    if let Some(zig) = &prepared.record.zig {
+        let snippet = ZigSnippet::new(&zig.into(), &response.tarball.hex(), &settings.public_url);
+        cx.printer.more("to depend on it, add to `.dependencies` in build.zig.zon:");
+        snippet.zon.lines().for_each(|line| cx.printer.more(line));
+    }
     if cx.printer.is_json() { cx.printer.result(&response, String::new) } else { Ok(()) }
 }
 
 /// An archive that passed every check on this side.
 struct Prepared {
     archive: LocalArchive,
-    /// Keeps the temporary file of a packed directory.
-    _packed: Option<Packed>,
+    record: VersionRecord,
+    /// Keeps the temporary file of a packed directory or archive.
+    _packed: Kept,
 }
 
-async fn pack(cx: &Context, dir: &Path, settings: &Settings) -> Result<Prepared, Failure> {
-    let (owned, packing) = (dir.to_owned(), settings.clone());
+enum Kept {
+    Nothing,
+    Packed(#[expect(dead_code, reason = "it is there to be dropped")] Box<Packed>),
+    Repacked(#[expect(dead_code, reason = "it is there to be dropped")] Repacked),
+}
+
+/// The format of a directory: what was asked for, else that of the manifest that is there.
+fn format_of(dir: &Path, args: &args::Publish, settings: &Settings) -> Result<Format, Failure> {
+    match args.format {
+        Some(Format::Cargo) => {
+            Err(Problem::new(Code::BadUsage, "a Cargo package is published as an archive")
+                .with_hint(CARGO_HINT)
+                .into())
+        }
+        Some(format) => Ok(format),
+        None if !dir.join(&settings.generic_manifest).is_file() && is_zig_project(dir) => Ok(Format::Zig),
+        None => Ok(Format::Generic),
+    }
+}
+
+async fn pack(
+    cx: &Context,
+    dir: &Path,
+    args: &args::Publish,
+    settings: &Settings,
+) -> Result<Prepared, Failure> {
+    let format = format_of(dir, args, settings)?;
+    let (owned, packing, owner) = (dir.to_owned(), settings.clone(), args.scope.clone());
     let (packed, record) = blocking(move || {
-        let packed = pack_directory(&owned, &packing, &packing.limits)?;
+        let packed = match format {
+            Format::Zig => pack_zig_directory(&owned, owner.as_deref(), &packing.limits)?,
+            _ => pack_directory(&owned, &packing, &packing.limits)?,
+        };
         let inspected = check_archive(&packed.archive, &packing)?;
         Ok((packed, inspected.record))
     })
@@ -55,22 +98,42 @@ async fn pack(cx: &Context, dir: &Path, settings: &Settings) -> Result<Prepared,
     for file in &packed.files {
         cx.printer.detail(&format!("{:>12} {:>10} {}", "", human_bytes(file.size), file.path));
     }
-    Ok(Prepared { archive: packed.archive.clone(), _packed: Some(packed) })
+    Ok(Prepared { archive: packed.archive.clone(), record, _packed: Kept::Packed(Box::new(packed)) })
 }
 
 async fn open(
+    cx: &Context,
     path: &Path,
-    format: Option<drystone_schemas::Format>,
+    args: &args::Publish,
     settings: &Settings,
 ) -> Result<Prepared, Failure> {
     let (path, settings) = (path.to_owned(), settings.clone());
-    let archive = blocking(move || {
-        let archive = LocalArchive::open(&path, format)?;
-        check_archive(&archive, &settings)?;
-        Ok(archive)
+    let (format, owner) = (args.format, args.scope.clone());
+    let prepared = blocking(move || {
+        let archive = LocalArchive { owner, ..LocalArchive::open(&path, format)? };
+        match check_archive(&archive, &settings) {
+            Err(ClientError::Problems(problems))
+                if can_be_repacked(&problems, &expected(&archive), &settings.formats) =>
+            {
+                let repacked = match repack_archive(&archive, &settings.limits) {
+                    // No Zig package at all: what was wrong at first is what is wrong.
+                    Err(ClientError::Problems(other)) if other[0].code == Code::ManifestMissing => {
+                        return Err(ClientError::Problems(problems));
+                    }
+                    repacked => repacked?,
+                };
+                let record = check_archive(&repacked.archive, &settings)?.record;
+                Ok(Prepared { archive: repacked.archive.clone(), record, _packed: Kept::Repacked(repacked) })
+            }
+            checked => Ok(Prepared { archive, record: checked?.record, _packed: Kept::Nothing }),
+        }
     })
     .await?;
-    Ok(Prepared { archive, _packed: None })
+    if let Kept::Repacked(_) = prepared._packed {
+        let root = root_directory(&prepared.record.name, &prepared.record.vers);
+        cx.printer.step("Packed", &format!("{} anew, below `{root}/`", release(&prepared.record)));
+    }
+    Ok(prepared)
 }
 
 async fn upload(
@@ -124,9 +187,7 @@ fn hint_at_cargo(failure: Failure, dir: &Path) -> Failure {
             if problems.first().is_some_and(|problem| problem.code == Code::ProjectNotFound)
                 && dir.join("Cargo.toml").is_file() =>
         {
-            let hint =
-                "run `cargo package`, then `drystone publish --archive target/package/NAME-VERSION.crate`";
-            let problems = problems.into_iter().map(|problem| problem.with_hint(hint)).collect();
+            let problems = problems.into_iter().map(|problem| problem.with_hint(CARGO_HINT)).collect();
             Failure::Problems { problems, note }
         }
         other => other,

@@ -1,9 +1,9 @@
-//! `login` and `logout`.
+//! `login`, `logout` and `auth`.
 
 use std::io::Read as _;
 
 use drystone_client::{Network, Registry, Secret, Token};
-use drystone_schemas::{Code, Problem};
+use drystone_schemas::{Code, NewTokenRequest, Problem, SecretText};
 use serde::Serialize;
 
 use crate::{
@@ -13,8 +13,8 @@ use crate::{
     failure::Failure,
 };
 
-/// Longest token, in bytes.
-const TOKEN_BYTES_MAX: u64 = 4096;
+/// Longest token or password, in bytes.
+const SECRET_BYTES_MAX: u64 = 4096;
 
 #[derive(Serialize)]
 struct Session {
@@ -24,20 +24,25 @@ struct Session {
 }
 
 pub(super) async fn login(args: &args::Login, cx: &Context) -> Result<(), Failure> {
-    if !args.with_token {
-        let problem = Problem::new(Code::BadUsage, "a token can only be read from stdin");
-        return Err(problem.with_hint("run `drystone login --with-token < FILE`").into());
-    }
     let base = cx.registry_here()?.base().to_owned();
-    // Reading waits for the user, who may press Ctrl-C instead.
-    let read = tokio::task::spawn_blocking(read_token).await;
-    let secret = read.map_err(|e| Failure::new(Code::Internal, e.to_string()))??;
+    let (secret, made_here) = match &args.username {
+        Some(username) => (sign_in(args, username, &base, cx).await?, true),
+        None if args.with_token => (Secret::new(read_token().await?.expose()), false),
+        None => {
+            let problem = Problem::new(Code::BadUsage, "a token or a password is read from stdin");
+            return Err(problem
+                .with_hint(
+                    "run `drystone login --with-token < FILE`, or `drystone login --username LOGIN < FILE`",
+                )
+                .into());
+        }
+    };
     let home = cx.home()?;
-    let token = Token { secret: secret.clone(), api: None };
-    let registry = Registry::new(&base, cx.http(), &home.cache(), Network::Online, Some(token))?;
+    let registry = registry(&base, &secret, cx)?;
     let me = registry.me().await?;
     let mut credentials = Credentials::read(&home)?;
-    credentials.set(&base, Stored::new(&secret, registry.api_base().await?, me.login.clone()));
+    let stored = Stored::new(&secret, registry.api_base().await?, me.login.clone());
+    credentials.set(&base, if made_here { stored.made_here() } else { stored });
     credentials.write(&home)?;
     cx.printer.step("Signed in", &format!("to {base} as {} ({})", me.login, me.scopes.join(", ")));
     cx.printer.more(&format!("token stored in {}", home.credentials().display()));
@@ -47,30 +52,111 @@ pub(super) async fn login(args: &args::Login, cx: &Context) -> Result<(), Failur
     answer(cx, &Session { registry: base, login: Some(me.login), scopes: me.scopes })
 }
 
-pub(super) fn logout(cx: &Context) -> Result<(), Failure> {
+fn registry(base: &str, secret: &Secret, cx: &Context) -> Result<Registry, Failure> {
+    let token = Token { secret: secret.clone(), api: None };
+    Ok(Registry::new(base, cx.http(), &cx.home()?.cache(), Network::Online, Some(token))?)
+}
+
+/// Signs in with a password, and exchanges the session for a token that this machine keeps.
+async fn sign_in(args: &args::Login, username: &str, base: &str, cx: &Context) -> Result<Secret, Failure> {
+    // The file must be there to be written before anything is made that would be kept in it.
+    let home = cx.home()?;
+    Credentials::read(&home)?.write(&home)?;
+    let signed_in = session(username, base, cx).await?;
+    let asked = NewTokenRequest {
+        name: args.token_name.clone(),
+        scopes: Vec::new(),
+        packages: Vec::new(),
+        days: Some(args.days),
+    };
+    let made = signed_in.new_token(&asked).await;
+    signed_in.sign_out().await?;
+    Ok(Secret::new(made?.token.expose()))
+}
+
+/// A session for whoever's password comes from stdin.
+pub(super) async fn session(username: &str, base: &str, cx: &Context) -> Result<Registry, Failure> {
+    let password = read_secret().await?;
+    let anonymous = Registry::new(base, cx.http(), &cx.home()?.cache(), Network::Online, None)?;
+    let session = anonymous.sign_in(username, &password).await?;
+    registry(base, &Secret::new(session.token.expose()), cx)
+}
+
+pub(super) async fn logout(args: &args::Logout, cx: &Context) -> Result<(), Failure> {
     let base = cx.registry_here()?.base().to_owned();
     let home = cx.home()?;
     let mut credentials = Credentials::read(&home)?;
-    if credentials.remove(&base) {
-        credentials.write(&home)?;
-        cx.printer.step("Signed out", &format!("of {base}"));
-        cx.printer.hint("the token itself stays valid until it expires or the operator revokes it");
-    } else {
+    let Some(stored) = credentials.get(&base).cloned() else {
         cx.printer.step("Signed out", &format!("of {base} already"));
+        return answer(cx, &Session { registry: base, login: None, scopes: vec![] });
+    };
+    let revokes = args.revoke || stored.is_made_here();
+    if revokes {
+        let registry = Registry::new(&base, cx.http(), &home.cache(), Network::Online, Some(stored.token()))?;
+        if let Err(error) = registry.sign_out().await {
+            let problems = error.problems();
+            // Whatever is not valid any more needs no revoking.
+            let is_over = |problem: &Problem| matches!(problem.code, Code::TokenInvalid | Code::TokenExpired);
+            if !problems.iter().all(is_over) {
+                return Err(error.into());
+            }
+        }
+    }
+    credentials.remove(&base);
+    credentials.write(&home)?;
+    cx.printer.step("Signed out", &format!("of {base}"));
+    if !revokes {
+        cx.printer.hint("the token itself stays valid until it expires; `drystone logout --revoke` ends it");
     }
     answer(cx, &Session { registry: base, login: None, scopes: vec![] })
 }
 
-fn read_token() -> Result<Secret, Failure> {
-    let mut text = String::new();
-    std::io::stdin().take(TOKEN_BYTES_MAX).read_to_string(&mut text)?;
-    let token = text.trim();
+pub(super) async fn auth(args: &args::Auth, cx: &Context) -> Result<(), Failure> {
+    let registry = cx.registry_here()?;
+    match args {
+        args::Auth::Status => {
+            let me = registry.me().await?;
+            let session =
+                Session { registry: registry.base().to_owned(), login: Some(me.login), scopes: me.scopes };
+            cx.printer.result(&session, || {
+                let login = session.login.as_deref().unwrap_or_default();
+                format!("{} at {} ({})\n", login, session.registry, session.scopes.join(", "))
+            })
+        }
+        args::Auth::Tokens => {
+            let tokens = registry.tokens().await?;
+            cx.printer.result(&tokens, || {
+                let lines = tokens.tokens.iter().map(|token| {
+                    let expires = token.expires_at.as_deref().unwrap_or("never expires");
+                    let used = token.last_used_at.as_deref().unwrap_or("never used");
+                    format!("{}  {}  {expires}  {used}  {}\n", token.id, token.scopes.join(","), token.name)
+                });
+                lines.collect()
+            })
+        }
+    }
+}
+
+/// Reads a secret from stdin. Reading waits for the user, who may press Ctrl-C instead.
+async fn read_secret() -> Result<SecretText, Failure> {
+    let read = tokio::task::spawn_blocking(|| {
+        let mut text = String::new();
+        std::io::stdin().take(SECRET_BYTES_MAX).read_to_string(&mut text)?;
+        let secret = SecretText::new(text.strip_suffix('\n').unwrap_or(&text).trim_end_matches('\r'));
+        drop(SecretText::new(text));
+        Ok::<_, std::io::Error>(secret)
+    });
+    Ok(read.await.map_err(|e| Failure::new(Code::Internal, e.to_string()))??)
+}
+
+async fn read_token() -> Result<SecretText, Failure> {
+    let token = SecretText::new(read_secret().await?.expose().trim());
     // Tokens go into a header.
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if token.expose().is_empty() || !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
         let problem = Problem::new(Code::BadUsage, "there is no token on stdin");
         return Err(problem.with_hint("run `drystone login --with-token < FILE`").into());
     }
-    Ok(Secret::new(token))
+    Ok(token)
 }
 
 fn answer(cx: &Context, session: &Session) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use drystone_publisher::ConnectionLimits;
 use drystone_schemas::{
-    Alias, Code, Language, Limits, ManifestFields, PackageName, Problem, ReadAccess, Settings,
+    Alias, Code, Language, Limits, ManifestFields, PackageName, Problem, ReadAccess, Registration, Settings,
 };
 use serde::Deserialize;
 
@@ -34,9 +34,15 @@ pub struct NewArgs {
     /// Every read needs a token, as Cargo's `auth-required` says
     #[arg(long)]
     pub private_reads: bool,
+    /// Anybody may make an account
+    #[arg(long)]
+    pub open_registration: bool,
     /// Longest archive, in bytes
     #[arg(long, value_name = "BYTES")]
     pub tarball_bytes_max: Option<u64>,
+    /// Longest archive of a crate, in bytes; 10 MiB if absent
+    #[arg(long, value_name = "BYTES")]
+    pub crate_bytes_max: Option<u64>,
     /// Language of a new registry with an existing client: `raven` or `vais`
     #[arg(long, value_name = "NAME")]
     pub language: Option<String>,
@@ -62,12 +68,18 @@ impl NewArgs {
         if let Some(table) = self.language.as_ref().map(|_| &preset).or(language) {
             let (manifest, language) = table.read()?;
             (settings.generic_manifest, settings.language) = (manifest, Some(language));
+            settings
+                .reserved
+                .extend(table.preset.as_deref().map(Language::preset_reserved).unwrap_or_default());
         }
         settings.mirrors_crates_io = self.mirror_crates_io;
         settings.reads = if self.private_reads { ReadAccess::Token } else { ReadAccess::Public };
-        settings.limits = file;
+        settings.registration =
+            if self.open_registration { Registration::Open } else { Registration::Closed };
+        settings.limits = file.of_new_registry();
         let limits = &mut settings.limits;
         limits.tarball_bytes_max = self.tarball_bytes_max.unwrap_or(limits.tarball_bytes_max);
+        limits.crate_bytes_max = self.crate_bytes_max.or(limits.crate_bytes_max);
         limits.packages_per_account_max =
             self.packages_per_account_max.unwrap_or(limits.packages_per_account_max);
         Ok(settings)
@@ -149,6 +161,7 @@ struct Registry {
     origin: Option<String>,
     mirror_crates_io: bool,
     private_reads: bool,
+    open_registration: bool,
 }
 
 /// What `serve` goes by.
@@ -270,6 +283,7 @@ impl ConfigArgs {
                 origin: self.new.origin.or(file.registry.origin),
                 mirror_crates_io: self.new.mirror_crates_io || file.registry.mirror_crates_io,
                 private_reads: self.new.private_reads || file.registry.private_reads,
+                open_registration: self.new.open_registration || file.registry.open_registration,
                 ..self.new
             },
             limits: file.limits,

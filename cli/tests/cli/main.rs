@@ -72,6 +72,8 @@ fn help_is_as_it_was_agreed() {
         "lock",
         "update",
         "tree",
+        "why",
+        "outdated",
         "yank",
         "unyank",
         "deprecate",

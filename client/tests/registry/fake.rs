@@ -25,8 +25,8 @@ use drystone_log::{
 };
 use drystone_schemas::{
     AccountId, DepKind, Event, EventBody, EventId, FileChange, FileClass, Format, IndexDep, IndexFile,
-    IndexLine, Limits, OwnerEntry, PackageDocument, PackageName, RegistryConfig, Role, Settings,
-    Sha256Digest, Version, layout, rfc3339,
+    IndexLine, Limits, OwnerEntry, PackageDocument, PackageName, RegistryConfig, ResolveRecord, Role,
+    Settings, Sha256Digest, Version, layout, rfc3339,
 };
 use drystone_storage::{Clock, Entropy};
 
@@ -274,6 +274,7 @@ impl World {
             size: archive.len() as u64,
             format: Format::Generic,
             record,
+            zig: None,
             yank_reason: None,
             deleted: None,
         };
@@ -314,9 +315,11 @@ impl World {
             homepage: None,
             repository: None,
             documentation: None,
+            zig: None,
         };
         let files = [
             (FileClass::Index, layout::index_file(name), index.to_bytes()),
+            (FileClass::Resolve, layout::resolve_record(name), ResolveRecord::of(&index).unwrap().to_bytes()),
             (FileClass::Document, layout::document(name), document.to_bytes()),
         ];
         let mut changes = Vec::new();

@@ -1,21 +1,20 @@
 //! From requirements to directories, and what is left when something goes wrong on the way.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use drystone_client::{
-    ClientError, Lock, Network, Snapshot, VerificationError,
-    install::{InstallReport, install, missing_from_store},
+    ClientError, Lock, Network, Registry, Snapshot, VerificationError,
+    install::{InstallReport, Installer, LinkMode, OnInstall, Stock},
     plan::{Notice, check_lock, resolve},
-    resolve::Requirement,
+    resolve::{Requirement, Rules, Versions},
 };
 use drystone_schemas::{Code, DeleteCode, Limits, PackageName, Sha256Digest, VersionReq};
 
 use crate::fake::{Fake, archive};
 
 fn roots(texts: &[(&str, &str)]) -> Vec<Requirement> {
-    let root = |&(name, req): &(&str, &str)| Requirement {
-        name: PackageName::new(name).unwrap(),
-        req: VersionReq::new(req).unwrap(),
+    let root = |&(name, req): &(&str, &str)| {
+        Requirement::new(PackageName::new(name).unwrap(), VersionReq::new(req).unwrap())
     };
     texts.iter().map(root).collect()
 }
@@ -23,12 +22,23 @@ fn roots(texts: &[(&str, &str)]) -> Vec<Requirement> {
 async fn lock(fake: &Fake, texts: &[(&str, &str)]) -> Result<Lock, ClientError> {
     let registry = fake.registry();
     let snapshot = Snapshot::open(&registry, &fake.trust()).await?;
-    resolve(&snapshot, &roots(texts), &BTreeMap::new()).await
+    resolve(&snapshot, &roots(texts), &Rules::newest(Versions::One)).await
 }
 
 async fn put_in(fake: &Fake, lock: &Lock, project: &Path) -> Result<InstallReport, ClientError> {
-    let on_install = Arc::new(|_| ()) as drystone_client::install::OnInstall;
-    install(lock, project, &fake.store(), &fake.registry(), &Limits::default(), &on_install).await
+    put_in_from(fake, lock, project, &fake.registry()).await
+}
+
+async fn put_in_from(
+    fake: &Fake,
+    lock: &Lock,
+    project: &Path,
+    registry: &Registry,
+) -> Result<InstallReport, ClientError> {
+    let (store, limits) = (fake.store(), Limits::default());
+    let on_install = Arc::new(|_| ()) as OnInstall;
+    let installer = Installer { store: &store, registry, limits: &limits, on_install: &on_install };
+    installer.install(lock, Stock::take(lock, &store), project, LinkMode::Auto).await
 }
 
 async fn check(fake: &Fake, lock: &Lock) -> Result<Vec<Notice>, ClientError> {
@@ -111,9 +121,10 @@ async fn what_was_cut_off_or_damaged_is_made_anew() {
     let entry = fake.home().store().join(digest.hex());
     fs_err::remove_file(entry.join("files/src/lib.x")).unwrap();
     fs_err::create_dir_all(fake.home().store().join("tmp").join(digest.hex()).join("files")).unwrap();
-    assert_eq!(missing_from_store(&lock, &fake.store()).len(), 1);
+    assert_eq!(Stock::take(&lock, &fake.store()).missing().len(), 1);
     let report = put_in(&fake, &lock, project.path()).await.unwrap();
     assert_eq!((report.downloaded, report.linked.len()), (1, 1));
+    assert_eq!(report.repaired, ["a 1.0.0"]);
     assert_eq!(tree(&packages), whole);
     assert!(!packages.join(".new").exists() && !packages.join(".old").exists());
 }
@@ -179,10 +190,11 @@ async fn a_cold_resolve_fetches_each_depth_together_and_explains_conflicts() {
     assert_eq!(problem.code, Code::NoVersionsFit);
     assert_eq!(
         problem.facts["because"],
-        "`a` 1.0.0 needs `c` ^1\n`b` 1.0.0 needs `c` ^2\n`c` has only 2.0.0, 1.0.0"
+        "the project needs `a` *\n`a` 1.0.0 needs `c` ^1\nthe project needs `b` *\n`b` 1.0.0 needs `c` ^2\n\
+         no version of `c` is for ^1 and ^2 at once"
     );
     let error = lock(&fake, &[("c", "^3")]).await.unwrap_err();
-    assert_eq!(error.problems()[0].hint, "`c` 2.0.0 would solve it, in place of ^3");
+    assert_eq!(error.problems()[0].hint, "`c` ^2.0.0 would do, in place of ^3");
 }
 
 #[tokio::test]
@@ -191,9 +203,8 @@ async fn offline_a_missing_archive_is_named() {
     fake.world.publish("a", "1.0.0", &[]);
     let lock = lock(&fake, &[("a", "*")]).await.unwrap();
     let project = tempfile::tempdir().unwrap();
-    let on_install = Arc::new(|_| ()) as drystone_client::install::OnInstall;
     let offline = fake.registry_with(Network::Offline, None);
-    let error =
-        install(&lock, project.path(), &fake.store(), &offline, &Limits::default(), &on_install).await;
-    assert_eq!(error.unwrap_err().problems()[0].code, Code::OfflineMiss);
+    let error = put_in_from(&fake, &lock, project.path(), &offline).await.unwrap_err();
+    assert_eq!(error.problems()[0].code, Code::OfflineMiss);
+    assert_eq!(error.to_string(), "`a` 1.0.0 is not in the cache");
 }

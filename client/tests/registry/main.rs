@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod cut;
 mod fake;
 mod install;
 mod transfer;
 mod trust;
+mod updates;

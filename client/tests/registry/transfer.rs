@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use drystone_client::{
     ClientError, LocalArchive, Network, VerificationError,
-    install::{OnInstall, install},
+    install::{Installer, LinkMode, OnInstall, Stock},
     plan,
     publish::{Intent, OnSent},
 };
@@ -18,19 +18,27 @@ fn quiet() -> OnInstall {
 }
 
 fn requirement(text: &str) -> drystone_client::resolve::Requirement {
-    drystone_client::resolve::Requirement {
-        name: drystone_schemas::PackageName::new(text).unwrap(),
-        req: drystone_schemas::VersionReq::new("*").unwrap(),
-    }
+    drystone_client::resolve::Requirement::new(
+        drystone_schemas::PackageName::new(text).unwrap(),
+        drystone_schemas::VersionReq::new("*").unwrap(),
+    )
 }
 
 /// Locks and installs one package into an empty project.
 async fn install_one(fake: &Fake, project: &std::path::Path) -> Result<(), ClientError> {
     let registry = fake.registry();
     let snapshot = drystone_client::Snapshot::open(&registry, &fake.trust()).await?;
-    let lock = plan::resolve(&snapshot, &[requirement("a")], &Default::default()).await?;
+    let lock = plan::resolve(
+        &snapshot,
+        &[requirement("a")],
+        &drystone_client::resolve::Rules::newest(drystone_client::resolve::Versions::One),
+    )
+    .await?;
     fake.world.take_seen();
-    install(&lock, project, &fake.store(), &registry, &Limits::default(), &quiet()).await.map(|_| ())
+    let (store, limits, on_install) = (fake.store(), Limits::default(), quiet());
+    let installer =
+        Installer { store: &store, registry: &registry, limits: &limits, on_install: &on_install };
+    installer.install(&lock, Stock::take(&lock, &store), project, LinkMode::Auto).await.map(|_| ())
 }
 
 #[tokio::test]
@@ -72,7 +80,7 @@ async fn a_download_that_always_breaks_off_fails_and_leaves_nothing() {
     let error = install_one(&fake, project.path()).await.unwrap_err();
     assert_eq!(error.problems()[0].code, Code::Unreachable, "{error}");
     assert!(fake.store().get(&digest).is_none() && !project.path().join("drystone_packages/a").exists());
-    assert_eq!(std::fs::read_dir(fake.home().store().join("tmp")).unwrap().count(), 0);
+    assert_eq!(fs_err::read_dir(fake.home().store().join("tmp")).map_or(0, Iterator::count), 0);
 }
 
 #[tokio::test]

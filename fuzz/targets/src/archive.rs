@@ -3,9 +3,10 @@
 use std::io::Read as _;
 
 use drystone_archive::{
-    Inspected, PackFile, ReadError, inspect, pack, parse_cargo, parse_generic, read_archive,
+    Inspected, Layout, PackFile, ReadError, inspect, pack, parse_cargo, parse_generic, read_archive,
+    read_archive_as, repack_zig, zig_package_hash,
 };
-use drystone_schemas::{Format, Limits, PublishMetadata, VersionRecord};
+use drystone_schemas::{Code, Format, Limits, PublishMetadata, VersionRecord};
 use drystone_test_archives::{
     listing::lists_alike,
     raw::{GZIP_HEADER, gzip},
@@ -40,11 +41,13 @@ pub fn archive_bytes(data: &[u8]) {
 /// An archive that is nearly right, chosen by bytes.
 pub fn archive_shape(data: &[u8]) {
     check(&shape::archive(data));
+    check_flat(&shape::zig_archive(data), &limits());
 }
 
 /// What is accepted has one reading, and packed again it is canonical and says the same.
 fn check(bytes: &[u8]) {
     let limits = limits();
+    check_flat(bytes, &limits);
     let (mut files, mut unpacked) = (Vec::new(), 0);
     let outcome = read_archive::<_, std::io::Error>(bytes, &limits, &mut |entry, body| {
         let mut content = Vec::new();
@@ -90,6 +93,34 @@ fn check(bytes: &[u8]) {
     if facts.canonical {
         assert_eq!(plain(bytes), plain(&packed), "two canonical forms of the same files");
     }
+}
+
+/// Where files may lie at the top, everything is as strict as elsewhere; and a Zig package that is packed anew is
+/// canonical, and stays what it is when that is done again.
+fn check_flat(bytes: &[u8], limits: &Limits) {
+    let codes = |layout| match read_archive_as::<_, ()>(bytes, limits, layout, &mut |_, _| Ok(())) {
+        Ok(_) => Vec::new(),
+        Err(ReadError::Refused(errors)) => errors.iter().map(|error| error.problem().code).collect(),
+        Err(other) => panic!("memory does not fail: {other:?}"),
+    };
+    let (flat, rooted): (Vec<Code>, Vec<Code>) = (codes(Layout::Flat), codes(Layout::OneRoot));
+    // Reading stops at 20 problems, and what lies outside a root directory takes no name away.
+    if rooted.len() < 20 && !rooted.contains(&Code::WrongRoot) {
+        assert_eq!(flat, rooted, "a flat archive is read otherwise");
+    }
+    let repack = |bytes: &[u8], limits: &Limits| {
+        let scratch = std::io::Cursor::new(Vec::new());
+        repack_zig(bytes, limits, scratch, Vec::new())
+    };
+    let Ok(packed) = repack(bytes, limits) else { return };
+    assert!(flat.is_empty(), "what is refused was packed anew");
+    let roomy = Limits { tarball_bytes_max: u64::MAX, ..limits.clone() };
+    let facts =
+        read_archive::<_, ()>(&*packed, &roomy, &mut |_, _| Ok(())).expect("what was packed is accepted");
+    assert!(facts.canonical);
+    assert_eq!(repack(&packed, &roomy).expect("what was packed can be packed"), packed);
+    let hash = |bytes: &[u8]| zig_package_hash(bytes, &roomy).expect("it has a manifest");
+    assert_eq!(hash(bytes), hash(&packed), "the package hash is another");
 }
 
 fn plain(bytes: &[u8]) -> Vec<u8> {

@@ -59,7 +59,7 @@ impl Registry {
             let made =
                 Service::initialise(&store, signer(), ORIGIN, &settings, clock.clone(), entropy.clone());
             made.await.expect("an empty store takes a registry");
-            let options = Options { spool: std::env::temp_dir(), inspections_max: 1 };
+            let options = Options::new(std::env::temp_dir(), 1);
             let service = Service::open(store, signer(), ORIGIN, clock, entropy, options).await;
             let service = service.expect("the registry opens");
             let token = service.make_operator_token("fuzz").await.expect("a token can be made");

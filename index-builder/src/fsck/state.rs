@@ -25,6 +25,8 @@ struct Mapped {
     state_key: String,
     digest: Sha256Digest,
     len: u64,
+    /// Whether it is kept by its hash too.
+    copied: bool,
 }
 
 impl Check<'_> {
@@ -51,14 +53,13 @@ impl Check<'_> {
         for (state_key, entry) in &entries {
             let spelling = self.spelling(state_key, entry, events).await;
             for (class, FileRef { digest, len }) in &entry.files {
-                let key = match (FileClass::of_letter(*class), &spelling) {
-                    (Some(FileClass::Index), Some(name)) => Some(layout::index_file(name)),
-                    (Some(FileClass::Document), Some(name)) => Some(layout::document(name)),
-                    (Some(class), _) => layout::alias_file(state_key, class),
-                    (None, _) => None,
-                };
+                let class = FileClass::of_letter(*class);
+                let of_package = |class| spelling.as_ref().and_then(|name| layout::package_file(name, class));
+                let key = class
+                    .and_then(|class| of_package(class).or_else(|| layout::alias_file(state_key, class)));
                 let digest = Sha256Digest::from_bytes(*digest.as_bytes());
-                files.push(Mapped { key, state_key: state_key.clone(), digest, len: *len });
+                let copied = class.is_none_or(FileClass::is_kept_by_hash);
+                files.push(Mapped { key, state_key: state_key.clone(), digest, len: *len, copied });
             }
         }
         self.mapped(log, files).await;
@@ -152,30 +153,22 @@ impl Check<'_> {
         self.progress.total(files.len() as u64);
         let (source, size, progress) = (self.source, log.size(), self.progress);
         let each = files.into_iter().map(|file| async move {
-            let copy = layout::object(&file.digest);
-            let copy_problem = match source.get(&copy, file.len).await {
-                Ok(Some(bytes)) if Sha256Digest::of(&bytes) == file.digest => None,
-                Ok(Some(_)) => Some((ProblemKind::Damaged, "its bytes do not hash to its name")),
-                Ok(None) => Some((ProblemKind::Missing, "the state map names it")),
-                Err(_) => {
-                    Some((ProblemKind::Unreadable, "it cannot be read, or is longer than the state map says"))
-                }
+            let copy = match file.copied {
+                true => Some(copy_of(source, &file).await),
+                false => None,
             };
-            let copy_problem = copy_problem.map(|(kind, detail)| FsckProblem {
-                key: copy.clone(),
-                kind,
-                detail: detail.into(),
-            });
             let by_name = by_name(source, &file, size).await;
             progress.step(file.key.as_deref().unwrap_or(&file.state_key));
-            (copy, copy_problem, file.key, by_name)
+            (copy, file.key, by_name)
         });
         let checked: Vec<_> = in_order(each.collect()).collect().await;
-        for (copy, copy_problem, key, by_name) in checked {
-            self.counts.objects += 1;
+        for (copy, key, by_name) in checked {
             self.counts.by_name += 1;
-            self.take(copy_problem);
-            self.seen.insert(copy);
+            if let Some((copy, problem)) = copy {
+                self.counts.objects += 1;
+                self.take(problem);
+                self.seen.insert(copy);
+            }
             self.seen.extend(key);
             let by_name = self.unless_under_way(by_name).await;
             self.take(by_name);
@@ -186,7 +179,7 @@ impl Check<'_> {
     pub(super) async fn config(&mut self, log: &Log, events: &Events) {
         let files = if events.complete { events.replica.plain_files() } else { None };
         let Some(files) = files else {
-            for key in [layout::CONFIG, layout::INDEX_CONFIG] {
+            for key in [layout::CONFIG, layout::INDEX_CONFIG, layout::API_CONFIG, layout::HEALTH] {
                 self.seen.insert(key.into());
                 self.problem(key, ProblemKind::Unchecked, "the settings in force are not known");
             }
@@ -196,7 +189,7 @@ impl Check<'_> {
             self.counts.by_name += 1;
             self.seen.insert(key.clone());
             let (digest, len) = (Sha256Digest::of(&bytes), bytes.len() as u64);
-            let file = Mapped { key: Some(key), state_key: String::new(), digest, len };
+            let file = Mapped { key: Some(key), state_key: String::new(), digest, len, copied: false };
             let problem = by_name(self.source, &file, log.size()).await;
             let problem = self.unless_under_way(problem).await;
             self.take(problem);
@@ -256,4 +249,17 @@ async fn by_name(source: &dyn Source, file: &Mapped, size: u64) -> Option<Found>
         Err(error) => return Some(Found::Problem(unreadable(key, &error))),
     };
     Some(Found::Problem(FsckProblem { key: key.clone(), kind, detail }))
+}
+
+/// The copy of a state-mapped file by its hash, with what is wrong with it.
+async fn copy_of(source: &dyn Source, file: &Mapped) -> (String, Option<FsckProblem>) {
+    let key = layout::object(&file.digest);
+    let problem = match source.get(&key, file.len).await {
+        Ok(Some(bytes)) if Sha256Digest::of(&bytes) == file.digest => None,
+        Ok(Some(_)) => Some((ProblemKind::Damaged, "its bytes do not hash to its name")),
+        Ok(None) => Some((ProblemKind::Missing, "the state map names it")),
+        Err(_) => Some((ProblemKind::Unreadable, "it cannot be read, or is longer than the state map says")),
+    };
+    let problem = problem.map(|(kind, detail)| FsckProblem { key: key.clone(), kind, detail: detail.into() });
+    (key, problem)
 }

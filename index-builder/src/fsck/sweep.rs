@@ -65,7 +65,9 @@ impl Check<'_> {
             }
             return None;
         }
-        if ["index/", "packages/", "aliases/"].iter().any(|folder| key.starts_with(folder)) {
+        // A hint is no projection of the commit: it follows the log at its own pace.
+        let by_name = ["index/", "resolve/", "packages/", "aliases/"];
+        if by_name.iter().any(|folder| key.starts_with(folder)) && !key.ends_with(".hint") {
             self.counts.by_name += 1;
             return self.by_name_stray(log, key).await;
         }

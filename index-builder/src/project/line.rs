@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use drystone_schemas::{
     CRATES_IO_INDEX, DeleteCode, Format, IndexDep, IndexLine, PackageName, RecordDep, Settings, Sha256Digest,
-    Version, VersionRecord, rfc3339,
+    Version, VersionRecord, ZigLine, rfc3339,
 };
 
 use super::{Draft, ProjectError};
@@ -55,6 +55,7 @@ pub(super) fn index_line(
         size: record.size,
         format: record.format,
         record: digest,
+        zig: record.zig.as_ref().map(ZigLine::from),
         yank_reason: None,
         deleted: None,
     }
@@ -78,6 +79,7 @@ pub(super) fn bury(line: &mut IndexLine, code: DeleteCode, seq: u64) {
         seq,
         size: 0,
         format: Format::Generic,
+        zig: None,
         name: line.name.clone(),
         vers: line.vers.clone(),
         cksum: std::mem::take(&mut line.cksum),
@@ -133,7 +135,7 @@ fn registry(named: Option<&str>, format: Format, settings: &Settings) -> Option<
         (Some(url), _) if bare_url(url) == bare_url(&settings.cargo_index_url()) => None,
         (Some(url), _) => Some(url.to_owned()),
         (None, Format::Cargo) if !settings.mirrors_crates_io => Some(CRATES_IO_INDEX.to_owned()),
-        (None, Format::Cargo | Format::Generic) => None,
+        (None, Format::Cargo | Format::Generic | Format::Zig) => None,
     }
 }
 

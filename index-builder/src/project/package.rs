@@ -4,10 +4,11 @@
 
 use drystone_schemas::{
     AccountId, DeleteCode, Deprecation, EventBody, FileClass, IndexFile, IndexLine, OwnerEntry,
-    PackageDocument, PackageName, Role, Sha256Digest, Version, VersionRecord, layout, rfc3339,
+    PackageDocument, PackageName, ResolveRecord, Role, Settings, Sha256Digest, Version, VersionRecord,
+    layout, rfc3339,
 };
 
-use super::{Draft, ProjectError, ProjectedFile, line};
+use super::{Draft, ProjectError, ProjectedFile, github, line};
 
 /// The state of one package at some position of the log: its two by-name files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,18 @@ impl PackageState {
         }
     }
 
+    /// The package's resolve record.
+    pub fn resolve_file(&self) -> ProjectedFile {
+        let name = &self.document.name;
+        let record = ResolveRecord::of(&self.index).expect("a package has a first release, and lines stay");
+        ProjectedFile {
+            class: FileClass::Resolve,
+            state_key: name.canonical(),
+            key: layout::resolve_record(name),
+            bytes: record.to_bytes(),
+        }
+    }
+
     /// The package's document.
     pub fn document_file(&self) -> ProjectedFile {
         let name = &self.document.name;
@@ -77,6 +90,7 @@ impl PackageState {
             homepage: None,
             repository: None,
             documentation: None,
+            zig: None,
         };
         let mut package = Self { document, index: IndexFile { lines: vec![line] } };
         package.take_facts(record);
@@ -133,11 +147,13 @@ impl PackageState {
     }
 
     /// Brings what follows from the lines and from the event itself up to date.
-    pub(super) fn touch(&mut self, draft: &Draft<'_>) {
+    pub(super) fn touch(&mut self, draft: &Draft<'_>, settings: &Settings) {
         self.document.seq = draft.seq;
         self.document.updated = rfc3339(draft.time);
         self.document.releases = self.index.lines.iter().filter(|line| line.deleted.is_none()).count() as u64;
-        self.document.latest = self.index.latest().map(|line| line.vers.clone());
+        let latest = self.index.latest();
+        self.document.latest = latest.map(|line| line.vers.clone());
+        self.document.zig = latest.and_then(|line| github::snippet(line, settings));
     }
 
     /// Checks that an event is about this package, in whatever spelling.

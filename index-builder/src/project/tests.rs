@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use drystone_schemas::{
     AccountId, Alias, AliasHistory, AliasMap, DeleteCode, DepKind, EventBody, FileClass, Format, IndexFile,
-    PackageDocument, PackageName, RecordDep, RecordFile, Role, Settings, Sha256Digest, Version,
-    VersionRecord,
+    PackageDocument, PackageName, RecordDep, RecordFile, ResolveRecord, Role, Settings, Sha256Digest,
+    Version, VersionRecord,
 };
 use proptest::prelude::*;
 
@@ -59,7 +59,9 @@ fn record(pkg: &PackageName, vers: &Version) -> VersionRecord {
         homepage: None,
         repository: Some("https://git.example/x".into()),
         documentation: None,
+        zig: None,
         readme: None,
+        vcs: None,
         files: vec![RecordFile("src/lib.rs".into(), 200, "00".into())],
     }
 }
@@ -150,6 +152,7 @@ impl World {
 fn seq_of(file: &ProjectedFile) -> u64 {
     match file.class {
         FileClass::Index => IndexFile::parse(&file.bytes).unwrap().seq().unwrap(),
+        FileClass::Resolve => ResolveRecord::parse(&file.bytes).unwrap().seq,
         FileClass::Document => serde_json::from_slice::<PackageDocument>(&file.bytes).unwrap().seq,
         FileClass::Alias => serde_json::from_slice::<AliasMap>(&file.bytes).unwrap().seq,
         FileClass::History => serde_json::from_slice::<AliasHistory>(&file.bytes).unwrap().seq,
@@ -255,7 +258,11 @@ fn a_first_release_makes_the_package() {
     let keys: Vec<_> = files.iter().map(|f| (f.class.letter(), &*f.state_key, &*f.key)).collect();
     assert_eq!(
         keys,
-        [('i', "acme/http-2", "index/@acme/ht/tp/http_2"), ('d', "acme/http-2", "packages/acme/http_2.json")]
+        [
+            ('i', "acme/http-2", "index/@acme/ht/tp/http_2"),
+            ('r', "acme/http-2", "resolve/@acme/ht/tp/http_2"),
+            ('d', "acme/http-2", "packages/acme/http_2.json")
+        ]
     );
     let change = files[0].change();
     assert_eq!(
@@ -400,8 +407,9 @@ fn what_the_caller_gives_must_be_what_the_event_names() {
 fn config_files_carry_their_seq() {
     let files = project_config(7, "pkg.example/log", "pkg.example/log+00000000+AA", &settings());
     let keys: Vec<_> = files.iter().map(|(key, _)| &**key).collect();
-    assert_eq!(keys, ["config.json", "index/config.json"]);
-    for (_, bytes) in files {
-        assert_eq!(serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()["seq"], 7);
+    let api = "api/v1/registry/config/index.json";
+    assert_eq!(keys, ["config.json", "index/config.json", api, "health.json"]);
+    for (key, bytes) in files {
+        assert_eq!(drystone_schemas::file_seq(&key, &bytes), Some(7), "{key}");
     }
 }

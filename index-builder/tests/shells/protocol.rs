@@ -36,7 +36,7 @@ fn id(n: u64) -> EventId {
 
 fn plain(seq: u64, signer: &NoteSigner) -> Vec<PlainFile> {
     let files = project_config(seq, ORIGIN, &signer.verifier().to_string(), &settings());
-    files.into_iter().map(|(key, bytes)| PlainFile { key, bytes }).collect()
+    files.into_iter().map(PlainFile::unseen).collect()
 }
 
 /// Publishes one version of a package with the commit protocol.

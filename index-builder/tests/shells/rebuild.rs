@@ -52,6 +52,7 @@ async fn deleted_projections_come_back_with_the_same_bytes() {
         "index/config.json",
         "index/@acme/ht/tp/http",
         "index/ne/t_/net_kit",
+        "resolve/@acme/ht/tp/http",
         "packages/acme/http.json",
         "packages/net_kit.json",
         "aliases/ht.json",
@@ -65,7 +66,7 @@ async fn deleted_projections_come_back_with_the_same_bytes() {
     ] {
         assert!(back.contains(key), "{current}: {key}");
     }
-    // Nine files are state-mapped, each has a copy; two mid tiles or more lead to the shards; one root tile.
+    // Nine files are state-mapped and not resolve records, each has a copy; two mid tiles or more lead to the shards; one root tile.
     assert_eq!(back.iter().filter(|key| key.starts_with("o/")).count(), 9);
     assert_eq!(back.iter().filter(|key| key.starts_with("log/state/shard/")).count(), 5);
     assert_eq!(back.iter().filter(|key| key.starts_with("log/state/tile/1/")).count(), 1);
@@ -113,13 +114,16 @@ async fn files_of_a_commit_under_way_stay() {
     let before = contents(&writer.store.public).await;
     let report = rebuild(&writer.store, &REAL, &Silent).await.unwrap();
     assert_eq!((report.size, &*report.written), (13, &[][..]));
-    assert_eq!(report.ahead, ["index/@acme/ht/tp/http", "packages/acme/http.json"]);
+    assert_eq!(
+        report.ahead,
+        ["index/@acme/ht/tp/http", "resolve/@acme/ht/tp/http", "packages/acme/http.json"]
+    );
     assert_eq!(contents(&writer.store.public).await, before);
 
     // Without head nobody knows, and the files stay; with a head that has no such event they are not genuine.
     let head = contents(&writer.store.vault).await[layout::HEAD].clone();
     remove(&*writer.store.vault, layout::HEAD).await;
-    assert_eq!(rebuild(&writer.store, &DRY, &Silent).await.unwrap().ahead.len(), 2);
+    assert_eq!(rebuild(&writer.store, &DRY, &Silent).await.unwrap().ahead.len(), 3);
     set(&*writer.store.vault, layout::HEAD, head.to_vec()).await;
     set(&*writer.store.public, "packages/net_kit.json", b"{\"seq\":14}".to_vec()).await;
     assert_eq!(rebuild(&writer.store, &REAL, &Silent).await.unwrap().written, ["packages/net_kit.json"]);

@@ -82,7 +82,9 @@ pub(crate) fn record(pkg: &str, vers: &str) -> VersionRecord {
         homepage: None,
         repository: None,
         documentation: None,
+        zig: None,
         readme: None,
+        vcs: None,
         files: vec![],
     }
 }

@@ -86,7 +86,7 @@ pub struct EventDraft {
     pub body: EventBody,
     /// The state-mapped files that it changes, as they are afterwards.
     pub files: Vec<StateFile>,
-    /// By-name files outside the state map: configuration.
+    /// By-name files outside the state map: configuration, and answers for API clients.
     pub plain: Vec<PlainFile>,
     /// Public files that never change once they are there.
     pub immutable: Vec<PlainFile>,
@@ -111,13 +111,22 @@ pub struct StateFile {
     pub seen: Option<Option<Tag>>,
 }
 
-/// A by-name file outside the state map, whose JSON has a top-level `seq`, unless it never changes.
+/// A by-name file outside the state map.
 #[derive(Debug, Clone)]
 pub struct PlainFile {
     /// Its key.
     pub key: String,
     /// Its bytes, which carry the event's position in the log.
     pub bytes: Vec<u8>,
+    /// The tag of the file, if the planner has read it.
+    pub seen: Option<Option<Tag>>,
+}
+
+impl PlainFile {
+    /// A file that the planner has not read.
+    pub fn unseen((key, bytes): (String, Vec<u8>)) -> Self {
+        Self { key, bytes, seen: None }
+    }
 }
 
 /// What became of a commit.
@@ -586,7 +595,7 @@ struct Built {
 /// The last state of a by-name file in a commit.
 struct ByName {
     seq: u64,
-    /// Set for a state-mapped file, which is stored by its digest too.
+    /// Set for a state-mapped file that is stored by its digest too.
     object: Option<(FileClass, Sha256Digest)>,
     bytes: Bytes,
 }
@@ -619,10 +628,13 @@ fn build(
                 // The first planner of a batch has read the file; later events of the batch build on its bytes.
                 hints.entry(file.key.clone()).or_insert(seen);
             }
-            let object = Some((file.class, digest));
+            let object = file.class.is_kept_by_hash().then_some((file.class, digest));
             by_name.insert(file.key, ByName { seq, object, bytes: file.bytes.into() });
         }
         for file in draft.plain {
+            if let Some(seen) = file.seen {
+                hints.entry(file.key.clone()).or_insert(seen);
+            }
             by_name.insert(file.key, ByName { seq, object: None, bytes: file.bytes.into() });
         }
         ops.extend(draft.immutable.into_iter().map(|file| Op {
@@ -631,6 +643,9 @@ fn build(
             bytes: file.bytes.into(),
         }));
         for file in draft.private {
+            if let Some(seen) = file.seen {
+                hints.entry(file.key.clone()).or_insert(seen);
+            }
             private.insert(file.key, (seq, file.bytes));
         }
         if let EventBody::Genesis { config: digest, .. } | EventBody::Config { config: digest } = &draft.body

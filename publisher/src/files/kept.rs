@@ -9,9 +9,9 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-use axum::http::HeaderMap;
-use bytes::Bytes;
-use drystone_storage::{Area, Key, StoreError, Tag};
+use drystone_storage::{Area, Clock, Key, Stat, StoreError, Tag};
+
+use super::by_name::File;
 
 /// Longest file that is kept, in bytes: longer than most index files.
 const FILE_BYTES_MAX: usize = 128 << 10;
@@ -19,19 +19,22 @@ const FILE_BYTES_MAX: usize = 128 << 10;
 const BYTES_MAX: usize = 24 << 20;
 /// What an entry costs besides its bytes, about.
 const ENTRY_BYTES: usize = 1 << 10;
-
-/// A file, and the headers that it is answered with.
-pub(super) struct File {
-    pub(super) bytes: Bytes,
-    pub(super) etag: String,
-    pub(super) headers: HeaderMap,
-}
+/// Seconds for which a file that was written is not kept. A directory tells files apart by number, length and time: a
+/// file that took the number of one that is kept must have got a later time, however coarse the times are.
+const SETTLED_S: u64 = 2;
 
 /// What is known of a key.
 enum Entry {
     /// It was asked for once. Only what is asked for again is worth a question about its tag.
     Asked,
-    Kept(Tag, Arc<File>),
+    Kept(Arc<Kept>),
+}
+
+/// A file with its name and the tag by which it is known again.
+struct Kept {
+    key: Key,
+    tag: Tag,
+    file: Arc<File>,
 }
 
 #[derive(Default)]
@@ -44,7 +47,7 @@ impl Entries {
     fn put(&mut self, key: &Key, entry: Entry) {
         let cost = |entry: &Entry| match entry {
             Entry::Asked => ENTRY_BYTES,
-            Entry::Kept(_, file) => ENTRY_BYTES + file.bytes.len(),
+            Entry::Kept(kept) => ENTRY_BYTES + kept.file.cost(),
         };
         self.bytes += cost(&entry);
         if self.bytes > BYTES_MAX {
@@ -57,61 +60,80 @@ impl Entries {
 }
 
 /// The files that are kept.
-#[derive(Default)]
-pub(super) struct KeptFiles(RwLock<Entries>);
+pub(super) struct KeptFiles {
+    entries: RwLock<Entries>,
+    clock: Arc<dyn Clock>,
+}
 
 impl KeptFiles {
-    /// The file by this name, from memory or from the store; `describe` makes its headers from its tag.
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { entries: RwLock::default(), clock }
+    }
+
+    /// The file by this name, from memory or from the store.
     pub(super) async fn read(
         &self,
         public: &dyn Area,
         key: &Key,
         len_max: u64,
-        describe: impl Fn(&Tag) -> (String, HeaderMap),
     ) -> Result<Option<Arc<File>>, StoreError> {
-        let was_asked = match self.0.read().expect("no holder of this lock panics").by_key.get(key) {
-            None => None,
-            Some(Entry::Asked) => Some(None),
-            Some(Entry::Kept(tag, file)) => Some(Some((tag.clone(), file.clone()))),
+        let (asked, kept) = match self.entries.read().expect(UNBROKEN).by_key.get(key) {
+            None => (false, None),
+            Some(Entry::Asked) => (true, None),
+            Some(Entry::Kept(kept)) => (true, Some(kept.clone())),
         };
-        let mut tag = None;
-        if let Some(kept) = &was_asked {
+        let mut settled = None;
+        if asked {
             let Some(stat) = public.stat(key).await? else { return Ok(None) };
-            if let Some((kept_tag, file)) = kept
-                && *kept_tag == stat.tag
+            if let Some(kept) = kept
+                && kept.tag == stat.tag
             {
-                return Ok(Some(file.clone()));
+                return Ok(Some(kept.file.clone()));
             }
-            tag = Some(stat.tag);
+            settled = self.settled(stat);
         }
         let Some(read) = public.read(key, len_max).await? else { return Ok(None) };
-        let (etag, headers) = describe(&read.tag);
-        let file = Arc::new(File { bytes: read.bytes, etag, headers });
+        let file = Arc::new(File::new(key, &read.tag, read.bytes));
         if file.bytes.len() <= FILE_BYTES_MAX {
-            let entry = tag.map_or(Entry::Asked, |tag| Entry::Kept(tag, file.clone()));
-            self.0.write().expect("no holder of this lock panics").put(key, entry);
+            let keep = |tag| Entry::Kept(Arc::new(Kept { key: key.clone(), tag, file: file.clone() }));
+            self.entries.write().expect(UNBROKEN).put(key, settled.map_or(Entry::Asked, keep));
         }
         Ok(Some(file))
     }
+
+    /// The tag of a file that is old enough for it to be known by.
+    fn settled(&self, stat: Stat) -> Option<Tag> {
+        let now_s = self.clock.now_unix_s();
+        stat.written_unix_s.is_none_or(|written_s| written_s + SETTLED_S <= now_s).then_some(stat.tag)
+    }
+
+    /// The file at this path, if it is kept and the store says at once that it is still the same.
+    pub(super) fn at_once(&self, public: &dyn Area, path: &str) -> Option<Arc<File>> {
+        let kept = match self.entries.read().expect(UNBROKEN).by_key.get(path)? {
+            Entry::Asked => return None,
+            Entry::Kept(kept) => kept.clone(),
+        };
+        let stat = public.stat_at_once(&kept.key)?.ok()??;
+        (stat.tag == kept.tag).then(|| kept.file.clone())
+    }
 }
+
+/// Why a lock can be taken.
+const UNBROKEN: &str = "no holder of this lock panics";
 
 #[cfg(test)]
 mod tests {
-    use drystone_storage::{Counter, Meta, Store};
+    use drystone_storage::{Counter, Meta, Store, SystemClock};
 
     use super::*;
-
-    fn describe(tag: &Tag) -> (String, HeaderMap) {
-        (tag.0.clone(), HeaderMap::new())
-    }
 
     #[tokio::test]
     async fn what_is_asked_for_often_is_read_once_and_never_stale() {
         let counter = Counter::new();
         let store = counter.wrap(&Store::memory());
-        let (kept, key) = (KeptFiles::default(), Key::new("index/1/a").unwrap());
+        let (kept, key) = (KeptFiles::new(Arc::new(SystemClock)), Key::new("index/1/a").unwrap());
         let ask = async || {
-            let file = kept.read(&*store.public, &key, 1 << 20, describe).await.unwrap();
+            let file = kept.read(&*store.public, &key, 1 << 20).await.unwrap();
             file.map(|file| String::from_utf8(file.bytes.to_vec()).unwrap())
         };
         assert_eq!(ask().await, None);
@@ -134,12 +156,9 @@ mod tests {
     fn what_is_kept_has_an_end() {
         let mut entries = Entries::default();
         for i in 0..1000 {
-            let file =
-                File { bytes: vec![0; 100 << 10].into(), etag: String::new(), headers: HeaderMap::new() };
-            entries.put(
-                &Key::new(format!("index/{i}")).unwrap(),
-                Entry::Kept(Tag(String::new()), Arc::new(file)),
-            );
+            let (key, tag) = (Key::new(format!("log/{i}")).unwrap(), Tag(String::new()));
+            let file = Arc::new(File::new(&key, &tag, vec![0; 100 << 10].into()));
+            entries.put(&key.clone(), Entry::Kept(Arc::new(Kept { key, tag, file })));
             assert!(entries.bytes <= BYTES_MAX && entries.by_key.len() <= 300);
         }
     }

@@ -38,6 +38,7 @@ pub(super) fn check_set(
         None => {}
     }
     if !trusted {
+        check_number(desk, document)?;
         check_reserved(desk, alias)?;
         check_look_alikes(desk, alias, &document.name)?;
     }
@@ -47,6 +48,15 @@ pub(super) fn check_set(
 /// What an alias means, by the shard on the desk.
 pub(super) fn target<'a>(desk: &'a Desk, alias: &Alias) -> Option<&'a AliasTarget> {
     desk.aliases.get(alias.shard())?.value.map.aliases.get(alias)
+}
+
+fn check_number(desk: &Desk, document: &PackageDocument) -> Result<(), Refusal> {
+    let (count, max) = (document.aliases.len() as u64, desk.settings.limits.aliases_per_package_max);
+    if count < max {
+        return Ok(());
+    }
+    let detail = format!("`{}` has {count} aliases of {max}", document.name);
+    Err(Refusal::new(Problem::new(Code::AliasLimit, detail).fact("aliases_max", max)))
 }
 
 fn check_reserved(desk: &Desk, alias: &Alias) -> Result<(), Refusal> {

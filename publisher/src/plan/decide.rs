@@ -1,5 +1,7 @@
 //! The decision on one intent: an event, an answer without one, or a refusal. Pure.
 
+use std::collections::BTreeMap;
+
 use drystone_index_builder::{
     AliasState, Draft, Touched, project, project_config, project_plain, vais_index_file, vais_package,
 };
@@ -12,7 +14,7 @@ use drystone_schemas::{
     Version, canonical_json, layout,
 };
 
-use super::{AliasShard, Desk, alias, cargo_name, package_key};
+use super::{AliasShard, Desk, alias, cargo_name, package_key, quota, scope};
 use crate::{
     Action, Done, Intent, Refusal,
     intent::{Answer, Caller},
@@ -85,7 +87,7 @@ fn try_decide(desk: &mut Desk, intent: &Intent, place: &Place<'_>) -> Result<Dec
     let done = DoneRecord { v: 1, seq: place.seq, intent: intent.action.digest() };
     let mut draft = EventDraft {
         id: intent.id.clone(),
-        actor: actor.account,
+        actor: actor.account.clone(),
         body,
         files: Vec::new(),
         plain: Vec::new(),
@@ -93,24 +95,44 @@ fn try_decide(desk: &mut Desk, intent: &Intent, place: &Place<'_>) -> Result<Dec
         private: Vec::new(),
         done: canonical_json(&done).into(),
     };
+    let used =
+        if actor.counted { Some(quota::used(desk, &intent.action, &draft.actor, place)?) } else { None };
     fill(desk, &intent.action, &mut draft, place)?;
+    if let (Some(used), Some(party)) = (used, desk.parties.get_mut(&draft.actor)) {
+        party.quota.value = used;
+        let (key, bytes) = (layout::quota(&draft.actor), canonical_json(&party.quota.value));
+        let seen = party.quota.seen.get(&key).cloned();
+        draft.private.push(PlainFile { key, bytes, seen });
+        draft.private.extend(scope::claim(desk, &intent.action, &draft.actor, place));
+    }
     // The same id again in this batch is a repetition, as it is in a later one.
     desk.done.insert(intent.id.to_string(), done);
     Ok(Decision::Commit(Box::new(draft)))
 }
 
 /// Who acts, and with which rights beyond those of an owner.
-struct Actor {
-    account: AccountId,
-    admin: bool,
+pub(super) struct Actor {
+    pub(super) account: AccountId,
+    pub(super) admin: bool,
     /// The bearer counts against quotas.
     counted: bool,
+    /// The organisations that it acts for, and as what.
+    pub(super) orgs: BTreeMap<AccountId, Role>,
+}
+
+impl Actor {
+    /// What it may do for a package: the most that its own entry, or that of an organisation and the membership there, allow.
+    fn role_in(&self, document: &PackageDocument) -> Option<Role> {
+        let by_orgs = self.orgs.iter().filter_map(|(org, role)| Some(document.role_of(org)?.min(*role)));
+        by_orgs.chain(document.role_of(&self.account)).max()
+    }
 }
 
 fn authorise(desk: &Desk, intent: &Intent, place: &Place<'_>) -> Result<Actor, Refusal> {
     let digest = match &intent.caller {
         Caller::Operator(account) => {
-            return Ok(Actor { account: account.clone(), admin: true, counted: false });
+            let orgs = BTreeMap::new();
+            return Ok(Actor { account: account.clone(), admin: true, counted: false, orgs });
         }
         Caller::Token(digest) => digest,
     };
@@ -132,8 +154,15 @@ fn authorise(desk: &Desk, intent: &Intent, place: &Place<'_>) -> Result<Actor, R
         .fact("scope", scope.as_str());
         return Err(Refusal::new(problem));
     }
+    if let Some(package) = intent.action.package().filter(|package| !token.covers(package)) {
+        let patterns: Vec<String> = token.packages.iter().map(ToString::to_string).collect();
+        let detail = format!("the token `{}` is not for `{package}`", token.name);
+        let problem = Problem::new(Code::TokenPattern, detail).fact("packages", patterns.join(", "));
+        return Err(Refusal::new(problem));
+    }
     let admin = token.is_admin();
-    Ok(Actor { account: token.account.clone(), admin, counted: !admin })
+    let orgs = desk.parties.get(&token.account).map(|party| party.orgs.clone()).unwrap_or_default();
+    Ok(Actor { account: token.account.clone(), admin, counted: !admin, orgs })
 }
 
 enum Checked {
@@ -270,15 +299,7 @@ fn check_publish(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked,
     let Some(state) =
         desk.packages.get(&package_key(&record.name)).and_then(|package| package.value.as_ref())
     else {
-        let quota = desk.quotas.get(&actor.account).map_or(0, |quota| quota.packages);
-        let max = desk.settings.limits.packages_per_account_max;
-        if actor.counted && quota >= max {
-            let problem = Problem::new(
-                Code::PackageLimit,
-                format!("the account has created {quota} packages of {max}"),
-            );
-            return Err(Refusal::new(problem.fact("packages", quota).fact("packages_max", max)));
-        }
+        scope::check(desk, &record.name, actor)?;
         alias::check_new_package(desk, &record.name)?;
         return Ok(Checked::Event(body));
     };
@@ -337,7 +358,7 @@ fn release<'a>(
 }
 
 fn require(document: &PackageDocument, actor: &Actor, role: Role) -> Result<(), Refusal> {
-    let held = document.role_of(&actor.account);
+    let held = actor.role_in(document);
     if actor.admin || held.is_some_and(|held| held >= role) {
         return Ok(());
     }
@@ -366,13 +387,13 @@ fn keep_an_owner(document: &PackageDocument, leaving: &AccountId) -> Result<(), 
 fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<'_>) -> Result<(), Refusal> {
     if let Action::Configure { settings } = action {
         let files = project_config(place.seq, place.origin, place.log_key, settings);
-        draft.plain = files.into_iter().map(|(key, bytes)| PlainFile { key, bytes }).collect();
+        draft.plain = files.into_iter().map(PlainFile::unseen).collect();
         desk.settings = settings.clone();
         return Ok(());
     }
     if let Action::Trust { document } = action {
         let key = layout::trust(document.unverified().version);
-        draft.immutable.push(PlainFile { key, bytes: document.to_bytes() });
+        draft.immutable.push(PlainFile::unseen((key, document.to_bytes())));
         desk.trust = Some((**document).clone());
         return Ok(());
     }
@@ -381,7 +402,6 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
     let shard = action.alias().map(|alias| alias.shard().to_owned());
     let package =
         desk.packages.get_mut(&key).ok_or_else(|| Refusal::internal("a package is not on the desk"))?;
-    let created = package.value.is_none();
     let aliases = shard.as_ref().map(|shard| {
         let on_desk =
             desk.aliases.get(shard).map(|shard| (shard.value.map.clone(), shard.value.history.clone()));
@@ -418,7 +438,8 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
             all.insert(key, vais_package(state, &desk.settings));
             plain.push(vais_index_file(all));
         }
-        draft.plain = plain.into_iter().map(|(key, bytes)| PlainFile { key, bytes }).collect();
+        let with_tag = |(key, bytes)| PlainFile { seen: seen.get(&key).cloned(), key, bytes };
+        draft.plain = plain.into_iter().map(with_tag).collect();
     }
     draft.files = files
         .into_iter()
@@ -430,10 +451,5 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
             bytes: file.bytes,
         })
         .collect();
-    if created && let Some(quota) = desk.quotas.get_mut(&draft.actor) {
-        quota.packages += 1;
-        quota.seq = place.seq;
-        draft.private.push(PlainFile { key: layout::quota(&draft.actor), bytes: canonical_json(quota) });
-    }
     Ok(())
 }

@@ -12,19 +12,21 @@ use drystone_log::{
     commit::{Committer, Round},
 };
 use drystone_schemas::{
-    Alias, AliasHistory, FileClass, LanguageApi, PackageName, Settings, Sha256Digest, VaisPackage,
-    confusable::look_alikes, layout,
+    AccountId, Alias, AliasHistory, FileClass, Format, LanguageApi, Login, PackageName, Settings,
+    Sha256Digest, VaisPackage, confusable::look_alikes, layout,
 };
 use drystone_storage::{Key, Store, Versioned};
 use futures_util::future::{try_join, try_join_all, try_join4};
 use serde::de::DeserializeOwned;
 
-use super::{AliasShard, Desk, OnDesk, alias_key, package_key};
+use super::{AliasShard, Desk, Holder, OnDesk, Party, alias_key, package_key, scope_key};
 use crate::{
     Action, Intent, Refusal,
+    accounts::MemberRecord,
     intent::Caller,
+    limits::Known,
     trust,
-    vault::{self, QuotaRecord},
+    vault::{self, QuotaRecord, RECORD_BYTES_MAX, ScopeRecord},
 };
 
 /// Longest by-name file, in bytes: four times the longest index file known.
@@ -42,6 +44,8 @@ impl ByName {
             if let Some(pkg) = intent.action.package() {
                 keys.insert(layout::index_file(pkg));
                 keys.insert(layout::document(pkg));
+                keys.extend(changes_releases(&intent.action).then(|| layout::resolve_record(pkg)));
+                keys.extend(api_keys(&intent.action));
             }
             if let Some(alias) = intent.action.alias() {
                 keys.insert(layout::alias_map(alias.shard()));
@@ -94,6 +98,24 @@ impl ByName {
     }
 }
 
+/// Whether an action changes the index file, and with it the resolve record.
+fn changes_releases(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Publish { .. } | Action::Yank { .. } | Action::Unyank { .. } | Action::Delete { .. }
+    )
+}
+
+/// The files for API clients that an action will surely change: so far only a release tells that it is Zig's.
+fn api_keys(action: &Action) -> Vec<String> {
+    match action {
+        Action::Publish { record, .. } if record.format == Format::Zig => {
+            layout::github_files(&record.name).map_or_else(Vec::new, |files| files.keys().to_vec())
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// The lines of the state map that these intents need.
 pub(crate) fn state_keys(intents: &[&Intent]) -> Vec<String> {
     let mut keys = BTreeSet::new();
@@ -125,13 +147,15 @@ fn name_sakes(intents: &[&Intent]) -> impl Iterator<Item = (Alias, PackageName)>
 
 impl Desk {
     /// Reads tokens and outcomes, which must be younger than the head of the round, beside the nodes of the state map;
-    /// then what the state names, and quotas.
+    /// then what the state names. What matters of accounts is read with the tokens, where
+    /// it is known whose they are, and else with the rest.
     pub(crate) async fn gather(
         store: &Store,
         committer: &Committer,
         round: &mut Round,
         by_name: &ByName,
         settings: Arc<Settings>,
+        known: &Known,
         intents: &[&Intent],
     ) -> Result<Self, Refusal> {
         let mut keys = state_keys(intents);
@@ -139,7 +163,7 @@ impl Desk {
             name_sakes(intents).filter(|(_, name)| by_name.lacks(name)).map(|(alias, _)| alias_key(&alias)),
         );
         let load = async { committer.load(round, &keys).await.map_err(Refusal::from) };
-        let ((), mut desk) = try_join(load, Self::private(store, settings, intents)).await?;
+        let ((), mut desk) = try_join(load, Self::private(store, settings, by_name, known, intents)).await?;
         let round = &*round;
         let packages = intents.iter().filter_map(|intent| intent.action.package());
         let names: BTreeMap<String, _> = packages.map(|name| (package_key(name), name)).collect();
@@ -148,7 +172,9 @@ impl Desk {
                 Some(entry) => Some(read_package(store, by_name, entry, name).await?),
                 None => None,
             };
-            let seen = by_name.seen([layout::index_file(name), layout::document(name)]);
+            let api = layout::github_files(name).map_or_else(Vec::new, |files| files.keys().to_vec());
+            let own = [layout::index_file(name), layout::resolve_record(name), layout::document(name)];
+            let seen = by_name.seen(own.into_iter().chain(api));
             Ok::<_, Refusal>((key, OnDesk { value: state, seen }))
         });
         let aliases = Self::shards_needed(committer, round, by_name, intents)?;
@@ -173,14 +199,11 @@ impl Desk {
             let value = Self::aliases_at(store, committer, round, by_name, key, FileClass::Alias).await?;
             Ok::<_, Refusal>(Some(OnDesk { value, seen: by_name.seen([layout::ALIASES.to_owned()]) }))
         };
-        let quotas = desk.quotas_needed(committer, round, intents)?;
-        let quota_reads = quotas.into_iter().map(async |account| {
-            let quota: Option<QuotaRecord> = vault::read(&*store.vault, layout::quota(&account)).await?;
-            Ok::<_, Refusal>((account, quota.unwrap_or_default()))
-        });
+        let parties = desk.parties_missing(intents);
+        let party_reads = parties.into_iter().map(async |account| read_party(store, account).await);
         let lists = try_join(all_aliases, vais_index(store, &desk.settings, intents));
-        let (packages, aliases, (all_aliases, vais_index), quotas) =
-            try_join4(try_join_all(reads), try_join_all(alias_reads), lists, try_join_all(quota_reads))
+        let (packages, aliases, (all_aliases, vais_index), parties) =
+            try_join4(try_join_all(reads), try_join_all(alias_reads), lists, try_join_all(party_reads))
                 .await?;
         desk.packages = packages.into_iter().collect();
         desk.aliases = aliases.into_iter().collect();
@@ -189,7 +212,7 @@ impl Desk {
         if intents.iter().any(|intent| matches!(intent.action, Action::Trust { .. })) {
             desk.trust = trust::newest(store).await?;
         }
-        desk.quotas = quotas.into_iter().collect();
+        desk.parties.extend(parties);
         for name in intents.iter().filter_map(|intent| intent.action.alias()).flat_map(rivals) {
             if committer.entry(round, &name)?.is_some() {
                 desk.taken_by_package.push(name);
@@ -233,20 +256,38 @@ impl Desk {
         serde_json::from_slice(&bytes).map_err(|e| Refusal::internal(format!("`{key}`: {e}")))
     }
 
-    async fn private(store: &Store, settings: Arc<Settings>, intents: &[&Intent]) -> Result<Self, Refusal> {
+    async fn private(
+        store: &Store,
+        settings: Arc<Settings>,
+        by_name: &ByName,
+        known: &Known,
+        intents: &[&Intent],
+    ) -> Result<Self, Refusal> {
         let digests: BTreeSet<Sha256Digest> = intents
             .iter()
             .filter_map(
                 |intent| if let Caller::Token(digest) = &intent.caller { Some(*digest) } else { None },
             )
             .collect();
+        // Whom a token belongs to never changes: where it is known, what matters of its account is read in the same round.
+        let owners = digests.iter().filter_map(|digest| known.get(digest)).filter(|owner| !owner.exempt);
+        let accounts: BTreeSet<AccountId> = owners.map(|owner| owner.account).collect();
+        let parties = accounts.into_iter().map(async |account| read_party(store, account).await);
+        let new = intents.iter().filter_map(|intent| match &intent.action {
+            Action::Publish { record, .. } if by_name.lacks(&record.name) => scope_key(&record.name),
+            _ => None,
+        });
+        let scopes: BTreeSet<String> = new.collect();
+        let scopes = scopes.into_iter().map(async |scope| read_holder(store, scope).await);
         let tokens = digests
             .into_iter()
             .map(async |digest| Ok::<_, Refusal>((digest, vault::read_token(&*store.vault, &digest).await?)));
         let done = intents.iter().map(async |intent| {
             Ok::<_, Refusal>((intent.id.to_string(), vault::read_done(&*store.vault, &intent.id).await?))
         });
-        let (tokens, done) = try_join(try_join_all(tokens), try_join_all(done)).await?;
+        let (tokens, done, parties, scopes) =
+            try_join4(try_join_all(tokens), try_join_all(done), try_join_all(parties), try_join_all(scopes))
+                .await?;
         Ok(Self {
             settings,
             packages: BTreeMap::new(),
@@ -257,28 +298,49 @@ impl Desk {
             taken_by_package: Vec::new(),
             tokens: tokens.into_iter().collect(),
             done: done.into_iter().filter_map(|(id, record)| Some((id, record?))).collect(),
-            quotas: BTreeMap::new(),
+            scopes: scopes.into_iter().collect(),
+            parties: parties.into_iter().collect(),
         })
     }
 
-    /// Accounts whose quota matters: those that would create a package.
-    fn quotas_needed(
-        &self,
-        committer: &Committer,
-        round: &Round,
-        intents: &[&Intent],
-    ) -> Result<BTreeSet<drystone_schemas::AccountId>, Refusal> {
-        let mut accounts = BTreeSet::new();
-        for intent in intents {
-            let Action::Publish { record, .. } = &intent.action else { continue };
-            let Caller::Token(digest) = &intent.caller else { continue };
-            let Some(Some(token)) = self.tokens.get(digest) else { continue };
-            if !token.is_admin() && committer.entry(round, &package_key(&record.name))?.is_none() {
-                accounts.insert(token.account.clone());
-            }
-        }
-        Ok(accounts)
+    /// Accounts that ask, and of which nothing was read yet.
+    fn parties_missing(&self, intents: &[&Intent]) -> BTreeSet<AccountId> {
+        let tokens = intents.iter().filter_map(|intent| match &intent.caller {
+            Caller::Token(digest) => self.tokens.get(digest)?.as_ref(),
+            Caller::Operator(_) => None,
+        });
+        let counted = tokens.filter(|token| !token.is_admin()).map(|token| token.account.clone());
+        counted.filter(|account| !self.parties.contains_key(account)).collect()
     }
+}
+
+async fn read_party(store: &Store, account: AccountId) -> Result<(AccountId, Party), Refusal> {
+    let members = vault::read::<MemberRecord>(&*store.vault, layout::member_of(&account));
+    let (quota, members) = try_join(read_quota(store, &account), members).await?;
+    Ok((account, Party { quota, orgs: members.unwrap_or_default().orgs }))
+}
+
+/// Whose packages those with this owner part are: of who has it as a login, else of who was first.
+async fn read_holder(store: &Store, scope: String) -> Result<(String, Holder), Refusal> {
+    let by_login = async {
+        match Login::new(&*scope) {
+            Ok(login) => vault::read::<AccountId>(&*store.vault, layout::login(&login)).await,
+            Err(_) => Ok(None),
+        }
+    };
+    let first = vault::read::<ScopeRecord>(&*store.vault, layout::scope(&scope));
+    let (by_login, first) = try_join(by_login, first).await?;
+    let holder = by_login.or(first.map(|first| first.account));
+    Ok((scope, holder.map_or(Holder::Nobody, Holder::Account)))
+}
+
+async fn read_quota(store: &Store, account: &AccountId) -> Result<OnDesk<QuotaRecord>, Refusal> {
+    let key = Key::new(layout::quota(account)).map_err(Refusal::internal)?;
+    let file = store.vault.read(&key, RECORD_BYTES_MAX).await?;
+    let value = file.as_ref().map(|file| serde_json::from_slice(&file.bytes)).transpose();
+    let value = value.map_err(|e| Refusal::internal(format!("`{key}` does not parse: {e}")))?;
+    let seen = BTreeMap::from([(key.to_string(), file.map(|file| file.tag))]);
+    Ok(OnDesk { value: value.unwrap_or_default(), seen })
 }
 
 /// Reads the index of all packages, in registries whose language has a client that asks for it.

@@ -3,7 +3,7 @@
 //! Owns: which requests below `/api/v1/` are answered in the form of such a client; all others go on to the native API. Reads
 //! are answered from static files, so that static hosting answers them too. Does not own: what a publish or a change is.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -12,8 +12,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use drystone_schemas::{
-    Code, EventId, Format, IndexLine, LanguageApi, PackageName, Problem, PublishMetadata, VersionRecord,
-    layout,
+    Code, EventId, Format, IndexLine, LanguageApi, LoginRequest, PackageName, Problem, PublishMetadata,
+    RegisterRequest, Registration, SecretText, VersionRecord, layout,
 };
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
     raven, read, vais,
 };
 use crate::{
-    Refusal, Service, Token, TokenRecord, multipart,
+    AccountRecord, Refusal, Service, Token, TokenRecord, multipart,
     spool::{IN_MEMORY_BYTES_MAX, Spooled, too_big},
     vault,
 };
@@ -43,7 +43,7 @@ pub(super) async fn answer(
     let segments: Vec<&str> = below.split('/').collect();
     let outcome = match api {
         LanguageApi::Raven => raven::answer(&service, &names, &segments, request).await,
-        LanguageApi::Vais => vais::answer(&service, &segments, request).await,
+        LanguageApi::Vais => vais::answer(&service, &names, &segments, request).await,
     };
     match outcome {
         Ok(response) => response,
@@ -121,10 +121,10 @@ pub(super) async fn receive(
 ) -> Result<Upload, Refusal> {
     let token = bearer(request.headers())?;
     let id = intent_id(service, request.headers())?;
-    let max = service.settings().limits.tarball_bytes_max;
+    let limits = &service.settings().limits;
     let declared = content_length(request.headers());
-    if declared.is_some_and(|len| len > max + FRAME_BYTES_MAX) {
-        return Err(too_big(max));
+    if declared.is_some_and(|len| len > limits.tarball_bytes_max + FRAME_BYTES_MAX) {
+        return Err(too_big(limits, Format::Generic));
     }
     if declared.is_none_or(|len| len > IN_MEMORY_BYTES_MAX) {
         service.admit(&token).await?;
@@ -150,20 +150,52 @@ impl Upload {
         expected: PublishMetadata,
     ) -> Result<(Arc<VersionRecord>, IndexLine), Refusal> {
         let expected = PublishMetadata { format: Some(Format::Generic.to_string()), ..expected };
-        let inspected = service.inspect(&self.package, expected).await?;
+        let (package, inspected) = service.inspect(&self.package, expected).await?;
         if inspected.record.name.owner().is_some() {
             let detail = format!("`{}` has an owner, which this client cannot write", inspected.record.name);
             return Err(Refusal::code(Code::InvalidName, detail));
         }
-        let committed = commit(service, &self.token, self.id, &self.package, inspected.record).await?;
+        let committed = commit(service, &self.token, self.id, &package, inspected.record).await?;
         let record = committed.record;
         let line = release(service, &record.name, &record.vers.to_string()).await?;
         Ok((record, line))
     }
 }
 
-/// Signs in with a token in place of a password: accounts are made by the operator, who hands out tokens.
-pub(super) async fn sign_in(service: &Service, password: &str) -> Result<(TokenRecord, String), Refusal> {
+/// A client that is signed in: what it keeps, and whom it acts for.
+pub(super) struct SignedIn {
+    pub(super) token: Token,
+    pub(super) record: TokenRecord,
+    pub(super) account: AccountRecord,
+}
+
+/// Signs in with a login, or a verified address, and a password; or with a token in place of the password.
+pub(super) async fn sign_in(
+    service: &Service,
+    name: &str,
+    password: SecretText,
+    from: Option<IpAddr>,
+) -> Result<SignedIn, Refusal> {
+    if Token::parse(password.expose().trim()).is_ok() {
+        return with_token(service, password.expose()).await;
+    }
+    let asked = LoginRequest { username: Some(name.to_owned()), email: None, password };
+    let (token, record, account) = service.sign_in_for_long(&asked, from).await?;
+    Ok(SignedIn { token, record, account })
+}
+
+/// Makes an account for a client.
+pub(super) async fn sign_up(service: &Service, request: Request) -> Result<SignedIn, Refusal> {
+    let from = super::auth::address(&request);
+    if service.recent_settings().await.registration == Registration::Closed {
+        return Err(no_registration());
+    }
+    let asked: RegisterRequest = small_json(service, request).await?;
+    let (token, record, account) = service.register_for_long(&asked, from).await?;
+    Ok(SignedIn { token, record, account })
+}
+
+async fn with_token(service: &Service, password: &str) -> Result<SignedIn, Refusal> {
     let wrong = || {
         let problem = Problem::new(Code::TokenInvalid, "the password is not a token of this registry");
         Refusal::new(problem.with_hint("ask the operator for a token, and give it as the password"))
@@ -174,8 +206,7 @@ pub(super) async fn sign_in(service: &Service, password: &str) -> Result<(TokenR
         .await
         .map_err(|refusal| if refusal.status() < 500 { wrong() } else { refusal })?;
     let account = vault::read_account(&*service.core.store.vault, &record.account).await?;
-    let login = account.map_or_else(|| record.account.to_string(), |account| account.login.into());
-    Ok((record, login))
+    Ok(SignedIn { token, record, account: account.ok_or_else(wrong)? })
 }
 
 /// When a token ends, as clients demand it: far away, if never.

@@ -9,13 +9,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use drystone_schemas::{
-    Code, EventId, Problem, PublishMetadata, PublishOutcome, PublishResponse, Sha256Digest, UploadRequest,
-    UploadResponse, VersionRecord, canonical_json, layout,
+    Code, EventId, Format, Problem, PublishMetadata, PublishOutcome, PublishResponse, Sha256Digest,
+    UploadRequest, UploadResponse, VersionRecord, canonical_json, layout,
 };
 use drystone_storage::{Body, Key};
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::{App, bearer};
+use super::{App, bearer, zion};
 use crate::{
     Action, Done, Refusal, Service, Token,
     multipart::{self, METADATA_BYTES_MAX, Upload},
@@ -33,10 +33,10 @@ const FRAME_BYTES_MAX: u64 = METADATA_BYTES_MAX + (4 << 10);
 pub(super) async fn publish(State(service): App, request: Request) -> Result<Response, Refusal> {
     let token = bearer(request.headers())?;
     let id = intent_id(&service, request.headers())?;
-    let max = service.settings().limits.tarball_bytes_max;
+    let limits = &service.settings().limits;
     let declared = content_length(request.headers());
-    if declared.is_some_and(|len| len > max + FRAME_BYTES_MAX) {
-        return Err(too_big(max));
+    if declared.is_some_and(|len| len > limits.tarball_bytes_max + FRAME_BYTES_MAX) {
+        return Err(too_big(limits, Format::Generic));
     }
     // A large upload is only received for somebody; for a small one that look-up runs beside other reads.
     if declared.is_none_or(|len| len > IN_MEMORY_BYTES_MAX) {
@@ -46,6 +46,9 @@ pub(super) async fn publish(State(service): App, request: Request) -> Result<Res
         .headers()
         .get(header::CONTENT_TYPE)
         .is_some_and(|t| t.as_bytes().starts_with(b"application/json"));
+    if zion::is_zions(&request) {
+        return zion::publish(&service, &token, id, request).await;
+    }
     let upload = in_time(&service, async {
         if by_upload {
             let metadata = multipart::parse_metadata(&small_body(request, METADATA_BYTES_MAX).await?)?;
@@ -61,7 +64,7 @@ pub(super) async fn publish(State(service): App, request: Request) -> Result<Res
 async fn respond(service: &Service, token: &Token, id: EventId, upload: Upload) -> Result<Response, Refusal> {
     let Upload { metadata, package } = upload;
     let dry_run = metadata.dry_run;
-    let inspected = service.inspect(&package, metadata).await?;
+    let (package, inspected) = service.inspect(&package, metadata).await?;
     let committed = if dry_run {
         preview(service, token, inspected.record).await?
     } else {
@@ -127,9 +130,9 @@ pub(super) async fn begin_upload(State(service): App, request: Request) -> Resul
     let body = in_time(&service, small_body(request, METADATA_BYTES_MAX)).await?;
     let asked: UploadRequest =
         serde_json::from_slice(&body).map_err(|e| Refusal::code(Code::MalformedRequest, e.to_string()))?;
-    let max = service.settings().limits.tarball_bytes_max;
-    if asked.size > max {
-        return Err(too_big(max));
+    let limits = &service.settings().limits;
+    if asked.size > limits.tarball_bytes_max {
+        return Err(too_big(limits, Format::Generic));
     }
     let sha256 = parse_digest(&asked.sha256)?;
     let id = service.new_id();
@@ -178,7 +181,8 @@ async fn fetch_upload(
         return Err(Refusal::code(Code::LengthMismatch, detail));
     }
     let stream = reader.stream.map_err(Refusal::from);
-    let package = Spooled::receive(stream, &service.options.spool, ticket.size).await?;
+    let (limits, spool) = (&service.settings().limits, &service.options.spool);
+    let package = Spooled::receive(stream, spool, limits, Format::Generic).await?;
     if package.sha256 != ticket.sha256 {
         let problem = Problem::new(Code::DigestMismatch, "the upload has another SHA-256 than was declared")
             .fact("declared_sha256", ticket.sha256.hex())

@@ -8,14 +8,16 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use drystone_schemas::{Code, PublishMetadata, RavenOwner, Role, Version, VersionRecord, layout, rfc3339};
+use drystone_schemas::{
+    Code, PublishMetadata, RavenOwner, Role, SecretText, Version, VersionRecord, layout, rfc3339,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
     bearer,
     cargo::{Names, find},
-    language::{NotOurs, expiry, file, name_at, no_registration, receive, release, sign_in, small_json},
+    language::{NotOurs, SignedIn, expiry, file, name_at, receive, release, sign_in, sign_up, small_json},
     publish::intent_id,
     read,
     target::Target,
@@ -36,7 +38,7 @@ pub(super) async fn answer(
     let (method, headers, uri) = (request.method().clone(), request.headers().clone(), request.uri().clone());
     Ok(match (&method, segments) {
         (&Method::POST, ["auth", "login"]) => login(service, request).await?,
-        (&Method::POST, ["auth", "register"]) => return Err(no_registration().into()),
+        (&Method::POST, ["auth", "register"]) => register(service, request).await?,
         (&Method::POST, ["packages", "publish"]) => publish(service, request).await?,
         (_, ["search"]) if get => search(service, names, &uri).await?,
         (_, ["stats"]) if get => stats(service, names).await?,
@@ -64,13 +66,27 @@ async fn login(service: &Service, request: Request) -> Result<Response, Refusal>
     #[derive(Deserialize)]
     struct Login {
         email: String,
-        password: String,
+        password: SecretText,
     }
-    let asked: Login = small_json(service, request).await?;
-    let (record, username) = sign_in(service, &asked.password).await?;
-    let user = json!({"user_id": record.account, "username": username, "email": asked.email});
-    let body = json!({"token": asked.password.trim(), "expires_at": expiry(&record), "user": user});
+    let from = super::auth::address(&request);
+    let Login { email, password } = small_json(service, request).await?;
+    let SignedIn { token, record, account } = sign_in(service, &email, password, from).await?;
+    let user = json!({"user_id": account.id, "username": account.login, "email": email});
+    let body = json!({"token": token.reveal(), "expires_at": expiry(&record), "user": user});
     Ok(Json(body).into_response())
+}
+
+async fn register(service: &Service, request: Request) -> Result<Response, Refusal> {
+    let SignedIn { token, record, account } = sign_up(service, request).await?;
+    let body = json!({
+        "user_id": account.id,
+        "username": account.login,
+        "email": account.email,
+        "created_at": rfc3339(account.created),
+        "token": token.reveal(),
+        "expires_at": expiry(&record),
+    });
+    Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
 async fn publish(service: &Service, request: Request) -> Result<Response, Refusal> {

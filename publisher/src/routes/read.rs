@@ -2,19 +2,16 @@
 
 use axum::{
     Json,
-    extract::{
-        Path, Query, State,
-        rejection::{PathRejection, QueryRejection},
-    },
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use drystone_schemas::{
-    Alias, AliasMap, Code, IndexFile, Owner, OwnersResponse, PackageDocument, PackageName, PackageResponse,
-    ResolveResponse, SearchHit, SearchMeta, SearchResponse, Sha256Digest, VersionResponse, layout,
+    Alias, AliasMap, Code, Format, IndexFile, Owner, OwnersResponse, PackageDocument, PackageName,
+    PackageResponse, ResolveResponse, Sha256Digest, VersionRecord, VersionResponse, ZigSnippet, layout,
 };
 use drystone_storage::Key;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{App, bearer, path_text, target::Target};
 use crate::{Refusal, Service, vault};
@@ -46,13 +43,23 @@ async fn document(service: &Service, name: &PackageName) -> Result<PackageDocume
     find_document(service, name).await?.ok_or_else(|| no_package(name))
 }
 
+pub(super) async fn find_index(service: &Service, name: &PackageName) -> Result<Option<IndexFile>, Refusal> {
+    let bytes = file(service, layout::index_file(name)).await?;
+    bytes.map(|bytes| IndexFile::parse(&bytes)).transpose().map_err(Refusal::internal)
+}
+
 pub(super) async fn index(service: &Service, name: &PackageName) -> Result<IndexFile, Refusal> {
-    let bytes = file(service, layout::index_file(name)).await?.ok_or_else(|| no_package(name))?;
-    IndexFile::parse(&bytes).map_err(Refusal::internal)
+    find_index(service, name).await?.ok_or_else(|| no_package(name))
 }
 
 pub(super) async fn healthz() -> Response {
     Json(serde_json::json!({"status": "ok"})).into_response()
+}
+
+/// The same, as text for those that do not ask for JSON: scripts of other registries compare it with `OK`.
+pub(super) async fn health(headers: HeaderMap) -> Response {
+    let asked = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if asked.contains("application/json") { healthz().await } else { "OK".into_response() }
 }
 
 pub(super) async fn readyz(State(service): App) -> Result<Response, Refusal> {
@@ -61,7 +68,11 @@ pub(super) async fn readyz(State(service): App) -> Result<Response, Refusal> {
 }
 
 pub(super) async fn config(State(service): App) -> Result<Response, Refusal> {
-    let bytes = file(&service, layout::CONFIG.into()).await?;
+    // A registry that an earlier version made has only the first of the two.
+    let bytes = match file(&service, layout::API_CONFIG.into()).await? {
+        None => file(&service, layout::CONFIG.into()).await?,
+        bytes => bytes,
+    };
     let bytes = bytes.ok_or_else(|| Refusal::code(Code::NotInitialised, Code::NotInitialised.title()))?;
     Ok(([(header::CONTENT_TYPE, layout::JSON)], bytes).into_response())
 }
@@ -85,40 +96,6 @@ pub(super) async fn me(State(service): App, headers: HeaderMap) -> Result<Respon
         expires: token.expires.map(drystone_schemas::rfc3339),
     };
     Ok(Json(me).into_response())
-}
-
-#[derive(Deserialize)]
-pub(super) struct SearchQuery {
-    #[serde(default)]
-    q: String,
-}
-
-/// Search by exact name or alias.
-pub(super) async fn search(
-    State(service): App,
-    query: Result<Query<SearchQuery>, QueryRejection>,
-) -> Result<Response, Refusal> {
-    let Query(query) = query.map_err(|e| Refusal::code(Code::MalformedRequest, e.body_text()))?;
-    let mut crates = Vec::new();
-    if let Ok(name) = PackageName::new(query.q.trim()) {
-        let mut found = find_document(&service, &name).await?;
-        let mut aliases = Vec::new();
-        if found.is_none()
-            && let Ok(alias) = Alias::new(query.q.trim())
-            && let Some(target) = alias_target(&service, &alias).await?
-        {
-            found = find_document(&service, &target).await?;
-            aliases.push(alias);
-        }
-        crates.extend(found.map(|document| SearchHit {
-            max_version: document.latest.map(|version| version.to_string()).unwrap_or_default(),
-            name: document.name,
-            description: document.description,
-            aliases,
-        }));
-    }
-    let meta = SearchMeta { total: crates.len() as u64 };
-    Ok(Json(SearchResponse { crates, meta }).into_response())
 }
 
 /// The package that an alias means.
@@ -178,8 +155,18 @@ pub(super) async fn version(service: &Service, target: &Target) -> Result<Respon
         }
         None => None,
     };
+    let vcs = match line.format {
+        Format::Cargo if line.deleted.is_none() => {
+            let record = file(service, layout::object(&line.record)).await?;
+            record.map(|bytes| parsed::<VersionRecord>(&bytes)).transpose()?.and_then(|record| record.vcs)
+        }
+        _ => None,
+    };
     let (checksum, download_url) = (line.cksum.clone(), object_url(service, &line.cksum));
-    Ok(Json(VersionResponse { line, checksum, download_url, yank_reason_text }).into_response())
+    let public_url = &service.settings().public_url;
+    let zig_snippet = line.zig.as_ref().map(|zig| ZigSnippet::new(zig, &line.cksum, public_url));
+    let answer = VersionResponse { line, checksum, download_url, yank_reason_text, vcs, zig_snippet };
+    Ok(Json(answer).into_response())
 }
 
 pub(super) fn object_url(service: &Service, hex: &str) -> String {

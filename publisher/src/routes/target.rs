@@ -12,7 +12,7 @@ use axum::{
 };
 use drystone_schemas::{Code, PackageName, Version};
 
-use super::{change, no_such_route, only_allowed, read};
+use super::{change, github, no_such_route, only_allowed, read};
 use crate::{Refusal, Service};
 
 /// Verbs that follow a package.
@@ -39,9 +39,16 @@ impl Target {
         }
         let name = PackageName::new(name).map_err(|e| Refusal::code(Code::InvalidName, e.to_string()))?;
         let version = segments.next_if(|next| next.contains('.'));
+        let mut verb: Vec<String> = segments.collect();
+        // GitHub's order: the version comes last.
+        let last = match (&version, &*verb) {
+            (None, [first, _]) if first == "download" => verb.pop(),
+            _ => None,
+        };
+        let version = version.or(last);
         let version = version.map(|text| Version::new(&text)).transpose();
         let version = version.map_err(|e| Refusal::code(Code::InvalidVersion, e.to_string()))?;
-        Ok(Self { name, version, verb: segments.collect() })
+        Ok(Self { name, version, verb })
     }
 }
 
@@ -68,6 +75,14 @@ fn decode(segment: &str) -> Result<String, Refusal> {
 /// Finds the handler for an address and a method.
 pub(super) async fn dispatch(State(service): State<Arc<Service>>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        match github::stored(&service, &path).await {
+            Ok(None) if path.ends_with("/index.json") => return no_such_route(&path).into_response(),
+            Ok(None) => {}
+            Ok(Some(response)) => return response,
+            Err(refusal) => return refusal.into_response(),
+        }
+    }
     let target = match Target::parse(path.strip_prefix("/api/v1/packages/").unwrap_or_default()) {
         Ok(target) => target,
         Err(refusal) => return refusal.into_response(),
@@ -127,6 +142,10 @@ mod tests {
         assert_eq!(
             parse("acme%2Fhttp/1.0.0%2Bb/yank"),
             ("acme/http".into(), Some("1.0.0+b".into()), vec!["yank".into()])
+        );
+        assert_eq!(
+            parse("acme/http/download/1.0.0"),
+            ("acme/http".into(), Some("1.0.0".into()), vec!["download".into()])
         );
         assert_eq!(parse("serde/owners"), ("serde".into(), None, vec!["owners".into()]));
         assert_eq!(parse("acme%2Fowners"), ("acme/owners".into(), None, none));

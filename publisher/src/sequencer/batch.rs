@@ -118,8 +118,9 @@ impl Attempt {
         core.saw(&round.head);
         let settings = core.settings_of(&round.head.config).await?;
         let intents = self.intents();
+        let (store, known) = (&core.store, &core.known);
         let mut desk =
-            Desk::gather(&core.store, &core.committer, &mut round, &by_name, settings, &intents).await?;
+            Desk::gather(store, &core.committer, &mut round, &by_name, settings, known, &intents).await?;
         self.check_guests(&desk, &round);
         self.store_again(core, &round).await;
         if desk.done.values().any(|done| done.seq >= round.head.size()) {

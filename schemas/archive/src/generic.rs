@@ -61,7 +61,7 @@ impl<'a> Generic<'a> {
     pub(crate) fn draft(&self, text: &str) -> Draft {
         match self.language {
             Some(language) => draft_of_language(self.manifest, language, text),
-            None => draft(Format::Generic, text),
+            None => draft(Format::Generic, text, None),
         }
     }
 

@@ -5,14 +5,17 @@
 
 use std::io::Read;
 
-use flate2::{Crc, Decompress, FlushDecompress, Status};
+use flate2::Crc;
+use zlib_rs::{Inflate, InflateFlush, Status};
 
 use crate::error::{ArchiveError, Fault};
 
 /// Bytes of compressed input that are held at once: twice the window of deflate, see [`Gunzip::check_distances`].
 const INPUT_BYTES: usize = 64 << 10;
 /// Furthest that deflate refers back (RFC 1951, section 2).
-const WINDOW_BYTES: usize = 32 << 10;
+const WINDOW_BYTES: usize = 1 << WINDOW_BITS;
+/// The same as a power of two.
+const WINDOW_BITS: u8 = 15;
 /// Longest file name in the header; Cargo writes `name-version.crate`.
 const FILE_NAME_BYTES_MAX: usize = 1024;
 /// Expansion that is never looked at: small archives of empty files are legitimate.
@@ -31,7 +34,7 @@ pub(crate) struct Gunzip<R> {
     input: Box<[u8]>,
     start: usize,
     end: usize,
-    inflate: Decompress,
+    inflate: Inflate,
     crc: Crc,
     finished: bool,
     canonical_header: bool,
@@ -48,7 +51,7 @@ impl<R: Read> Gunzip<R> {
             input: vec![0; INPUT_BYTES].into_boxed_slice(),
             start: 0,
             end: 0,
-            inflate: Decompress::new(false),
+            inflate: Inflate::new(false, WINDOW_BITS),
             crc: Crc::new(),
             finished: false,
             canonical_header: false,
@@ -79,7 +82,7 @@ impl<R: Read> Gunzip<R> {
             let (read_before, made_before) = (self.inflate.total_in(), self.inflate.total_out());
             let status = self
                 .inflate
-                .decompress(&self.input[self.start..self.end], out, FlushDecompress::None)
+                .decompress(&self.input[self.start..self.end], out, InflateFlush::NoFlush)
                 .map_err(|_| ArchiveError::Corrupt { what: "the compressed data is not valid" })?;
             let read = below_len(self.inflate.total_in() - read_before);
             let made = below_len(self.inflate.total_out() - made_before);
@@ -156,14 +159,15 @@ impl<R: Read> Gunzip<R> {
 
     /// Refuses references to before the first byte.
     ///
-    /// Some decoders read zeros there, others fail, so that one file would be two. The streaming decoder is one of
-    /// the former. In its one-shot mode it checks; and only the first [`WINDOW_BYTES`] of output can refer so far. A
-    /// stream that needs more than [`INPUT_BYTES`] for these is padded with empty blocks, which no compressor does.
+    /// Some decoders read zeros there, others fail, so that one file would be two. Only the first [`WINDOW_BYTES`] of
+    /// output can refer so far, and are expanded here on their own, so that it does not rest on what the decoder does
+    /// while it streams. A stream that needs more than [`INPUT_BYTES`] for these is padded with empty blocks, which no
+    /// compressor does.
     fn check_distances(&self) -> Result<(), ArchiveError> {
         let mut window = vec![0; WINDOW_BYTES];
-        let mut probe = Decompress::new(false);
+        let mut probe = Inflate::new(false, WINDOW_BITS);
         let status = probe
-            .decompress(&self.input[self.start..self.end], &mut window, FlushDecompress::Finish)
+            .decompress(&self.input[self.start..self.end], &mut window, InflateFlush::Finish)
             .map_err(|_| ArchiveError::Corrupt { what: "the compressed data is not valid" })?;
         let seen = status == Status::StreamEnd || below_len(probe.total_out()) == window.len();
         if !seen && !self.at_end {

@@ -37,6 +37,8 @@ pub(crate) struct Header {
     pub(crate) kind: Kind,
     pub(crate) size: u64,
     pub(crate) mode: u64,
+    /// When the file was written, in seconds since 1970, by its packer's account.
+    pub(crate) modified: u64,
     /// Whether the type is written as NUL, which makes some parsers look for a slash at the end of the short name.
     pub(crate) old_style: bool,
 }
@@ -67,7 +69,7 @@ impl Header {
         }
         text(&block[265..297])?;
         text(&block[297..329])?;
-        for field in [&block[136..148], &block[329..337], &block[337..345]] {
+        for field in [&block[329..337], &block[337..345]] {
             number(field)?;
         }
         for owner in [&block[108..116], &block[116..124]] {
@@ -81,6 +83,7 @@ impl Header {
             kind,
             size: number(&block[124..136])?.ok_or(BadHeader("has no size"))?,
             mode: number(&block[100..108])?.unwrap_or(0),
+            modified: number(&block[136..148])?.unwrap_or(0),
             old_style: block[156] == 0,
         })
     }

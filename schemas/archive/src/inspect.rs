@@ -6,16 +6,21 @@
 use std::io::{self, Read};
 
 use drystone_schemas::{
-    Code, Format, Limits, Problem, PublishMetadata, RecordFile, Sha256Digest, VersionRecord,
+    Code, Format, Limits, Problem, PublishMetadata, RecordFile, Sha256Digest, VcsInfo, VersionRecord,
+    ZigRecord,
 };
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    ZigManifest,
+    contents::{read_problems, unreadable},
     error::{ReadError, shown},
     generic::{Generic, root_directory},
-    manifest::{Draft, draft},
+    manifest::{Draft, ZIG_MANIFEST, draft},
     read::{ArchiveFacts, Entry, read_archive_as},
     readme::{Readme, Readmes},
+    vcs,
+    zig_hash::{FileHash, FileHashes, ZigHash},
 };
 
 /// File name of Cargo's manifest.
@@ -34,7 +39,7 @@ pub struct Inspected {
 ///
 /// `generic` says how packages of the generic format are read. `expected.format` decides which manifest is
 /// read; without it the one that is there, and of two the one whose format is `allowed`. Whatever else `expected`
-/// says must be equal to what was read.
+/// says must be equal to what was read. The owner of a Zig package is that of `expected`, since its manifest has none.
 ///
 /// # Errors
 ///
@@ -56,7 +61,9 @@ pub fn inspect<'g, R: Read>(
             .ok()
     });
     let mut source = Hashing { inner: reader, hash: Sha256::new(), bytes: 0 };
-    let mut walk = Walk::new(limits, generic, wanted);
+    let named = expected.name.as_deref().and_then(|name| name.split_once('/')).map(|(owner, _)| owner);
+    let owner = expected.owner.as_deref().or(named);
+    let mut walk = Walk::new(limits, generic, wanted, allowed, owner);
     let layout = generic.layout(wanted, allowed);
     let read = read_archive_as(&mut source, limits, layout, &mut |entry, body| walk.file(entry, body));
     let facts = match read {
@@ -65,7 +72,7 @@ pub fn inspect<'g, R: Read>(
             problems.extend(refusals.iter().map(|refusal| refusal.problem()));
             None
         }
-        Err(ReadError::Io(error) | ReadError::Visit(error)) => return Err(vec![unreadable(&error)]),
+        Err(error) => return Err(read_problems(error)),
     };
     if facts.is_none() {
         source.finish(limits.tarball_bytes_max).map_err(|error| vec![unreadable(&error)])?;
@@ -75,19 +82,37 @@ pub fn inspect<'g, R: Read>(
     if size <= limits.tarball_bytes_max {
         compare_bytes(expected, tarball, size, &mut problems);
     }
+    // Which `build.zig.zon` is the manifest is not known before the root is: nothing is told of any.
+    let misplaced = problems.iter().any(|problem| problem.code == Code::WrongRoot);
+    if misplaced && wanted == Some(Format::Zig) {
+        return Err(problems);
+    }
     let unknown = expected.format.is_some() && wanted.is_none();
-    let chosen = if unknown { None } else { walk.choose(wanted, allowed, facts.is_some(), &mut problems) };
+    let chosen = if unknown { None } else { walk.choose(wanted, facts.is_some(), &mut problems) };
     let Some((format, draft)) = chosen else { return Err(problems) };
     if format == Format::Generic && facts.is_some() {
         walk.check_entry(&mut problems);
     }
+    if facts.is_some() && size > limits.archive_bytes_max(format) {
+        problems.push(archive_too_big(limits, format));
+    }
     compare_manifest(&walk, &draft, expected, limits, &mut problems);
-    let (warnings, readme) = readme(walk.readmes, &draft, facts.as_ref(), format, limits, &mut problems);
+    if facts.is_some() {
+        walk.check_selection(&draft, &mut problems);
+    }
+    let (mut warnings, readme) = readme(walk.readmes, &draft, facts.as_ref(), format, limits, &mut problems);
+    let vcs = match walk.vcs.filter(|_| format == Format::Cargo).transpose() {
+        Ok(vcs) => vcs,
+        Err(unusable) => {
+            warnings.push(unusable);
+            None
+        }
+    };
     let record = match (facts, draft.name, draft.vers) {
         (Some(facts), Some(name), Some(vers)) if problems.is_empty() => {
             walk.files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
             VersionRecord {
-                v: 1,
+                v: VersionRecord::V,
                 name,
                 vers,
                 format,
@@ -107,6 +132,8 @@ pub fn inspect<'g, R: Read>(
                 repository: draft.details.repository,
                 documentation: draft.details.documentation,
                 readme,
+                vcs,
+                zig: draft.details.zig.map(|manifest| zig_record(walk.zig, manifest)),
                 files: walk.files,
             }
         }
@@ -120,9 +147,29 @@ pub fn inspect<'g, R: Read>(
     Ok(Inspected { record, warnings })
 }
 
-/// The text of an error of the system may name paths; its kind does not.
-fn unreadable(error: &io::Error) -> Problem {
-    Problem::new(Code::LocalIo, format!("the archive cannot be read: {}", error.kind()))
+/// The refusal of an archive that has more bytes than the registry takes of its format.
+pub fn archive_too_big(limits: &Limits, format: Format) -> Problem {
+    let bytes_max = limits.archive_bytes_max(format);
+    let name = if bytes_max < limits.tarball_bytes_max { "crate_bytes_max" } else { "tarball_bytes_max" };
+    let detail = format!("the archive has more than {bytes_max} bytes");
+    let problem = Problem::new(Code::TarballTooBig, detail).fact("bytes_max", bytes_max).fact("limit", name);
+    problem.with_hint(format!(
+        "exclude files that users do not need; the registry's operator may raise `{name}`"
+    ))
+}
+
+/// What the record says of a Zig package.
+fn zig_record(hashes: FileHashes, manifest: ZigManifest) -> ZigRecord {
+    let ZigHash { hash, legacy } = hashes.finish(Some(&manifest));
+    ZigRecord {
+        name: manifest.name,
+        hash,
+        legacy_hash: legacy,
+        fingerprint: manifest.fingerprint.map(|value| format!("{value:#018x}")),
+        minimum_zig_version: manifest.minimum_zig_version,
+        paths: manifest.paths,
+        dependencies: manifest.dependencies,
+    }
 }
 
 fn compare_bytes(expected: &PublishMetadata, tarball: Sha256Digest, size: u64, problems: &mut Vec<Problem>) {
@@ -163,16 +210,25 @@ fn compare_manifest(
     problems: &mut Vec<Problem>,
 ) {
     problems.extend(draft.problems.0.iter().cloned());
-    let fields = [("name", &expected.name, &draft.name_text), ("vers", &expected.vers, &draft.vers_text)];
-    for (field, said, written) in fields {
-        let (Some(said), Some(written)) = (said, written) else { continue };
+    let owned = draft.name_text.as_deref().and_then(|name| name.split_once('/'));
+    // With an owner beside it, the name may be the rest of it.
+    let name = match (&expected.name, &expected.owner, owned) {
+        (Some(said), Some(_), Some((_, short))) if !said.contains('/') => Some((said, short)),
+        (said, ..) => said.as_ref().zip(draft.name_text.as_deref()),
+    };
+    let owner = expected.owner.as_ref().zip(draft.name_text.as_ref());
+    let owner = owner.map(|(said, _)| (said, owned.map_or("", |(owner, _)| owner)));
+    let vers = expected.vers.as_ref().zip(draft.vers_text.as_deref());
+    for (field, pair) in [("name", name), ("owner", owner), ("vers", vers)] {
+        let Some((said, written)) = pair else { continue };
         if said != written {
             let detail = format!("the request says `{field}` is `{said}`, the manifest says `{written}`");
             let problem = Problem::new(Code::ManifestDisagrees, detail).fact("field", field);
             problems.push(problem.fact("request", said).fact("manifest", written));
         }
     }
-    let count = draft.details.deps.len() as u64;
+    let zig_deps = draft.details.zig.as_ref().map_or(0, |zig| zig.dependencies.len());
+    let count = (draft.details.deps.len() + zig_deps) as u64;
     if count > limits.dependencies_max {
         let detail =
             format!("the manifest names {count} dependencies, more than {}", limits.dependencies_max);
@@ -228,12 +284,30 @@ struct Walk<'a> {
     /// Files that are a manifest but for letter case.
     variants: Vec<(Format, String)>,
     readmes: Readmes,
+    /// What Cargo noted of the version control system, or why it cannot be used.
+    vcs: Option<Result<VcsInfo, String>>,
+    /// Formats that the registry takes.
+    allowed: &'a [Format],
+    /// The owner of a package whose manifest cannot tell.
+    owner: Option<&'a str>,
+    /// What Zig's hash is made of; empty if Zig is out of the question.
+    zig: FileHashes,
     buffer: Box<[u8]>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(limits: &'a Limits, generic: Generic<'a>, wanted: Option<Format>) -> Self {
-        let all = [(Format::Generic, generic.manifest()), (Format::Cargo, CARGO_MANIFEST)];
+    fn new(
+        limits: &'a Limits,
+        generic: Generic<'a>,
+        wanted: Option<Format>,
+        allowed: &'a [Format],
+        owner: Option<&'a str>,
+    ) -> Self {
+        let all = [
+            (Format::Generic, generic.manifest()),
+            (Format::Cargo, CARGO_MANIFEST),
+            (Format::Zig, ZIG_MANIFEST),
+        ];
         Self {
             limits,
             generic,
@@ -246,6 +320,10 @@ impl<'a> Walk<'a> {
             manifests: Vec::new(),
             variants: Vec::new(),
             readmes: Readmes::default(),
+            vcs: None,
+            allowed,
+            owner,
+            zig: FileHashes::default(),
             buffer: vec![0; 64 << 10].into_boxed_slice(),
         }
     }
@@ -257,12 +335,13 @@ impl<'a> Walk<'a> {
         let readme = self.readmes.wants(entry.path, settled);
         let limit = match manifest {
             Some(_) => Some(self.limits.manifest_bytes_max),
+            None if entry.path == vcs::FILE => Some(vcs::BYTES_MAX),
             None if readme => Some(self.limits.readme_bytes_max),
             None => None,
         };
         let mut kept = Vec::new();
         let keep = limit.is_some_and(|limit| entry.size <= limit);
-        let digest = self.hash(body, keep.then_some(&mut kept))?;
+        let digest = self.hash(entry.path, body, keep.then_some(&mut kept))?;
         self.files.push(RecordFile(entry.path.into(), entry.size, digest.hex()));
         if let Some((format, _)) = manifest {
             let draft = if keep {
@@ -270,7 +349,7 @@ impl<'a> Walk<'a> {
                     |_| Draft::unreadable("the manifest is not UTF-8"),
                     |text| match format {
                         Format::Generic => self.generic.draft(text),
-                        Format::Cargo => draft(format, text),
+                        Format::Cargo | Format::Zig => draft(format, text, self.owner),
                     },
                 )
             } else {
@@ -278,6 +357,8 @@ impl<'a> Walk<'a> {
             };
             self.readmes.name(&draft.details.readme);
             self.manifests.push((format, draft));
+        } else if entry.path == vcs::FILE {
+            self.vcs = Some(vcs::read(keep.then_some(&*kept)));
         } else if keep {
             self.readmes.keep(entry.path, kept);
         } else if readme {
@@ -301,6 +382,20 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// A Zig package without files: Zig until 0.16 computes its hash and then cannot fetch it, and 0.17 keeps nothing of it.
+    fn check_selection(&self, draft: &Draft, problems: &mut Vec<Problem>) {
+        let Some(manifest) = draft.details.zig.as_ref().filter(|manifest| !manifest.paths.is_empty()) else {
+            return;
+        };
+        if !self.files.iter().any(|file| manifest.selects(&file.0)) {
+            let detail = format!("`{ZIG_MANIFEST}`: `.paths` names none of the files in the archive");
+            let problem = Problem::new(Code::ManifestInvalid, detail).fact("field", "paths");
+            problems.push(
+                problem.with_hint("name the files of the package in `.paths`; `.{\"\"}` means everything"),
+            );
+        }
+    }
+
     fn too_long(&self, entry: &Entry<'_>) -> Draft {
         let limit = self.limits.manifest_bytes_max;
         let detail = format!(
@@ -313,14 +408,32 @@ impl<'a> Walk<'a> {
         draft
     }
 
-    fn hash(&mut self, body: &mut dyn Read, mut keep: Option<&mut Vec<u8>>) -> io::Result<Sha256Digest> {
+    /// Whether the package may still turn out to be Zig's.
+    fn may_be_zig(&self) -> bool {
+        let another = |format: &Format| *format != Format::Zig && self.allowed.contains(format);
+        self.formats.iter().any(|(format, _)| *format == Format::Zig)
+            && self.allowed.contains(&Format::Zig)
+            && !self.manifests.iter().any(|(format, _)| another(format))
+    }
+
+    fn hash(
+        &mut self,
+        path: &str,
+        body: &mut dyn Read,
+        mut keep: Option<&mut Vec<u8>>,
+    ) -> io::Result<Sha256Digest> {
         let mut hash = Sha256::new();
+        let mut zig = self.may_be_zig().then(|| FileHash::new(path));
         loop {
             let read = body.read(&mut self.buffer)?;
             if read == 0 {
+                self.zig.extend(zig);
                 return Ok(Sha256Digest::from_bytes(hash.finalize().into()));
             }
             hash.update(&self.buffer[..read]);
+            if let Some(zig) = &mut zig {
+                zig.update(&self.buffer[..read]);
+            }
             if let Some(kept) = &mut keep {
                 kept.extend_from_slice(&self.buffer[..read]);
             }
@@ -331,10 +444,10 @@ impl<'a> Walk<'a> {
     fn choose(
         &mut self,
         wanted: Option<Format>,
-        allowed: &[Format],
         whole: bool,
         problems: &mut Vec<Problem>,
     ) -> Option<(Format, Draft)> {
+        let allowed = self.allowed;
         let mut found: Vec<_> = self.manifests.iter().map(|(format, _)| *format).collect();
         if wanted.is_none() && found.iter().any(|format| allowed.contains(format)) {
             found.retain(|format| allowed.contains(format));
@@ -343,7 +456,8 @@ impl<'a> Walk<'a> {
             [format] => Some(format),
             [] => wanted,
             _ => {
-                let names: Vec<_> = self.formats.iter().map(|(_, name)| format!("`{name}`")).collect();
+                let held = self.formats.iter().filter(|(format, _)| found.contains(format));
+                let names: Vec<_> = held.map(|(_, name)| format!("`{name}`")).collect();
                 let detail =
                     format!("the archive holds {}, and the request names no format", names.join(" and "));
                 let problem = Problem::new(Code::ManifestAmbiguous, detail);

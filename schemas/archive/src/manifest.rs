@@ -8,6 +8,7 @@ mod cargo;
 mod generic;
 mod mapped;
 mod table;
+mod zig;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,8 @@ use drystone_schemas::{
 };
 
 use table::Section;
+pub(crate) use zig::ZIG_MANIFEST;
+pub use zig::ZigManifest;
 
 /// A whole manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub struct Details {
     pub include: Vec<String>,
     /// Patterns of files not to pack; generic format only.
     pub exclude: Vec<String>,
+    /// What only Zig asks for; Zig format only.
+    pub zig: Option<ZigManifest>,
     /// What the author should know, though it is no error; at most 20.
     pub warnings: Vec<String>,
 }
@@ -83,7 +88,7 @@ pub enum ReadmeChoice {
 ///
 /// Every problem of the manifest, up to 20.
 pub fn parse_cargo(text: &str) -> Result<Manifest, Vec<Problem>> {
-    draft(Format::Cargo, text).finish()
+    draft(Format::Cargo, text, None).finish()
 }
 
 /// Parses a `drystone.toml`, whatever a registry calls it.
@@ -100,7 +105,7 @@ pub fn parse_cargo(text: &str) -> Result<Manifest, Vec<Problem>> {
 /// assert_eq!(manifest.details.deps[0].req, "^2.1");
 /// ```
 pub fn parse_generic(text: &str) -> Result<Manifest, Vec<Problem>> {
-    draft(Format::Generic, text).finish()
+    draft(Format::Generic, text, None).finish()
 }
 
 /// Parses a language's own manifest. The file's name says whether it is TOML or JSON.
@@ -125,8 +130,29 @@ pub(crate) fn draft_of_language(file_name: &str, language: &Language, text: &str
     }
 }
 
-/// Parses as far as possible.
-pub(crate) fn draft(format: Format, text: &str) -> Draft {
+/// Parses a `build.zig.zon`. The package lies below `owner`, if one is given: the manifest cannot tell.
+///
+/// # Errors
+///
+/// Every problem of the manifest, up to 20; of a text that is not ZON, the first.
+///
+/// ```
+/// let manifest = drystone_archive::parse_zig(
+///     ".{ .name = .http, .version = \"1.0.0\", .fingerprint = 0x97780db249b23df1, .paths = .{\"src\"} }",
+///     Some("acme"),
+/// )
+/// .expect("it is valid");
+/// assert_eq!(manifest.name.as_str(), "acme/http");
+/// ```
+pub fn parse_zig(text: &str, owner: Option<&str>) -> Result<Manifest, Vec<Problem>> {
+    draft(Format::Zig, text, owner).finish()
+}
+
+/// Parses as far as possible. `owner` is that of a format whose manifest has none.
+pub(crate) fn draft(format: Format, text: &str, owner: Option<&str>) -> Draft {
+    if format == Format::Zig {
+        return zig::draft(text, owner);
+    }
     let table = match parse(text) {
         Ok(table) => table,
         Err(detail) => return Draft::unreadable(detail),
@@ -142,6 +168,7 @@ pub(crate) fn draft(format: Format, text: &str) -> Draft {
         match format {
             Format::Cargo => cargo::read(&mut draft, &root, &package),
             Format::Generic => generic::read(&mut draft, &root, &package),
+            Format::Zig => unreachable!("its manifest is not TOML"),
         }
     }
     draft

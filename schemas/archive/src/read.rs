@@ -37,6 +37,8 @@ pub struct Entry<'a> {
     pub size: u64,
     /// Whether anybody may execute it.
     pub executable: bool,
+    /// When it was written, in seconds since 1970, by its packer's account.
+    pub modified: u64,
 }
 
 /// What a whole archive came to.
@@ -44,6 +46,9 @@ pub struct Entry<'a> {
 pub struct ArchiveFacts {
     /// The one root directory, without slash; empty for a flat archive.
     pub root: String,
+    /// The first directory of every entry, directories among them; empty if they do not share it. Of an archive in one
+    /// root directory it is that.
+    pub top: String,
     /// Number of regular files.
     pub files: u64,
     /// Sum of their lengths, in bytes.
@@ -103,6 +108,7 @@ pub fn read_archive_as<R: Read, E>(
             refusals: &mut refusals,
             paths: PathSet::default(),
             root: None,
+            top: None,
             entries: 0,
             files: 0,
             unpacked: 0,
@@ -143,6 +149,8 @@ struct Reader<'a, R> {
     refusals: &'a mut Vec<ArchiveError>,
     paths: PathSet,
     root: Option<String>,
+    /// What [`ArchiveFacts::top`] is of the entries so far.
+    top: Option<String>,
     entries: u64,
     files: u64,
     unpacked: u64,
@@ -193,6 +201,7 @@ impl<R: Read> Reader<'_, R> {
         }
         Ok(ArchiveFacts {
             root: self.root.unwrap_or_default(),
+            top: self.top.unwrap_or_default(),
             files: self.files,
             unpacked: self.unpacked,
             size: self.gunzip.source_bytes(),
@@ -334,7 +343,8 @@ impl<R: Read> Reader<'_, R> {
         self.last_path.push_str(full);
         // `check_path` lets no file lie outside the root directory.
         let path_below = if root.is_empty() { full } else { &full[root.len() + 1..] };
-        let entry = Entry { root: &root, path: path_below, size: header.size, executable };
+        let modified = header.modified;
+        let entry = Entry { root: &root, path: path_below, size: header.size, executable, modified };
         self.content(path, header.size, |body| visit(&entry, body))
     }
 
@@ -356,6 +366,7 @@ impl<R: Read> Reader<'_, R> {
         if self.layout == Layout::OneRoot {
             self.check_root(text, path, directory)?;
         }
+        self.note_top(text, directory);
         let kind = if directory { PathKind::Directory } else { PathKind::File };
         self.paths.insert(text, kind).map_err(|clash| ArchiveError::DuplicatePath {
             path: shown(path),
@@ -363,6 +374,15 @@ impl<R: Read> Reader<'_, R> {
             how: clash.how,
         })?;
         Ok(text)
+    }
+
+    fn note_top(&mut self, text: &str, directory: bool) {
+        let top = text.split_once('/').map_or(if directory { text } else { "" }, |(top, _)| top);
+        match &mut self.top {
+            None => self.top = Some(top.into()),
+            Some(so_far) if so_far == top => {}
+            Some(so_far) => so_far.clear(),
+        }
     }
 
     /// Checks that an entry lies in the root directory, or is it.

@@ -4,15 +4,19 @@
 
 mod entries;
 mod extensions;
+mod flat;
 mod headers;
 mod layers;
 mod paths;
+mod zig;
 
 use drystone_schemas::Code;
 
 use crate::raw::{Raw, archive};
 
+pub use flat::flat;
 pub use layers::too_far;
+pub use zig::{zig, zig_manifest};
 
 /// An archive and what becomes of it.
 pub struct Case {
@@ -57,7 +61,7 @@ fn cut(path: &str) -> &str {
     &path[..path.len().min(100)]
 }
 
-/// All of them.
+/// All that lie in one root directory, or should.
 pub fn all() -> Vec<Case> {
     [
         paths::cases(),

@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use drystone_archive::{ArchiveError, ReadError, read_archive};
+use drystone_archive::{ArchiveError, Layout, ReadError, read_archive_as};
 use drystone_schemas::{Limits, Sha256Digest};
 
 /// Path, length, digest, and whether it is executable.
@@ -15,11 +15,23 @@ pub fn ours(bytes: &[u8]) -> Result<Listing, Vec<ArchiveError>> {
 
 /// The files as `drystone-archive` reads them, within limits.
 pub fn ours_within(bytes: &[u8], limits: &Limits) -> Result<Listing, Vec<ArchiveError>> {
+    ours_as(bytes, limits, Layout::OneRoot)
+}
+
+/// The files as `drystone-archive` reads them where they may lie at the top.
+pub fn ours_flat(bytes: &[u8]) -> Result<Listing, Vec<ArchiveError>> {
+    ours_as(bytes, &Limits::default(), Layout::Flat)
+}
+
+fn ours_as(bytes: &[u8], limits: &Limits, layout: Layout) -> Result<Listing, Vec<ArchiveError>> {
     let mut listing = Vec::new();
-    let outcome = read_archive::<_, std::io::Error>(bytes, limits, &mut |entry, body| {
+    let outcome = read_archive_as::<_, std::io::Error>(bytes, limits, layout, &mut |entry, body| {
         let mut content = Vec::new();
         body.read_to_end(&mut content)?;
-        let path = format!("{}/{}", entry.root, entry.path);
+        let path = match entry.root {
+            "" => entry.path.to_owned(),
+            root => format!("{root}/{}", entry.path),
+        };
         listing.push((path, entry.size, Sha256Digest::of(&content), entry.executable));
         Ok(())
     });

@@ -6,7 +6,7 @@
 use arbitrary::{Result, Unstructured};
 
 use crate::{
-    cases::manifest,
+    cases::{manifest, zig_manifest},
     raw::{GZIP_HEADER, Raw, deflate, gzip, long_name, member, pax},
 };
 
@@ -91,11 +91,19 @@ const CONTENTS: [&[u8]; 5] = [b"x", b"", &[7; 512], &[b'y'; 513], b"p-1.0.0/a"];
 /// The archive that these bytes stand for.
 pub fn archive(bytes: &[u8]) -> Vec<u8> {
     let mut choices = Unstructured::new(bytes);
-    compressed(&mut choices).expect("choices that run out are the first ones")
+    compressed(&mut choices, manifest()).expect("choices that run out are the first ones")
 }
 
-fn compressed(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
-    let tar = tar(u)?;
+/// The same of a Zig package, wherever its root is.
+pub fn zig_archive(bytes: &[u8]) -> Vec<u8> {
+    let (root, rest) = bytes.split_first().map_or((0, bytes), |(first, rest)| (usize::from(*first), rest));
+    let path = ["build.zig.zon", "p-1.0.0/build.zig.zon", "q-1.0.0/build.zig.zon"][root % 3];
+    let mut choices = Unstructured::new(rest);
+    compressed(&mut choices, zig_manifest(path, "\"\"")).expect("choices that run out are the first ones")
+}
+
+fn compressed(u: &mut Unstructured<'_>, manifest: Raw) -> Result<Vec<u8>> {
+    let tar = tar(u, manifest)?;
     // Most archives are read as far as their entries.
     Ok(match u.int_in_range(0..=31)? {
         1 => {
@@ -131,8 +139,8 @@ fn stored_block(data: &[u8]) -> Vec<u8> {
     [&[0], &length.to_le_bytes()[..], &(!length).to_le_bytes(), data].concat()
 }
 
-fn tar(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
-    let mut entries = if u.int_in_range(0..=15)? == 1 { Vec::new() } else { vec![manifest()] };
+fn tar(u: &mut Unstructured<'_>, manifest: Raw) -> Result<Vec<u8>> {
+    let mut entries = if u.int_in_range(0..=15)? == 1 { Vec::new() } else { vec![manifest] };
     for _ in 0..u.int_in_range(0..=ENTRIES_MAX)? {
         entry(u, &mut entries)?;
     }

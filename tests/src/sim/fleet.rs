@@ -79,7 +79,7 @@ impl Process {
         let clock = Arc::new(SimClock { sim: sim.clone(), pid });
         let entropy = Arc::new(entropy_of(sim, pid));
         // Small uploads never touch it.
-        let options = Options { spool: PathBuf::from("nowhere"), inspections_max: 1 };
+        let options = Options::new(PathBuf::from("nowhere"), 1);
         let opened = Service::open(store_of(sim, pid), signing, origin, clock, entropy, options);
         let opened = match select(pin!(opened), pin!(sim.death(pid))).await {
             Either::Left((opened, _)) => opened,

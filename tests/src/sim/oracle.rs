@@ -60,10 +60,9 @@ pub(super) struct Oracle {
 /// The by-name files that an event changes.
 fn by_name(event: &Event) -> Vec<String> {
     let package = event.package();
-    let of_class = |class: FileClass, name: &str| match (class, package) {
-        (FileClass::Index, Some(package)) => layout::index_file(package),
-        (FileClass::Document, Some(package)) => layout::document(package),
-        (class, _) => layout::alias_file(name, class).unwrap_or_default(),
+    let of_class = |class: FileClass, name: &str| {
+        let of_package = package.and_then(|package| layout::package_file(package, class));
+        of_package.or_else(|| layout::alias_file(name, class)).unwrap_or_default()
     };
     let mut files: Vec<String> = event.files.iter().map(|change| of_class(change.0, &change.1)).collect();
     if matches!(event.body, EventBody::Config { .. } | EventBody::Genesis { .. }) {

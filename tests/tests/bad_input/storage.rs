@@ -96,6 +96,7 @@ async fn storage_that_is_full_at_one_place() {
         // After the commit point nobody can say that it has not happened.
         ("log/tile/", &[503]),
         ("index/", &[503]),
+        ("resolve/", &[503]),
         ("packages/", &[503]),
         ("done/", &[503]),
         // Its event is in the log and its files are there; only the signature waits.
@@ -173,7 +174,7 @@ async fn a_head_that_was_restored_from_a_backup() {
 
 async fn open_with(registry: &TestRegistry, origin: &str, seed: u8) -> Result<Arc<Service>, Refusal> {
     let spool = tempfile::tempdir().expect("a test may make a directory");
-    let options = Options { spool: spool.path().to_owned(), inspections_max: 1 };
+    let options = Options::new(spool.path().to_owned(), 1);
     let signer = NoteSigner::from_seed(origin, &[seed; 32]).expect("the origin is a key name");
     let (store, clock, entropy) = (registry.store.clone(), registry.clock.clone(), registry.entropy.clone());
     Service::open(store, signer, origin, clock, entropy, options).await

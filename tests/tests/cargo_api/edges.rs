@@ -5,9 +5,9 @@ use std::{path::Path, process::Command};
 
 use drystone_schemas::IndexFile;
 use drystone_tests::{
-    bucket::PublicBucket,
-    process::{Server, http_client, program, wait_until_answers},
-    web::{self, Daemon, free_port, template},
+    deployment::{Deployment, Kind},
+    process::{Server, http_client, wait_until_answers},
+    web::{self, free_port, template},
 };
 use reqwest::{Client, Method, Response};
 
@@ -191,29 +191,9 @@ fn caddy() {
 /// The files straight from the bucket, with nothing of ours or anybody's in between.
 #[test]
 fn a_bucket() {
-    let Some(bucket) = PublicBucket::make() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let (key, token_file) = (path("log.key"), path("token"));
-    let url = bucket.public.trim_end_matches('/');
-    let api = format!("127.0.0.1:{}", free_port());
-    let init = Command::new(program("drystone"))
-        .args(["admin", "init", "--store", &bucket.store, "--key-file", &key, "--token-file", &token_file])
-        .args(["--public-url", url, "--api-url", &format!("http://{api}")])
-        .envs(bucket.pairs())
-        .output()
-        .unwrap();
-    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
-    let _function = Daemon::spawn(
-        Command::new(program("drystone-publisher"))
-            .envs(bucket.pairs())
-            .env("DRYSTONE_STORE", &bucket.store)
-            .env("DRYSTONE_LOG_KEY_FILE", &key)
-            .env("DRYSTONE_LISTEN", &api),
-    );
-    wait_until_answers(&format!("http://{api}/healthz"));
-    cargo_works(&Cargo::signed_in(url, &fs_err::read_to_string(&token_file).unwrap()));
-    in_runtime(async { check_files(&http_client(), url).await });
+    let Some(registry) = Deployment::start(Kind::Bucket, &[]) else { return };
+    cargo_works(&Cargo::signed_in(&registry.url, &registry.token));
+    in_runtime(async { check_files(&http_client(), &registry.url).await });
 }
 
 #[test]

@@ -73,6 +73,14 @@ fn others(t: &mut Transcript, cargo: &Cargo) {
     cargo.run("lib", &["yank", "--registry", "dry", "dry-lib@0.2.1"]);
     t.run(cargo, "app", "build --locked");
     t.run(cargo, "app", "update");
+    t.run(cargo, "app", "vendor --quiet ../vendored");
+    let vendored = fs_err::read_to_string(cargo.path("vendored/dry-lib/Cargo.toml")).unwrap();
+    assert!(vendored.contains("version = \"0.2.0\""), "{vendored}");
+
+    t.heading("signed out again");
+    t.run(cargo, "lib", &format!("logout {DRY}"));
+    t.run(cargo, "lib", &format!("logout {DRY}"));
+    t.run(cargo, "lib", &format!("yank {DRY} dry-lib@0.1.0"));
 }
 
 fn life(kind: Kind) {

@@ -8,6 +8,7 @@ mod crashes;
 mod crowds;
 mod disagreements;
 mod edges;
+mod fetching;
 mod imports;
 mod life;
 mod mirrors;

@@ -98,6 +98,8 @@ fn record(line: Line) -> VersionRecord {
         repository: None,
         documentation: None,
         readme: None,
+        vcs: None,
+        zig: None,
         files: Vec::new(),
     }
 }

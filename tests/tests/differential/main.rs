@@ -20,10 +20,11 @@ use std::{
     process::Command,
 };
 
-use drystone_schemas::Sha256Digest;
+use drystone_archive::repack_zig;
+use drystone_schemas::{Limits, Sha256Digest};
 use drystone_test_archives::{
     cases,
-    listing::{Listing, ours},
+    listing::{Listing, ours, ours_flat},
     shape,
 };
 
@@ -206,6 +207,10 @@ fn what_is_accepted_lists_alike_everywhere() {
     }
     archives.extend(packed);
 
+    let folder_of = |name: &str| folder.path().join(name);
+    check_flat(&folder_of("flat"));
+    check_repacked(&folder_of("zig"));
+
     let (accepted, refused): (BTreeMap<_, _>, BTreeMap<_, _>) =
         archives.into_iter().partition(|(_, bytes)| ours(bytes).is_ok());
     let generated = accepted.keys().filter(|name| name.starts_with("generated")).count();
@@ -233,6 +238,49 @@ fn what_is_accepted_lists_alike_everywhere() {
         .collect();
     for name in KNOWN_TO_DIFFER {
         assert!(disagree.contains(name), "{name} is read alike: {disagree:?}");
+    }
+}
+
+/// Flat archives, as languages' own tools pack them, list alike as they were uploaded.
+fn check_flat(folder: &Path) {
+    let accepted: BTreeMap<String, Vec<u8>> = cases::flat()
+        .into_iter()
+        .filter(|case| case.codes.is_empty())
+        .map(|case| (case.name.into(), case.bytes))
+        .collect();
+    write(folder, &accepted);
+    let all = readings(folder, true);
+    assert_eq!(all.len(), accepted.len());
+    for (name, three) in all {
+        assert_alike(&name, &ours_flat(&accepted[&name]).unwrap(), &three);
+    }
+}
+
+/// Zig packages list alike as they are stored, and hold what was uploaded.
+fn check_repacked(folder: &Path) {
+    let mut stored = BTreeMap::new();
+    for case in cases::zig().into_iter().filter(|case| case.codes.is_empty()) {
+        let scratch = std::io::Cursor::new(Vec::new());
+        let packed = repack_zig(&*case.bytes, &Limits::default(), scratch, Vec::new()).unwrap();
+        let files = |listing: Listing| -> BTreeMap<_, _> {
+            listing.into_iter().map(|(path, _, digest, executable)| (path, (digest, executable))).collect()
+        };
+        let (uploaded, packed_files) =
+            (files(ours_flat(&case.bytes).unwrap()), files(ours(&packed).unwrap()));
+        assert_eq!(uploaded.len(), packed_files.len(), "{}", case.name);
+        for (path, content) in &packed_files {
+            let below = path.strip_prefix("p-1.0.0/").unwrap();
+            let same = |uploaded: &str| {
+                uploaded == below || uploaded.split_once('/').is_some_and(|(_, rest)| rest == below)
+            };
+            assert!(uploaded.iter().any(|(path, was)| same(path) && was == content), "{}: {path}", case.name);
+        }
+        stored.insert(case.name.to_owned(), packed);
+    }
+    assert!(stored.len() >= 8, "{:?}", stored.keys());
+    write(folder, &stored);
+    for (name, three) in readings(folder, true) {
+        assert_alike(&name, &ours(&stored[&name]).unwrap(), &three);
     }
 }
 

@@ -44,7 +44,7 @@ impl Fleet {
         let (mut processes, mut token) = (Vec::new(), String::new());
         for (seed, store) in (2..).zip(seen) {
             // Small uploads never touch the spool.
-            let options = Options { spool: PathBuf::from("nowhere"), inspections_max: 2 };
+            let options = Options::new(PathBuf::from("nowhere"), 2);
             let entropy = Arc::new(TestEntropy::seeded(seed));
             let service =
                 Service::open(store, TestRegistry::signer(), &*origin, clock.clone(), entropy, options).await;

@@ -45,7 +45,7 @@ impl SmallDisk {
     }
 
     /// Fills it up but for some pages.
-    fn fill_but(&self, pages: u64) {
+    pub(crate) fn fill_but(&self, pages: u64) {
         let mut ballast = fs_err::File::create(self.ballast()).unwrap();
         let page = vec![1; PAGE as usize];
         while std::io::Write::write_all(&mut ballast, &page).is_ok() {}
@@ -53,7 +53,7 @@ impl SmallDisk {
         ballast.set_len(whole.saturating_sub(pages) * PAGE).unwrap();
     }
 
-    fn free(&self) {
+    pub(crate) fn free(&self) {
         fs_err::remove_file(self.ballast()).unwrap();
     }
 }
@@ -65,7 +65,7 @@ impl Drop for SmallDisk {
 }
 
 /// Something that stays as long as it is when it is packed.
-fn noise(len: u32) -> Vec<u8> {
+pub(crate) fn noise(len: u32) -> Vec<u8> {
     (0..len / 4).flat_map(|i| i.wrapping_mul(2_654_435_761).rotate_left(i % 31).to_le_bytes()).collect()
 }
 

@@ -7,5 +7,6 @@
 mod client;
 mod clocks;
 mod disks;
+mod installs;
 mod read_only;
 mod start_up;

@@ -42,7 +42,7 @@ impl Registry {
         clock: &Arc<TestClock>,
         signing: Signing,
     ) -> Result<Arc<Service>, drystone_publisher::Refusal> {
-        let options = Options { spool: std::env::temp_dir(), inspections_max: 1 };
+        let options = Options::new(std::env::temp_dir(), 1);
         let entropy = Arc::new(TestEntropy::seeded(6));
         Service::open(store.clone(), signing, ORIGIN, clock.clone(), entropy, options).await
     }

@@ -11,7 +11,7 @@ use axum::{
     http::{Method, Request, header},
 };
 use drystone_index_builder::{RebuildOptions, Silent, rebuild};
-use drystone_schemas::{Language, Settings, Sha256Digest};
+use drystone_schemas::{Language, Settings, Sha256Digest, layout};
 use drystone_storage::Store;
 use drystone_tests::{
     Answer, TestRegistry,
@@ -183,15 +183,38 @@ async fn yank_login_and_registration() {
     let signed_in = login("ann", ann.token.reveal()).await;
     assert_eq!((signed_in.status, signed_in.json()["token"].as_str()), (200, Some(ann.token.reveal())));
     assert_eq!(signed_in.json()["user"]["username"], "ann");
-    for (username, password) in [("bob", ann.token.reveal()), ("ann", "secret")] {
+    for (username, password, code) in
+        [("bob", ann.token.reveal(), "token-invalid"), ("ann", "secret", "login-failed")]
+    {
         let refused = login(username, password).await;
         assert_eq!((refused.status, refused.json()["status"].as_u64()), (401, Some(401)));
         assert!(refused.json()["error"].is_string());
-        assert_eq!(refused.codes(), ["token-invalid"]);
+        assert_eq!(refused.codes(), [code]);
     }
     let register = Request::post("/api/v1/auth/register").body(Body::from("{}")).unwrap();
     assert_eq!(registry.send(register).await.codes(), ["accounts-closed"]);
     registry.assert_clean("after a yank and back").await;
+}
+
+/// What the server that the client knows answers on its pages.
+#[tokio::test]
+async fn search_in_the_servers_form() {
+    let registry = registry().await;
+    published(&registry, "vais-http", "0.1.0").await;
+    published(&registry, "json", "1.0.0").await;
+    let search = async |query: &str| get(&registry, &format!("/api/v1/search?{query}"), None).await.json();
+    let found = search("q=http&limit=20&offset=0&sort=downloads").await;
+    assert_eq!((&found["total"], &found["categories"]), (&json!(1), &json!([])));
+    let hit = &found["packages"][0];
+    assert_eq!(
+        (&hit["name"], &hit["latest_version"], &hit["downloads"]),
+        (&json!("vais-http"), &json!("0.1.0"), &json!(0))
+    );
+    assert_eq!((&hit["description"], &hit["keywords"]), (&json!("a package"), &json!([])));
+    assert!(hit["updated_at"].as_str().unwrap().ends_with('Z') && hit["categories"].is_array());
+    assert_eq!(search("q=&limit=1").await["total"], json!(2));
+    assert_eq!(search("q=&limit=1&offset=1").await["packages"].as_array().unwrap().len(), 1);
+    assert_eq!(search("q=http&keyword=none").await["packages"], json!([]));
 }
 
 #[tokio::test]
@@ -204,6 +227,11 @@ async fn a_checksum_that_is_not_that_of_the_archive_is_refused() {
     assert!(index(&registry).await.is_empty());
 }
 
+/// Whether a file answers this client; the registry's own description is there for all.
+fn is_the_clients(key: &str) -> bool {
+    key.starts_with("api/") && key != layout::API_CONFIG
+}
+
 /// The files are projections like all others: deleted, they come back with the same bytes; many at once lose none.
 #[tokio::test]
 async fn the_files_come_back_with_the_same_bytes() {
@@ -214,7 +242,7 @@ async fn the_files_come_back_with_the_same_bytes() {
     assert_eq!(index(&registry).await.iter().map(|package| &*package.name).collect::<Vec<_>>(), names);
     registry.assert_clean("after several publishes").await;
     let before = contents(&*registry.store.public).await;
-    let files: Vec<&String> = before.keys().filter(|key| key.starts_with("api/")).collect();
+    let files: Vec<&String> = before.keys().filter(|key| is_the_clients(key)).collect();
     assert_eq!(files.len(), 1 + 5 + 6);
     for key in &files {
         overwrite(&*registry.store.public, key, None).await;
@@ -231,7 +259,7 @@ async fn the_language_can_be_turned_on_later() {
     let registry = TestRegistry::with_settings(Store::memory(), plain).await;
     let package = drystone_tests::Pkg::new("old", "1.0.0").named("vais.toml");
     assert_eq!(registry.publish(&package).await.status, 201);
-    assert!(!contents(&*registry.store.public).await.keys().any(|key| key.starts_with("api/")));
+    assert!(!contents(&*registry.store.public).await.keys().any(|key| is_the_clients(key)));
     registry.service.configure(settings()).await.unwrap();
     let options = RebuildOptions { key: Some(TestRegistry::log_key()), dry_run: false };
     rebuild(&registry.store, &options, &Silent).await.unwrap();

@@ -93,6 +93,7 @@ mod tests {
     fn item(name: &str, version: &str, needs: &[(&str, &str)]) -> Item {
         Item {
             archive: LocalArchive {
+                owner: None,
                 path: format!("{name}-{version}.crate").into(),
                 file_name: String::new(),
                 digest: Sha256Digest::of(b""),

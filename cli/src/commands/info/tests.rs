@@ -1,4 +1,4 @@
-use drystone_schemas::{AccountId, Alias, DeleteCode, Format, IndexDep, OwnerEntry, PackageName};
+use drystone_schemas::{AccountId, Alias, DeleteCode, IndexDep, OwnerEntry, PackageName};
 
 use super::*;
 
@@ -35,6 +35,7 @@ fn line(version: &str, yanked: bool, deleted: Option<DeleteCode>) -> IndexLine {
         size: 2048,
         format: Format::Generic,
         record: Sha256Digest::of(b"record"),
+        zig: None,
         yank_reason: None,
         deleted,
     }
@@ -62,6 +63,7 @@ fn document() -> PackageDocument {
         homepage: None,
         repository: Some("https://example.com/http".into()),
         documentation: None,
+        zig: None,
     }
 }
 
@@ -100,9 +102,15 @@ fn a_package_looks_like_this() {
 fn a_yanked_release_says_why_and_what_is_newer() {
     let line = line("1.0.0", true, None);
     let response = VersionResponse {
+        zig_snippet: None,
         checksum: line.cksum.clone(),
         download_url: "https://registry.example/o/00".into(),
         yank_reason_text: Some("leaks".into()),
+        vcs: Some(VcsInfo {
+            git_sha1: "aac20b6e7e543e6dd4118b246c77225e3a3a1302".into(),
+            path_in_vcs: "crates/http".into(),
+            dirty: true,
+        }),
         line,
     };
     let text = version_text(&document(), &response);
@@ -110,6 +118,8 @@ fn a_yanked_release_says_why_and_what_is_newer() {
     for expected in [
         "  yanked         leaks\n",
         "  newest         1.1.0\n",
+        "  sources        git aac20b6e7e543e6dd4118b246c77225e3a3a1302, in crates/http, with changes that were not \
+         committed\n",
         "  download       https://registry.example/o/00\n",
     ] {
         assert!(text.contains(expected), "{text}");

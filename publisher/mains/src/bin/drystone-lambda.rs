@@ -2,12 +2,13 @@
 //!
 //! An event of a schedule (Amazon EventBridge), or `{"drystone":"heartbeat"}`, has the newest checkpoint cosigned again.
 
+use axum::{extract::Request, middleware::map_request};
 use drystone_mains::Environment;
-use drystone_publisher::api_router;
+use drystone_publisher::{Peer, api_router};
 use lambda_http::{
     Adapter, LambdaEvent,
     lambda_runtime::{self, service_fn},
-    request::LambdaRequest,
+    request::{LambdaRequest, RequestContext},
     tower::{Service as _, ServiceExt as _},
 };
 use serde::{Deserialize, de::IgnoredAny};
@@ -18,7 +19,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let environment = Environment::of_process()?;
     environment.start_logging();
     let service = environment.open().await?;
-    let http = Adapter::from(api_router(service.clone(), None));
+    let http = Adapter::from(api_router(service.clone(), None).layer(map_request(with_peer)));
     let answer = |event: LambdaEvent<Box<RawValue>>| {
         let (service, mut http) = (service.clone(), http.clone());
         async move {
@@ -48,4 +49,16 @@ struct Probe<'a> {
 fn is_scheduled(event: &str) -> bool {
     let Ok(Probe { source, drystone, request: None }) = serde_json::from_str(event) else { return false };
     matches!(source, Some("aws.events" | "aws.scheduler")) || drystone == Some("heartbeat")
+}
+
+/// Says who asked, as the gateway knows it.
+async fn with_peer(mut request: Request) -> Request {
+    let source = match request.extensions().get::<RequestContext>() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref(),
+        _ => None,
+    };
+    if let Some(peer) = source.and_then(|text| text.parse().ok()).map(Peer) {
+        request.extensions_mut().insert(peer);
+    }
+    request
 }

@@ -10,7 +10,7 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
-use drystone_schemas::{Code, Format, Problem, PublishMetadata};
+use drystone_schemas::{Code, Format, Limits, Problem, PublishMetadata};
 use serde::Serialize;
 
 use super::{
@@ -61,18 +61,19 @@ async fn receive(service: &Service, headers: &HeaderMap, frames: &mut Frames) ->
     let token = bearer(headers)?;
     let id = intent_id(service, headers)?;
     let settings = service.settings();
-    let len_max = settings.limits.tarball_bytes_max;
+    let limits = &settings.limits;
     let whole = content_length(headers);
-    if whole.is_some_and(|len| len > LENGTHS_BYTES + METADATA_BYTES_MAX + len_max) {
-        return Err(too_big(len_max));
+    let crate_bytes_max = limits.archive_bytes_max(Format::Cargo);
+    if whole.is_some_and(|len| len > LENGTHS_BYTES + METADATA_BYTES_MAX + crate_bytes_max) {
+        return Err(too_big(limits, Format::Cargo));
     }
     // A large upload is only received for somebody; for a small one that look-up runs beside other reads.
     if whole.is_none_or(|len| len > IN_MEMORY_BYTES_MAX) {
         service.admit(&token).await?;
     }
-    let (metadata, package) = in_time(service, read(service, frames, whole, len_max)).await?;
+    let (metadata, package) = in_time(service, read(service, frames, whole, limits)).await?;
     let expected = PublishMetadata { format: Some(Format::Cargo.to_string()), ..PublishMetadata::default() };
-    let inspected = service.inspect(&package, expected).await?;
+    let (package, inspected) = service.inspect(&package, expected).await?;
     let problems = metadata.disagreements(&inspected.record, &settings);
     if !problems.is_empty() {
         return Err(problems.into());
@@ -92,7 +93,7 @@ async fn read(
     service: &Service,
     frames: &mut Frames,
     whole: Option<u64>,
-    len_max: u64,
+    limits: &Limits,
 ) -> Result<(Metadata, Arc<Spooled>), Refusal> {
     let metadata_len = frames.length("metadata").await?;
     if metadata_len > METADATA_BYTES_MAX {
@@ -104,11 +105,11 @@ async fn read(
     check_whole(whole.filter(|whole| *whole < LENGTHS_BYTES + metadata_len), LENGTHS_BYTES + metadata_len)?;
     let metadata = Metadata::parse(&frames.part(metadata_len, "metadata").await?)?;
     let archive_len = frames.length("archive").await?;
-    if archive_len > len_max {
-        return Err(too_big(len_max));
+    if archive_len > limits.archive_bytes_max(Format::Cargo) {
+        return Err(too_big(limits, Format::Cargo));
     }
     check_whole(whole, LENGTHS_BYTES + metadata_len + archive_len)?;
     let chunks = pin!(frames.last_part(archive_len, "archive"));
-    let package = Spooled::receive(chunks, &service.options.spool, len_max).await?;
+    let package = Spooled::receive(chunks, &service.options.spool, limits, Format::Cargo).await?;
     Ok((metadata, Arc::new(package)))
 }

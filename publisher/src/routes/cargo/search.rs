@@ -68,7 +68,7 @@ pub(in super::super) async fn find(
         Some(names) => names,
         None => Arc::new(beginning_with(service, &query).await?),
     };
-    for name in listed.iter() {
+    for name in listed.iter().filter(|name| !name.contains('/')) {
         if let Some(rank) = query.rank(name) {
             let best = found.entry(name.clone()).or_insert(rank);
             *best = rank.max(*best);
@@ -164,10 +164,14 @@ async fn beginning_with(service: &Service, query: &QueryText) -> Result<Vec<Stri
     Ok(names)
 }
 
-/// The package whose document has this key, in lower case; none for scoped names, which Cargo cannot write.
+/// The package whose document has this key, in lower case.
+fn any_name_of(key: &str) -> Option<String> {
+    Some(key.strip_prefix("packages/")?.strip_suffix(".json")?.to_owned())
+}
+
+/// The same; none for scoped names, which Cargo cannot write.
 fn name_of(key: &str) -> Option<String> {
-    let name = key.strip_prefix("packages/")?.strip_suffix(".json")?;
-    if name.contains('/') { None } else { Some(name.to_owned()) }
+    any_name_of(key).filter(|name| !name.contains('/'))
 }
 
 /// A hit, unless there is nothing to use: all of it is yanked.
@@ -184,7 +188,7 @@ async fn hit(service: &Service, name: String) -> Result<Option<SearchHit>, Refus
     }))
 }
 
-/// The names of all packages that Cargo can use, as they were a few seconds ago.
+/// The names of all packages, as they were a few seconds ago.
 #[derive(Default)]
 pub(in super::super) struct Names {
     /// Held while the list is made: whoever comes meanwhile waits for it instead of making another.
@@ -222,7 +226,7 @@ async fn list_names(service: &Service, names_max: usize) -> Result<Option<Vec<St
     loop {
         let page = service.core.store.public.list("packages/", after.as_deref()).await?;
         keys += page.keys.len();
-        names.extend(page.keys.iter().filter_map(|key| name_of(key.as_str())));
+        names.extend(page.keys.iter().filter_map(|key| any_name_of(key.as_str())));
         if keys > names_max {
             return Ok(None);
         }

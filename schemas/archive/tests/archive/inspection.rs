@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use drystone_archive::{Inspected, inspect};
-use drystone_schemas::{Code, Format, Limits, Problem, PublishMetadata, RecordFile, Sha256Digest};
+use drystone_schemas::{Code, Format, Limits, Problem, PublishMetadata, RecordFile, Sha256Digest, VcsInfo};
 
 use drystone_test_archives::raw::{Raw, archive};
 
@@ -47,7 +47,7 @@ fn the_record_says_what_the_archive_says() {
     let inspected = try_inspect(&bytes, &PublishMetadata::default()).expect("it is accepted");
     let record = inspected.record;
     assert_eq!(inspected.warnings, [""; 0]);
-    assert_eq!((record.v, record.format, record.tarball), (1, Format::Cargo, Sha256Digest::of(&bytes)));
+    assert_eq!((record.v, record.format, record.tarball), (2, Format::Cargo, Sha256Digest::of(&bytes)));
     assert_eq!((record.size, record.unpacked), (bytes.len() as u64, manifest.len() as u64 + 4));
     assert_eq!(record.readme.as_deref(), Some("# p\n"));
     assert_eq!((record.links.as_deref(), record.rust_version.as_deref()), (Some("z"), Some("1.70")));
@@ -60,6 +60,47 @@ fn the_record_says_what_the_archive_says() {
         record.files,
         [file("Cargo.toml", &manifest), file("README.md", "# p\n"), file("src/lib.rs", "")]
     );
+}
+
+#[test]
+fn the_commit_of_a_crate_is_kept_if_it_can_be_read() {
+    let commit = "aac20b6e7e543e6dd4118b246c77225e3a3a1302";
+    let noted = format!("{{\"git\":{{\"sha1\":\"{commit}\",\"dirty\":true}},\"path_in_vcs\":\"p\"}}");
+    let file = (".cargo_vcs_info.json", &*noted);
+    let inspected = record(&[("Cargo.toml", CARGO), file]);
+    let vcs = VcsInfo { git_sha1: commit.into(), path_in_vcs: "p".into(), dirty: true };
+    assert_eq!((inspected.record.vcs, inspected.warnings), (Some(vcs), vec![]));
+    // A fact of crates, in the root directory.
+    let generic = [("raven.toml", CARGO), file];
+    assert_eq!(record(&generic).record.vcs, None);
+    assert_eq!(record(&[("Cargo.toml", CARGO), ("src/.cargo_vcs_info.json", &noted)]).record.vcs, None);
+    for unusable in ["{}", &*noted.replace("p", " ".repeat(5000).as_str())] {
+        let inspected = record(&[("Cargo.toml", CARGO), (".cargo_vcs_info.json", unusable)]);
+        assert_eq!(inspected.record.vcs, None);
+        assert!(inspected.warnings[0].contains(".cargo_vcs_info.json"), "{:?}", inspected.warnings);
+    }
+}
+
+#[test]
+fn crates_have_a_shorter_limit_than_other_packages() {
+    let limits = Limits { crate_bytes_max: Some(100), ..Limits::default() };
+    let inspect = |manifest: &str| {
+        inspect(
+            &*files(&[(manifest, CARGO)]),
+            &limits,
+            "raven.toml",
+            &Format::ALL,
+            &PublishMetadata::default(),
+        )
+    };
+    assert!(inspect("raven.toml").is_ok());
+    let problems = inspect("Cargo.toml").expect_err("it has more than 100 bytes");
+    assert_eq!(problems.len(), 1);
+    assert_eq!(
+        (problems[0].code, problems[0].facts["bytes_max"].to_string()),
+        (Code::TarballTooBig, "100".into())
+    );
+    assert!(problems[0].hint.contains("`crate_bytes_max`"), "{}", problems[0].hint);
 }
 
 #[test]
@@ -112,7 +153,7 @@ fn the_manifest_that_counts() {
     assert_eq!(refused(&[("a", "")]), [Code::ManifestMissing]);
     assert_eq!(refused(&[("sub/Cargo.toml", CARGO)]), [Code::ManifestMissing]);
     assert_eq!(refused(&[("drystone.toml", CARGO)]), [Code::ManifestMissing]);
-    assert_eq!(codes(try_inspect(&files(both), &format("zig"))), [Code::UnknownFormat]);
+    assert_eq!(codes(try_inspect(&files(both), &format("npm"))), [Code::UnknownFormat]);
     assert_eq!(codes(try_inspect(&files(&both[..1]), &format("generic"))), [Code::ManifestMissing]);
     assert_eq!(refused(&[("CARGO.TOML", CARGO)]), [Code::ManifestAmbiguous]);
     assert_eq!(refused(&[("cargo.toml", CARGO)]), [Code::ManifestAmbiguous]);

@@ -1,0 +1,77 @@
+//! Calls about the account behind a token: signing in, tokens for this machine, signing out; and organisations.
+
+use drystone_schemas::{
+    LoginRequest, LogoutRequest, MemberRequest, NewOrgRequest, NewTokenRequest, NewTokenResponse,
+    OrgResponse, Role, SecretText, SessionResponse, TokensResponse, WriteResponse,
+};
+use reqwest::Method;
+
+use crate::{ClientError, Registry, api::Body};
+
+impl Registry {
+    /// Signs in with a password. The session's token is for minutes: see [`Registry::new_token`].
+    pub async fn sign_in(
+        &self,
+        username: &str,
+        password: &SecretText,
+    ) -> Result<SessionResponse, ClientError> {
+        let asked = LoginRequest { username: Some(username.into()), email: None, password: password.clone() };
+        self.call_once(Method::POST, "auth/login", Body::json(&asked)?).await
+    }
+
+    /// Makes a token for tools; this registry's token must be a session's.
+    pub async fn new_token(&self, asked: &NewTokenRequest) -> Result<NewTokenResponse, ClientError> {
+        self.token()?;
+        self.call_once(Method::POST, "users/me/tokens", Body::json(asked)?).await
+    }
+
+    /// The tokens of the account.
+    pub async fn tokens(&self) -> Result<TokensResponse, ClientError> {
+        self.token()?;
+        self.call(Method::GET, "users/me/tokens", Body::None).await
+    }
+
+    /// Ends the session, or revokes the token, that this registry is asked with.
+    pub async fn sign_out(&self) -> Result<WriteResponse, ClientError> {
+        self.token()?;
+        self.call_once(Method::POST, "auth/logout", Body::json(&LogoutRequest::default())?).await
+    }
+    /// Makes an organisation.
+    pub async fn make_org(&self, name: &str) -> Result<OrgResponse, ClientError> {
+        self.token()?;
+        self.call_once(Method::POST, "orgs", Body::json(&NewOrgRequest { name: name.into() })?).await
+    }
+
+    /// An organisation, with its members if the token is a member's.
+    pub async fn org(&self, name: &str) -> Result<OrgResponse, ClientError> {
+        self.call(Method::GET, &org_path(name), Body::None).await
+    }
+
+    /// Invites somebody to an organisation, or gives a member another role.
+    pub async fn set_member(&self, org: &str, login: &str, role: Role) -> Result<WriteResponse, ClientError> {
+        self.token()?;
+        let path = format!("{}/members/{}", org_path(org), segment(login));
+        self.call(Method::PUT, &path, Body::json(&MemberRequest { role })?).await
+    }
+
+    /// Takes an invitation.
+    pub async fn join_org(&self, org: &str) -> Result<WriteResponse, ClientError> {
+        self.token()?;
+        self.call(Method::POST, &format!("{}/join", org_path(org)), Body::None).await
+    }
+
+    /// Removes a member or an invitation; or leaves.
+    pub async fn remove_member(&self, org: &str, login: &str) -> Result<WriteResponse, ClientError> {
+        self.token()?;
+        self.call(Method::DELETE, &format!("{}/members/{}", org_path(org), segment(login)), Body::None).await
+    }
+}
+
+fn org_path(name: &str) -> String {
+    format!("orgs/{}", segment(name))
+}
+
+/// One segment of an address, whatever somebody typed.
+fn segment(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}

@@ -1,0 +1,25 @@
+//! For projects of cargo's: what a `Cargo.lock` names is brought to where cargo looks for it.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `lock` | reading `Cargo.lock` |
+//! | `config` | which registry a source is replaced with |
+//! | `home` | where files lie below `CARGO_HOME`, and the form of cached index files |
+//! | `fetch` | what is missing, and how it gets there |
+//! | `vendor` | directory sources |
+//!
+//! Does not own resolving, building, or git sources, which are left to cargo.
+//! Invariant: nothing gets where cargo finds it whose bytes do not have the checksum of the lock file; what is there is
+//! whole.
+
+mod config;
+mod fetch;
+mod home;
+mod lock;
+mod vendor;
+
+pub use config::CargoConfig;
+pub use fetch::{CargoFetch, CargoFetchReport, LeftOver};
+pub use home::CargoHome;
+pub use lock::{CARGO_LOCK, CargoLock, LockedCrate};
+pub use vendor::CargoVendorReport;

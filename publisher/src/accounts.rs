@@ -1,0 +1,32 @@
+//! Accounts: who somebody is, how they show it, and what they hand to their tools.
+//!
+//! Owns: registration, sign-in, sessions, passwords, addresses, tokens, and the trail of what happened. Does not own: what an
+//! account may do to a package, which the log says and every commit decides anew.
+//!
+//! Everything is a small private object, made or swapped under a condition. Invariants: what the outside is told does not
+//! depend on whether an account or an address is known; a change of password and a deletion end what they should though
+//! others act at the same time; whoever was told that something is revoked finds it so at every instance.
+
+mod audit;
+mod email;
+mod keys;
+mod mail;
+mod orgs;
+mod password;
+mod pattern;
+mod record;
+mod recovery;
+mod session;
+mod sign_up;
+mod tokens;
+
+pub use email::{Email, InvalidEmail};
+pub use mail::{FileMailer, Mail, MailError, Mailer};
+pub use pattern::{InvalidPattern, PackagePattern};
+pub use record::AccountRecord;
+
+pub(crate) use keys::KeyRing;
+pub(crate) use orgs::MemberRecord;
+pub(crate) use password::Hasher;
+pub(crate) use record::AuditKind;
+pub(crate) use tokens::Uses;

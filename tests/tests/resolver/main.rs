@@ -1,0 +1,9 @@
+//! The resolver against the real `cargo`: for the same index and the same manifest, the same lock.
+
+mod cargo;
+mod cases;
+mod generated;
+mod large;
+mod notation;
+mod projects;
+mod rounds;

@@ -1,0 +1,1 @@
+pub const words = "dry" ++ @import("leaf").word;
