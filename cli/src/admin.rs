@@ -2,7 +2,8 @@
 
 use std::io::Read;
 
-use drystone_publisher::{Scope, Token};
+use drystone_log::commit::Heartbeat;
+use drystone_publisher::{Refusal, Scope, Token};
 use drystone_schemas::{AdminTokenResponse, Code, Limits, Login, Problem, SecretText, Settings, rfc3339};
 use serde_json::json;
 
@@ -78,6 +79,29 @@ enum Verb {
         #[command(flatten)]
         store: StoreArgs,
     },
+    /// Put the next document of the root of trust in force
+    Trust {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// The document, signed by its holders
+        document: std::path::PathBuf,
+        /// The policy that it names
+        #[arg(long, value_name = "FILE")]
+        policy: std::path::PathBuf,
+    },
+    /// Finish what a commit left undone, and have the newest checkpoint cosigned again
+    Heartbeat {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// Only if its cosignatures are older than this, in seconds
+        #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+        older_than_s: u64,
+    },
+    /// Show the policy that the registry's own keys make
+    Policy {
+        #[command(flatten)]
+        store: StoreArgs,
+    },
     /// Show the settings in force as JSON, or put those read from stdin in force
     Configure {
         #[command(flatten)]
@@ -138,6 +162,32 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
             open_service(cx, &store.open(cx).await?).await?.revoke_token(&token).await?;
             cx.printer.step("Revoked", "the token; nothing can be committed with it any more");
             cx.printer.result(&json!({"revoked": true}), String::new)
+        }
+        Verb::Trust { store, document, policy } => {
+            let (document, policy) = (fs_err::read(cx.path(&document))?, fs_err::read(cx.path(&policy))?);
+            let service = open_service(cx, &store.open(cx).await?).await?;
+            let done = service.put_trust(&document, &policy).await?;
+            match done.seq {
+                Some(seq) => cx.printer.step("Trusted", &format!("as event {seq}")),
+                None => cx.printer.step("Trusted", "already so"),
+            }
+            cx.printer.result(&json!({ "seq": done.seq }), String::new)
+        }
+        Verb::Heartbeat { store, older_than_s } => {
+            let service = open_service(cx, &store.open(cx).await?).await?;
+            let beat = service.heartbeat(older_than_s).await.map_err(Refusal::from)?;
+            let (word, told) = match beat {
+                Heartbeat::Fresh => ("fresh", "what is published is young enough"),
+                Heartbeat::Renewed => ("renewed", "the time of the newest checkpoint"),
+                Heartbeat::Pending => ("pending", "too few cosigners answer; the proof file waits for them"),
+                Heartbeat::NoCosigner => ("no-cosigner", "nobody says how new a checkpoint is"),
+            };
+            cx.printer.step("Heartbeat", &format!("{word}: {told}"));
+            cx.printer.result(&json!({ "heartbeat": word }), String::new)
+        }
+        Verb::Policy { store } => {
+            let policy = open_service(cx, &store.open(cx).await?).await?.own_policy();
+            cx.printer.result(&json!({ "policy": policy }), || policy.clone())
         }
         Verb::Configure { store, stdin } => {
             let service = open_service(cx, &store.open(cx).await?).await?;

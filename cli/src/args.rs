@@ -5,7 +5,7 @@ mod verbs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::verbs::*;
-use crate::{admin, maintain, serve};
+use crate::{admin, maintain, serve, trust, witness};
 
 /// Shown when no verb is given.
 pub const SHORT_HELP: &str = "\
@@ -176,8 +176,12 @@ pub enum Command {
     Explain(Explain),
     /// Run a registry
     Serve(serve::Args),
-    /// Operate a registry: tokens and takedowns
+    /// Operate a registry: tokens, settings, root of trust
     Admin(admin::Args),
+    /// Make and rotate the root of trust, away from any server
+    Trust(trust::Args),
+    /// Cosign what other people's logs publish
+    Witness(witness::Args),
     /// Check and repair a registry
     #[command(flatten)]
     Maintain(maintain::Args),

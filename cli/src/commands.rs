@@ -22,7 +22,7 @@ mod verify;
 mod yank;
 mod zig;
 
-use crate::{admin, args::Command, context::Context, failure::Failure, maintain, serve};
+use crate::{admin, args::Command, context::Context, failure::Failure, maintain, serve, trust, witness};
 
 /// Runs a verb.
 pub async fn run(command: Command, cx: &Context) -> Result<(), Failure> {
@@ -59,6 +59,8 @@ pub async fn run(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Explain(args) => explain::explain(&args, cx),
         Command::Serve(args) => serve::run(args, cx).await,
         Command::Admin(args) => admin::run(args, cx).await,
+        Command::Trust(args) => trust::run(args, cx),
+        Command::Witness(args) => witness::run(args, cx).await,
         Command::Maintain(args) => maintain::run(args, cx).await,
     }
 }

@@ -5,16 +5,23 @@
 
 use std::{path::Path, sync::Arc};
 
-use drystone_log::NoteSigner;
+use drystone_log::{NoteSigner, commit::Signing};
 use drystone_publisher::{Service, Token};
-use drystone_schemas::{Code, Problem, Settings};
+use drystone_schemas::{Code, Freshness, Problem, Settings};
 use drystone_storage::new_ulid;
 
 use crate::{
     context::Context,
     failure::Failure,
-    operate::{Opened, make_key, read_key, service_with, store_failure, write_secret},
+    operate::{
+        Opened, find_or_make_freshness_key, make_key, read_key, service_with, signing, store_failure,
+        write_secret,
+    },
 };
+
+/// How old a cosignature of the registry's own may be, in seconds, unless the operator says otherwise: a day, in which a stopped
+/// registry can be started again before anybody notices.
+const FRESHNESS_AGE_S: u64 = 86_400;
 
 /// The key of the log; a new one, if there is neither key nor log.
 pub async fn find_or_make_key(
@@ -22,13 +29,13 @@ pub async fn find_or_make_key(
     opened: &Opened,
     origin: Option<&str>,
 ) -> Result<NoteSigner, Failure> {
-    if let Some(signer) = read_key(cx, &opened.key_file)? {
+    if let Some(signer) = read_key(cx, opened)? {
         return Ok(signer);
     }
     match make_new_key(cx, opened, origin).await {
         Ok(signer) => Ok(signer),
         // Another process may have made it meanwhile.
-        Err(failure) => read_key(cx, &opened.key_file)?.ok_or(failure),
+        Err(failure) => read_key(cx, opened)?.ok_or(failure),
     }
 }
 
@@ -48,21 +55,48 @@ async fn make_new_key(cx: &Context, opened: &Opened, origin: Option<&str>) -> Re
     make_key(&origin, &*cx.effects.entropy, &opened.key_file)
 }
 
-/// Opens the registry; makes it first, if there is none.
+/// Opens the registry; makes it first, if there is none. A new registry announces its freshness key; where one of
+/// before there were such keys announces none, it does from now on.
 pub async fn open_or_make(
     cx: &Context,
     opened: &Opened,
     signer: &NoteSigner,
     settings: &Settings,
 ) -> Result<Arc<Service>, Failure> {
-    match service_with(cx, opened, signer.clone()).await {
+    find_or_make_freshness_key(cx, opened, signer.verifier().name())?;
+    let signing = signing(cx, opened, signer.clone()).await?;
+    let key = signing.freshness_key().map(ToString::to_string);
+    let freshness = key.map(|key| Freshness { key, max_age_s: FRESHNESS_AGE_S });
+    let settings = &Settings { freshness: freshness.clone(), ..settings.clone() };
+    let service = open_or_make_with(cx, opened, &signing, settings).await?;
+    let there = service.settings();
+    match (&there.freshness, freshness) {
+        (None, new) => drop(service.configure(Settings { freshness: new, ..(*there).clone() }).await?),
+        (Some(there), Some(own)) if there.key != own.key => {
+            let detail = format!("the registry announces the freshness key `{}`", there.key);
+            let problem = Problem::new(Code::WrongKey, detail).fact("key given", own.key);
+            let hint = "give the announced key with `--freshness-key-file`; to announce another one, see docs/trust.md";
+            return Err(problem.with_hint(hint).into());
+        }
+        _ => {}
+    }
+    Ok(service)
+}
+
+async fn open_or_make_with(
+    cx: &Context,
+    opened: &Opened,
+    signing: &Signing,
+    settings: &Settings,
+) -> Result<Arc<Service>, Failure> {
+    match service_with(cx, opened, signing.clone()).await {
         Err(refusal) if refusal.problems[0].code == Code::NotInitialised => {}
         other => return Ok(other?),
     }
-    let origin = signer.verifier().name().to_owned();
+    let origin = signing.log_key().name().to_owned();
     let (clock, entropy) = (cx.effects.clock.clone(), cx.effects.entropy.clone());
-    let made = Service::initialise(&opened.store, signer.clone(), &origin, settings, clock, entropy).await;
-    let service = service_with(cx, opened, signer.clone()).await;
+    let made = Service::initialise(&opened.store, signing.clone(), &origin, settings, clock, entropy).await;
+    let service = service_with(cx, opened, signing.clone()).await;
     match (made, service) {
         // Made by this process, or by another one meanwhile.
         (_, Ok(service)) => Ok(service),

@@ -18,6 +18,8 @@ mod operate;
 mod printer;
 mod serve;
 mod source;
+mod trust;
+mod witness;
 
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
@@ -58,7 +60,7 @@ fn run(command: Command, context: impl FnOnce(std::path::PathBuf) -> Context) ->
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         // A server ends in its own way.
-        if matches!(command, Command::Serve(_)) {
+        if matches!(command, Command::Serve(_) | Command::Witness(_)) {
             return commands::run(command, &context).await;
         }
         tokio::select! {

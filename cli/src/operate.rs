@@ -6,15 +6,15 @@ use std::{
     sync::Arc,
 };
 
-use drystone_log::NoteSigner;
-use drystone_publisher::{FileMailer, Mailer, Options, Refusal, Service};
+use drystone_log::{Cosigner, NoteSigner, Policy, commit::Signing};
+use drystone_publisher::{FileMailer, Mailer, Options, Refusal, Service, policy_in_force, witness_link};
 use drystone_schemas::{Code, Problem};
 use drystone_storage::{Entropy, Store, StoreError};
 
 use crate::{context::Context, failure::Failure};
 
 /// Which store, and with which key.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct StoreArgs {
     /// Directory of the registry
     #[arg(long, value_name = "DIR", conflicts_with = "store")]
@@ -25,6 +25,14 @@ pub struct StoreArgs {
     /// File with the log's private key; made at the first start [env: DRYSTONE_LOG_KEY_FILE]
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+    /// File with the private key that says how new the log is; made at the first start, beside the log's [env:
+    /// DRYSTONE_FRESHNESS_KEY_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub freshness_key_file: Option<PathBuf>,
+    /// Policy whose witnesses are asked, and whose quorum a proof needs; that of the root of trust if absent [env:
+    /// DRYSTONE_POLICY_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub policy_file: Option<PathBuf>,
 }
 
 /// An opened store.
@@ -35,6 +43,10 @@ pub struct Opened {
     pub label: String,
     /// Where the log's key is, or will be.
     pub key_file: PathBuf,
+    /// Where the freshness key is, or will be.
+    pub freshness_key_file: PathBuf,
+    /// The policy whose witnesses are asked.
+    pub policy_file: Option<PathBuf>,
 }
 
 impl StoreArgs {
@@ -44,23 +56,33 @@ impl StoreArgs {
         let key_file =
             self.key_file.clone().or_else(|| cx.env.get("DRYSTONE_LOG_KEY_FILE").map(PathBuf::from));
         if let Some(dir) = &self.data {
-            return self.open_dir(&cx.path(dir), key_file);
+            return self.open_dir(cx, &cx.path(dir), key_file);
         }
         let url = url.ok_or_else(|| {
             let problem = Problem::new(Code::BadConfiguration, "no store is named");
             problem.with_hint("give `--data DIR` or `--store URL`, or set `DRYSTONE_STORE`")
         })?;
         if let Some(dir) = url.strip_prefix("file://") {
-            return self.open_dir(Path::new(dir), key_file);
+            return self.open_dir(cx, Path::new(dir), key_file);
         }
         let default = cx.home()?.keys().join(format!("{}.key", url.replace(['/', ':'], "_")));
-        Ok(Opened { store: open_bucket(&url).await?, label: url, key_file: key_file.unwrap_or(default) })
+        Ok(self.opened(cx, open_bucket(&url).await?, url, key_file.unwrap_or(default)))
     }
 
-    fn open_dir(&self, dir: &Path, key_file: Option<PathBuf>) -> Result<Opened, Failure> {
+    fn open_dir(&self, cx: &Context, dir: &Path, key_file: Option<PathBuf>) -> Result<Opened, Failure> {
         let store = Store::open_dir(dir).map_err(store_failure)?;
         let default = dir.join("keys").join("log.key");
-        Ok(Opened { store, label: dir.display().to_string(), key_file: key_file.unwrap_or(default) })
+        Ok(self.opened(cx, store, dir.display().to_string(), key_file.unwrap_or(default)))
+    }
+
+    fn opened(&self, cx: &Context, store: Store, label: String, key_file: PathBuf) -> Opened {
+        let named = |flag: &Option<PathBuf>, variable: &str| {
+            flag.clone().or_else(|| cx.env.get(variable).map(PathBuf::from)).map(|file| cx.path(&file))
+        };
+        let freshness = named(&self.freshness_key_file, "DRYSTONE_FRESHNESS_KEY_FILE");
+        let policy_file = named(&self.policy_file, "DRYSTONE_POLICY_FILE");
+        let freshness_key_file = freshness.unwrap_or_else(|| key_file.with_extension("freshness.key"));
+        Opened { store, label, key_file, freshness_key_file, policy_file }
     }
 }
 
@@ -98,8 +120,28 @@ impl From<Refusal> for Failure {
 }
 
 /// Reads the log's key; none if the file is not there.
-pub fn read_key(cx: &Context, file: &Path) -> Result<Option<NoteSigner>, Failure> {
-    let text = match cx.env.get("DRYSTONE_LOG_KEY") {
+pub fn read_key(cx: &Context, opened: &Opened) -> Result<Option<NoteSigner>, Failure> {
+    read_secret(cx, "DRYSTONE_LOG_KEY", &opened.key_file, "a log's key", NoteSigner::parse)
+}
+
+/// Reads the key that says how new the log is; none if the file is not there.
+pub fn read_freshness_key(cx: &Context, opened: &Opened) -> Result<Option<Cosigner>, Failure> {
+    read_cosigner(cx, "DRYSTONE_FRESHNESS_KEY", &opened.freshness_key_file)
+}
+
+/// Reads a key that states times; none if the file is not there.
+pub fn read_cosigner(cx: &Context, variable: &str, file: &Path) -> Result<Option<Cosigner>, Failure> {
+    read_secret(cx, variable, file, "a cosigner's key", Cosigner::parse)
+}
+
+fn read_secret<T, E: std::fmt::Display>(
+    cx: &Context,
+    variable: &str,
+    file: &Path,
+    what: &str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<Option<T>, Failure> {
+    let text = match cx.env.get(variable) {
         Some(text) => text.to_owned(),
         None => match fs_err::read_to_string(file) {
             Ok(text) => text,
@@ -107,10 +149,27 @@ pub fn read_key(cx: &Context, file: &Path) -> Result<Option<NoteSigner>, Failure
             Err(error) => return Err(error.into()),
         },
     };
-    let bad = |e| {
-        Failure::new(Code::BadConfiguration, format!("`{}` does not hold a log's key: {e}", file.display()))
+    let bad =
+        |e| Failure::new(Code::BadConfiguration, format!("`{}` does not hold {what}: {e}", file.display()));
+    parse(text.trim()).map(Some).map_err(bad)
+}
+
+/// Everything that signs: the log's key, the freshness key if there is one, and the witnesses of the policy.
+pub async fn signing(cx: &Context, opened: &Opened, signer: NoteSigner) -> Result<Signing, Failure> {
+    let mut signing = Signing::from(signer);
+    if let Some(key) = read_freshness_key(cx, opened)? {
+        signing = signing.with_freshness(std::sync::Arc::new(key));
+    }
+    let policy = match &opened.policy_file {
+        Some(file) => Some(Policy::parse(&fs_err::read(file)?).map_err(|e| {
+            Failure::new(Code::BadConfiguration, format!("`{}` is no policy: {e}", file.display()))
+        })?),
+        None => policy_in_force(&opened.store).await?,
     };
-    NoteSigner::parse(text.trim()).map(Some).map_err(bad)
+    if let Some(policy) = policy {
+        signing = signing.with_witnesses(policy, witness_link);
+    }
+    Ok(signing)
 }
 
 /// Makes a key for a new log.
@@ -122,6 +181,22 @@ pub fn make_key(origin: &str, entropy: &dyn Entropy, file: &Path) -> Result<Note
     })?;
     write_secret(file, signer.secret_text().expose())?;
     Ok(signer)
+}
+
+/// Finds the freshness key of a log, or makes one.
+pub fn find_or_make_freshness_key(cx: &Context, opened: &Opened, origin: &str) -> Result<(), Failure> {
+    if read_freshness_key(cx, opened)?.is_some() {
+        return Ok(());
+    }
+    let mut seed = [0; 32];
+    cx.effects.entropy.fill(&mut seed);
+    let key = Cosigner::from_seed(&format!("{origin}/freshness"), &seed)
+        .map_err(|e| Failure::new(Code::BadConfiguration, e.to_string()))?;
+    match write_secret(&opened.freshness_key_file, key.secret_text().expose()) {
+        // Another process may have made it meanwhile.
+        Err(failure) if read_freshness_key(cx, opened)?.is_none() => Err(failure),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a file that only its owner can read, whole or not at all; refuses to replace one.
@@ -144,27 +219,23 @@ pub fn write_secret(file: &Path, text: &str) -> Result<(), Failure> {
 
 /// Opens a registry that exists.
 pub async fn open_service(cx: &Context, opened: &Opened) -> Result<Arc<Service>, Failure> {
-    let signer = read_key(cx, &opened.key_file)?.ok_or_else(|| {
+    let signer = read_key(cx, opened)?.ok_or_else(|| {
         let detail = format!("the log's key is not in `{}`", opened.key_file.display());
         Failure::from(
             Problem::new(Code::WrongKey, detail).with_hint("give `--key-file` or set `DRYSTONE_LOG_KEY`"),
         )
     })?;
-    Ok(service_with(cx, opened, signer).await?)
+    Ok(service_with(cx, opened, signing(cx, opened, signer).await?).await?)
 }
 
-/// Opens a registry with this key.
-pub async fn service_with(
-    cx: &Context,
-    opened: &Opened,
-    signer: NoteSigner,
-) -> Result<Arc<Service>, Refusal> {
+/// Opens a registry with these keys.
+pub async fn service_with(cx: &Context, opened: &Opened, signing: Signing) -> Result<Arc<Service>, Refusal> {
     let spool = std::env::temp_dir();
     let mail = cx.env.get("DRYSTONE_MAIL_DIR").map(|dir| cx.path(Path::new(dir)));
     let mailer = mail.map(|dir| Arc::new(FileMailer::new(dir)) as Arc<dyn Mailer>);
     let inspections_max = std::thread::available_parallelism().map_or(2, usize::from);
     let options = Options { mailer, ..Options::new(spool, inspections_max) };
-    let origin = signer.verifier().name().to_owned();
+    let origin = signing.log_key().name().to_owned();
     let (clock, entropy) = (cx.effects.clock.clone(), cx.effects.entropy.clone());
-    Service::open(opened.store.clone(), signer, origin, clock, entropy, options).await
+    Service::open(opened.store.clone(), signing, origin, clock, entropy, options).await
 }

@@ -72,6 +72,8 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
         tokio::spawn(drystone_publisher::serve(listener, front, limits, async { drop(stopped.await) }));
     let elsewhere =
         if config.public_url.is_some() { format!(", listening on {address}") } else { String::new() };
+    let fresh = service.clone();
+    let heartbeat = tokio::spawn(async move { fresh.keep_fresh(config.heartbeat_s).await });
     cx.printer.step("Serving", &format!("{} at {url}{elsewhere}", opened.label));
     greet(cx, &url, first_token, config.token_file.as_deref());
     if args.demo {
@@ -85,10 +87,11 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     cx.printer.notice("stopping: what was acknowledged is stored");
     drop(stop);
     server.await.map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
+    heartbeat.abort();
     Ok(())
 }
 
-fn start_logging(cx: &Context) {
+pub fn start_logging(cx: &Context) {
     let filter = cx.env.get("DRYSTONE_LOG").unwrap_or("warn").to_owned();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if cx.env.is_on("DRYSTONE_LOG_JSON") { builder.json().init() } else { builder.init() }
@@ -153,7 +156,7 @@ fn greet(cx: &Context, url: &str, token: Option<&str>, token_file: Option<&Path>
 }
 
 /// Ends at Ctrl-C or SIGTERM.
-async fn wait_for_stop() -> Result<(), Failure> {
+pub async fn wait_for_stop() -> Result<(), Failure> {
     #[cfg(unix)]
     {
         let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

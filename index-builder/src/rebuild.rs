@@ -119,6 +119,7 @@ pub(crate) async fn write_all(
     let tiles = new_tiles(0, size).into_iter().map(|id| with_meta((tile_key(id), tile_of(replay, id))));
     work.objects(tiles.collect()).await?;
     work.history(replay).await?;
+    work.trust(replay).await?;
 
     let mut by_name: Vec<_> = files.into_iter().map(|file| (file.key, file.bytes)).collect();
     by_name.extend(replay.replica.plain_files().into_iter().flatten());
@@ -235,6 +236,18 @@ impl Rebuild<'_> {
         };
         self.note(done);
         Ok(())
+    }
+
+    /// The documents of the root of trust, from their objects. One whose object is gone stays as it is: `fsck` tells.
+    async fn trust(&mut self, replay: &Replay) -> Result<(), RebuildError> {
+        let mut files = Vec::new();
+        for (version, digest) in (1..).zip(replay.replica.trust()) {
+            let object = get(&*self.store.public, &layout::object(digest), NOTE_BYTES_MAX as u64).await?;
+            if let Some(bytes) = object.filter(|bytes| Sha256Digest::of(bytes) == *digest) {
+                files.push(with_meta((layout::trust(version), bytes.to_vec())));
+            }
+        }
+        self.objects(files).await
     }
 
     /// The proof file, if it is missing or proves nothing. One of an earlier size is valid, and waits for cosignatures.

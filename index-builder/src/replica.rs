@@ -41,6 +41,8 @@ pub struct Replica {
     /// Packages with the versions whose record was missing, or with none where the state was lost altogether.
     unknown: BTreeMap<String, BTreeSet<String>>,
     state: StateMap,
+    /// Documents of the root of trust, the first one first.
+    trust: Vec<Sha256Digest>,
     /// The settings in force, shared by the packages that they were in force for.
     shared: Option<Arc<Settings>>,
     /// Of packages that have files for API clients: the settings at their last event.
@@ -102,6 +104,14 @@ pub enum Fault {
         /// The version.
         given: u32,
     },
+    /// It is not the next document of the root of trust.
+    #[error("it is document {given} of the root of trust, after {before}")]
+    Trust {
+        /// Its number.
+        given: u64,
+        /// How many were before it.
+        before: u64,
+    },
     /// What it says cannot be, after what was said before.
     #[error(transparent)]
     Impossible(#[from] ProjectError),
@@ -160,6 +170,11 @@ impl Replica {
     /// The whole alias map.
     pub fn aliases(&self) -> &AliasMap {
         &self.aliases
+    }
+
+    /// The documents of the root of trust that were put in force, the first one first.
+    pub fn trust(&self) -> &[Sha256Digest] {
+        &self.trust
     }
 
     /// The state map.
@@ -250,6 +265,14 @@ impl Replica {
             faults.push(Fault::Genesis);
         }
         self.configure(event, needed.settings, &mut faults);
+        if let EventBody::Trust { version, document, .. } = &event.body {
+            let before = self.trust.len() as u64;
+            if *version == before + 1 {
+                self.trust.push(*document);
+            } else {
+                faults.push(Fault::Trust { given: *version, before });
+            }
+        }
 
         let files = self.project(event, needed.record, &mut faults);
         for FileChange(class, name, digest, len) in &event.files {

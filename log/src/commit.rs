@@ -17,9 +17,12 @@ mod edge;
 mod error;
 mod genesis;
 mod head;
+mod heartbeat;
 mod nodes;
 mod publish;
+mod signing;
 mod staging;
+mod witnesses;
 
 pub use apply::put_all;
 pub use collect::{DOOMED_MAX, Fence, LEASE_S, SeenHead};
@@ -27,4 +30,6 @@ pub use committer::{CommitOutcome, Committed, Committer, EventDraft, PlainFile, 
 pub use error::CommitError;
 pub use genesis::Genesis;
 pub use head::{Gc, Head};
+pub use heartbeat::Heartbeat;
+pub use signing::{FreshnessKey, KeyUnavailable, LogKey, Signing, WitnessLink};
 pub use staging::{Op, OpKind, STAGING_BYTES_MAX, Staging};

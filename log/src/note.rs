@@ -11,6 +11,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 pub use key::{Algorithm, KeyError, KeyId, VerifierKey};
@@ -232,6 +233,15 @@ impl fmt::Display for NoteSignature {
         let bytes = [self.key_id.as_bytes(), &self.signature[..]].concat();
         write!(f, "{LINE_START}{} {}", self.name, STANDARD.encode(bytes))
     }
+}
+
+/// A signature line that nobody can verify, so that readers that do not ignore such lines, as they must, are found out
+/// early. The same text has the same line.
+pub fn grease(text: &str) -> NoteSignature {
+    let hash = Sha256::new().chain_update("grease").chain_update(text).finalize();
+    let (id, rest) = hash.split_first_chunk().expect("a SHA-256 has 32 bytes");
+    let name = format!("grease.invalid/{}", hex::encode(&rest[..4]));
+    NoteSignature { name, key_id: KeyId::new(*id), signature: rest[4..20].to_vec() }
 }
 
 /// Key names are not empty and have no white space, no `+` and no control characters.

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use drystone_index_builder::{PROJECTION_VERSION, project_config};
-use drystone_log::{
-    NoteSigner,
-    commit::{Committer, Genesis, PlainFile},
-};
+use drystone_log::commit::{Committer, Genesis, PlainFile, Signing};
 use drystone_schemas::{AccountId, Code, EventId, Login, Settings, canonical_json, layout};
 use drystone_storage::{Area, Body, Clock, Entropy, Key, NewObject, Store, new_ulid};
 
 use crate::{
     AccountRecord, Action, Refusal, Scope, Service, Token, TokenRecord,
     accounts::AuditKind,
+    service::announced_key,
     vault::{self, DoneRecord},
 };
 
@@ -36,15 +34,18 @@ impl Service {
     /// Refuses if anything is there. Repeating it after a crash works: the log decides whether there is a registry.
     pub async fn initialise(
         store: &Store,
-        signer: NoteSigner,
+        signing: impl Into<Signing>,
         origin: &str,
         settings: &Settings,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<(), Refusal> {
         settings.check().map_err(|e| Refusal::code(Code::BadConfiguration, e.to_string()))?;
-        let log_key = signer.verifier().to_string();
-        let committer = Committer::new(store.clone(), signer, origin, clock.clone(), entropy.clone());
+        let announced = announced_key(settings)?;
+        let signing = signing.into();
+        signing.announce(announced);
+        let log_key = signing.log_key().to_string();
+        let committer = Committer::new(store.clone(), signing, origin, clock.clone(), entropy.clone());
         let vault = &*store.vault;
         let login = Login::new(OPERATOR_LOGIN).expect("the operator's login is a login");
         let account = ensure_account(vault, &login, &*clock, &*entropy).await?;
@@ -140,6 +141,7 @@ impl Service {
     /// Puts settings in force, if they are not; answers with the position of the event that did.
     pub async fn configure(&self, settings: Settings) -> Result<Option<u64>, Refusal> {
         settings.check().map_err(|e| Refusal::code(Code::BadConfiguration, e.to_string()))?;
+        announced_key(&settings)?;
         let bytes = settings.to_bytes();
         let digest = drystone_schemas::Sha256Digest::of(&bytes);
         let object = NewObject {

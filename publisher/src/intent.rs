@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use drystone_log::SignedTrust;
 use drystone_schemas::{
     AccountId, Alias, DeleteCode, EventId, PackageName, Role, Settings, Sha256Digest, Version, VersionRecord,
     canonical_json,
@@ -92,6 +93,11 @@ pub enum Action {
         /// The new ones.
         settings: Arc<Settings>,
     },
+    /// Put the next document of the root of trust in force.
+    Trust {
+        /// The document, signed.
+        document: Arc<SignedTrust>,
+    },
 }
 
 impl Action {
@@ -108,7 +114,7 @@ impl Action {
             | Self::OwnerRemove { pkg, .. }
             | Self::AliasSet { pkg, .. }
             | Self::AliasRemove { pkg, .. } => Some(pkg),
-            Self::Configure { .. } => None,
+            Self::Configure { .. } | Self::Trust { .. } => None,
         }
     }
 
@@ -130,7 +136,7 @@ impl Action {
             }
             Self::OwnerAdd { .. } | Self::OwnerRemove { .. } => Scope::Owners,
             Self::AliasSet { .. } | Self::AliasRemove { .. } => Scope::Alias,
-            Self::Delete { .. } | Self::Configure { .. } => Scope::Admin,
+            Self::Delete { .. } | Self::Configure { .. } | Self::Trust { .. } => Scope::Admin,
         }
     }
 
@@ -148,6 +154,7 @@ impl Action {
             Self::AliasSet { alias, pkg } => format!("alias-set {alias} {pkg}"),
             Self::AliasRemove { alias, .. } => return Self::removal_digest(alias),
             Self::Configure { settings } => format!("config {}", Sha256Digest::of(&canonical_json(settings))),
+            Self::Trust { document } => format!("trust {}", Sha256Digest::of(&document.to_bytes())),
         };
         Sha256Digest::of(text.as_bytes())
     }

@@ -26,7 +26,10 @@ mod service;
 mod spool;
 mod swap;
 mod token;
+mod trust;
 mod vault;
+mod witness;
+mod witness_link;
 
 pub use accounts::{
     AccountRecord, Email, FileMailer, InvalidEmail, InvalidPattern, Mail, MailError, Mailer, PackagePattern,
@@ -41,4 +44,7 @@ pub use refusal::Refusal;
 pub use routes::api_router;
 pub use service::{Options, Service};
 pub use token::{InvalidToken, Token, TokenKind};
+pub use trust::policy_in_force;
 pub use vault::{Scope, TokenRecord};
+pub use witness::{Witness, WitnessError, witness_path, witness_router};
+pub use witness_link::witness_link;

@@ -12,6 +12,7 @@ mod scope;
 use std::{collections::BTreeMap, sync::Arc};
 
 use drystone_index_builder::PackageState;
+use drystone_log::SignedTrust;
 use drystone_schemas::{
     AccountId, Alias, AliasHistory, AliasMap, PackageName, Role, Settings, Sha256Digest, VaisPackage,
 };
@@ -38,6 +39,8 @@ pub(crate) struct Desk {
     pub(crate) all_aliases: Option<OnDesk<AliasMap>>,
     /// The index of all packages by canonical name, where the existing client of the registry's language asks for one.
     pub(crate) vais_index: Option<BTreeMap<String, VaisPackage>>,
+    /// The newest document of the root of trust, where an intent brings the next.
+    pub(crate) trust: Option<SignedTrust>,
     /// Canonical names that packages have, of those asked for as aliases and of those that look like them.
     pub(crate) taken_by_package: Vec<String>,
     /// Tokens by digest, as they were after the head was read.

@@ -104,7 +104,7 @@ impl From<CommitError> for Refusal {
             CommitError::NotInitialised => Code::NotInitialised,
             CommitError::AlreadyInitialised => Code::AlreadyInitialised,
             CommitError::HeadBehindLog { .. } => Code::HeadBehindLog,
-            CommitError::LogUnpublished { .. } => Code::LogUnpublished,
+            CommitError::LogUnpublished { .. } | CommitError::KeyUnavailable(_) => Code::LogUnpublished,
             CommitError::WrongKey { .. }
             | CommitError::Checkpoint(
                 CheckpointError::WrongOrigin { .. } | CheckpointError::Note(NoteError::NotSignedByKnownKey),

@@ -11,8 +11,9 @@ use std::{
 };
 
 use drystone_log::{
-    NoteSigner,
-    commit::{Committer, Head, put_all},
+    VerifierKey,
+    commit::{CommitError, Committer, Head, Heartbeat, Signing, put_all},
+    note::Algorithm,
 };
 use drystone_schemas::{Code, EventId, Settings, Sha256Digest, layout};
 use drystone_storage::{Clock, Entropy, Key, NewObject, Store, new_ulid};
@@ -35,6 +36,9 @@ use crate::{
 const SETTINGS_BYTES_MAX: u64 = 64 << 10;
 /// How long a process that commits nothing goes by what it knows of head: settings, and from when on tokens are valid.
 const HEAD_AGE_MS_MAX: u64 = 5_000;
+
+/// Seconds until a heartbeat is tried again that could not be.
+const HEARTBEAT_AGAIN_S: u64 = 5;
 
 /// What a process decides for itself.
 #[derive(Debug, Clone)]
@@ -83,16 +87,16 @@ pub struct Service {
 }
 
 impl Service {
-    /// Opens a registry that exists: finishes what a commit left undone, and checks that the key is the log's.
+    /// Opens a registry that exists: finishes what a commit left undone, and checks that the log's key is the one given.
     pub async fn open(
         store: Store,
-        signer: NoteSigner,
+        signing: impl Into<Signing>,
         origin: impl Into<String>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         options: Options,
     ) -> Result<Arc<Self>, Refusal> {
-        let committer = Committer::new(store.clone(), signer, origin, clock.clone(), entropy.clone());
+        let committer = Committer::new(store.clone(), signing, origin, clock.clone(), entropy.clone());
         let core = Arc::new(Core {
             store,
             committer,
@@ -238,9 +242,47 @@ impl Service {
         self.submit_as(self.new_id(), Caller::Operator(operator), action, objects).await
     }
 
+    /// Has the newest checkpoint cosigned again if its cosignatures are older than this, in seconds.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Committer::heartbeat`].
+    pub async fn heartbeat(&self, age_s_max: u64) -> Result<Heartbeat, CommitError> {
+        self.core.committer.heartbeat(age_s_max).await
+    }
+
+    /// Does so for ever: when half of this time has passed, in seconds, and soon again where it was not possible.
+    pub async fn keep_fresh(&self, age_s_max: u64) {
+        let age_s_max = age_s_max.max(2);
+        loop {
+            let wait_s = match self.heartbeat(age_s_max / 2).await {
+                Ok(Heartbeat::NoCosigner) => return,
+                Ok(Heartbeat::Fresh | Heartbeat::Renewed) => age_s_max / 4,
+                Ok(Heartbeat::Pending) => HEARTBEAT_AGAIN_S,
+                Err(error) => {
+                    tracing::warn!("the newest checkpoint is not cosigned again: {error}");
+                    HEARTBEAT_AGAIN_S
+                }
+            };
+            self.core.clock.sleep(Duration::from_secs(wait_s.max(1))).await;
+        }
+    }
+
     /// Whether a commit could be made now: head and checkpoint can be read and agree.
     pub async fn ready(&self) -> Result<u64, Refusal> {
         Ok(self.core.committer.begin().await?.head.size())
+    }
+}
+
+/// The freshness key that settings announce.
+pub(crate) fn announced_key(settings: &Settings) -> Result<Option<VerifierKey>, Refusal> {
+    let Some(freshness) = &settings.freshness else { return Ok(None) };
+    match VerifierKey::parse(&freshness.key) {
+        Ok(key) if key.algorithm() == Algorithm::CosignatureV1 => Ok(Some(key)),
+        _ => Err(Refusal::code(
+            Code::BadConfiguration,
+            format!("`{}` is not the verifier key of a cosigner", freshness.key),
+        )),
     }
 }
 
@@ -321,6 +363,7 @@ impl Core {
             .ok_or_else(|| Refusal::internal(format!("`{key}`, the settings, is missing or damaged")))?;
         let settings: Settings = serde_json::from_slice(&bytes).map_err(Refusal::internal)?;
         let settings = Arc::new(settings);
+        self.committer.signing().announce(announced_key(&settings)?);
         *self.settings.lock().expect("no holder of this lock panics") = Some((*digest, settings.clone()));
         Ok(settings)
     }

@@ -74,6 +74,9 @@ pub struct PublishResponse {
     /// The event's `.tlog-proof`, once its checkpoint is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<String>,
+    /// The release is in the log, and its proof waits for cosigners; `log/latest.tlog-proof` tells when it is there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pending: bool,
 }
 
 /// The answer to every other change.

@@ -68,11 +68,24 @@ pub struct Settings {
     /// Who may read. Absent in settings of public registries.
     #[serde(default, skip_serializing_if = "ReadAccess::is_public")]
     pub reads: ReadAccess,
+    /// Who says how new the log's checkpoints are; absent where nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<Freshness>,
     /// Who may make an account. Absent where the operator does.
     #[serde(default, skip_serializing_if = "Registration::is_closed")]
     pub registration: Registration,
     /// Limits on what comes from outside.
     pub limits: Limits,
+}
+
+/// The registry's own cosigner, for clients that know of no chain of root keys. Where there is one, its policy counts
+/// alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Freshness {
+    /// Verifier key of its cosignatures (C2SP tlog-cosignature, `cosignature/v1`).
+    pub key: String,
+    /// How old a cosignature may be, in seconds.
+    pub max_age_s: u64,
 }
 
 /// Why settings cannot be used.
@@ -108,6 +121,7 @@ impl Settings {
             mirrors_crates_io: false,
             reserved: BTreeSet::new(),
             reads: ReadAccess::Public,
+            freshness: None,
             registration: Registration::Closed,
             limits: Limits::default(),
         }

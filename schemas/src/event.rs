@@ -133,6 +133,15 @@ pub enum EventBody {
         /// The short name.
         alias: Alias,
     },
+    /// The next document of the root of trust is in force.
+    Trust {
+        /// Its position in the chain; from 1.
+        version: u64,
+        /// The document, as an object; `log/trust/<version>` has the same bytes.
+        document: Sha256Digest,
+        /// The policy that it names, as an object.
+        policy: Sha256Digest,
+    },
     /// Nothing happened; the log is alive.
     Heartbeat {},
 }
@@ -151,6 +160,7 @@ const KINDS: &[&str] = &[
     "owner-remove",
     "alias-set",
     "alias-remove",
+    "trust",
     "heartbeat",
 ];
 
@@ -356,6 +366,7 @@ impl Event {
         match &self.body {
             EventBody::Genesis { config, .. } | EventBody::Config { config } => vec![*config],
             EventBody::Publish { tarball, record, .. } => vec![*tarball, *record],
+            EventBody::Trust { document, policy, .. } => vec![*document, *policy],
             EventBody::Yank { reason, .. } | EventBody::Deprecate { reason, .. } => {
                 reason.iter().copied().collect()
             }
@@ -380,7 +391,7 @@ impl EventBody {
     /// The package that the event is about, if it is about one.
     pub fn package(&self) -> Option<&PackageName> {
         match self {
-            Self::Genesis { .. } | Self::Config { .. } | Self::Heartbeat {} => None,
+            Self::Genesis { .. } | Self::Config { .. } | Self::Trust { .. } | Self::Heartbeat {} => None,
             Self::Publish { pkg, .. }
             | Self::Yank { pkg, .. }
             | Self::Unyank { pkg, .. }

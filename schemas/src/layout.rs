@@ -168,6 +168,14 @@ pub fn checkpoint_history(size: u64) -> String {
     format!("log/checkpoints/{size}")
 }
 
+/// What the keys of all documents of the root of trust begin with.
+pub const TRUST: &str = "log/trust/";
+
+/// A document of the root of trust.
+pub fn trust(version: u64) -> String {
+    format!("{TRUST}{version}")
+}
+
 /// In the vault: what a commit will apply.
 pub fn staging(commit_id: &str) -> String {
     format!("staging/{commit_id}")
@@ -343,7 +351,7 @@ pub fn headers(key: &str) -> (CacheClass, &'static str) {
     match key {
         CHECKPOINT | LATEST_PROOF => (CacheClass::NoCache, TEXT),
         _ if key.starts_with("o/") => (CacheClass::Immutable, GZIP),
-        _ if key.starts_with("log/checkpoints/") || key.starts_with("log/state/shard/") => {
+        _ if ["log/checkpoints/", "log/state/shard/", TRUST].iter().any(|folder| key.starts_with(folder)) => {
             (CacheClass::Immutable, TEXT)
         }
         _ if key.starts_with("log/") => (CacheClass::Immutable, BINARY),
@@ -387,6 +395,7 @@ mod tests {
             ("o/00", CacheClass::Immutable, GZIP),
             ("log/checkpoint", CacheClass::NoCache, TEXT),
             ("log/checkpoints/17", CacheClass::Immutable, TEXT),
+            ("log/trust/1", CacheClass::Immutable, TEXT),
             ("log/tile/0/000.p/1", CacheClass::Immutable, BINARY),
             ("log/tile/entries/000", CacheClass::Immutable, BINARY),
             ("log/state/shard/00", CacheClass::Immutable, TEXT),

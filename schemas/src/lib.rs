@@ -41,7 +41,8 @@ pub use api::{
     SearchResponse, UploadRequest, UploadResponse, VersionResponse, WriteResponse,
 };
 pub use config::{
-    ApiConfig, CargoIndexConfig, InvalidSettings, Limits, ReadAccess, Registration, RegistryConfig, Settings,
+    ApiConfig, CargoIndexConfig, Freshness, InvalidSettings, Limits, ReadAccess, Registration,
+    RegistryConfig, Settings,
 };
 pub use digest::{InvalidDigest, Sha256Digest};
 pub use document::{Deprecation, OwnerEntry, PackageDocument, Role};

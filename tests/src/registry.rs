@@ -7,7 +7,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Method, Request, header},
 };
-use drystone_log::{NoteSigner, VerifierKey};
+use drystone_log::{Cosigner, NoteSigner, VerifierKey, commit::Signing};
 use drystone_publisher::{Front, NewToken, Options, PublicFiles, Refusal, Service, Token};
 use drystone_schemas::{Login, Settings};
 use drystone_storage::{Clock, Entropy, Store};
@@ -121,7 +121,7 @@ impl TestRegistry {
         clock: Arc<TestClock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<(), Refusal> {
-        Service::initialise(store, Self::signer(), ORIGIN, settings, clock, entropy).await
+        Service::initialise(store, Self::signing(), ORIGIN, settings, clock, entropy).await
     }
 
     /// What a listener would answer with.
@@ -164,7 +164,7 @@ impl TestRegistry {
     ) -> Result<Arc<Service>, Refusal> {
         let options = Options { mailer: Some(mails), ..Options::new(spool.path().to_owned(), 2) };
         let clock: Arc<dyn Clock> = clock;
-        Service::open(store, Self::signer(), ORIGIN, clock, entropy, options).await
+        Service::open(store, Self::signing(), ORIGIN, clock, entropy, options).await
     }
 
     /// Another process on the same store, with its own memory; `wrap` may come between.
@@ -178,6 +178,16 @@ impl TestRegistry {
     pub async fn try_another(&self, store: Store) -> Result<Arc<Service>, Refusal> {
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
         Self::service(store, clock, entropy, &self.spool, self.mails.clone()).await
+    }
+
+    /// Everything that signs for a test's log: its key, and one that says how new a checkpoint is.
+    pub fn signing() -> Signing {
+        Signing::from(Self::signer()).with_freshness(Arc::new(Self::cosigner()))
+    }
+
+    /// The freshness key of every test's log.
+    pub fn cosigner() -> Cosigner {
+        Cosigner::from_seed("registry.test/freshness", &[8; 32]).expect("it is a key name")
     }
 
     /// The key of every test's log.

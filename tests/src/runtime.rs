@@ -80,7 +80,9 @@ impl Runtime {
     /// Gives an event to the function, and waits for what it makes of it.
     async fn invoke(&self, mut event: Value) -> Value {
         let id = format!("request-{}", self.next_id.fetch_add(1, Ordering::Relaxed));
-        event["requestContext"]["requestId"] = json!(id);
+        if let Some(context) = event.get_mut("requestContext") {
+            context["requestId"] = json!(id);
+        }
         let (sender, receiver) = oneshot::channel();
         self.answers.lock().await.insert(id.clone(), sender);
         self.waiting.lock().await.push_back((id, event));
@@ -131,6 +133,11 @@ impl Function {
         let answer = self.runtime.invoke(event(method, path, "", headers, body)).await;
         let status = answer["statusCode"].as_u64().expect("an answer has a status");
         (status, serde_json::from_slice(&body_of(&answer)).unwrap_or(Value::Null))
+    }
+
+    /// Sends what is no HTTP request, such as the event of a schedule; answers with what the function does.
+    pub async fn invoke_event(&self, event: Value) -> Value {
+        self.runtime.invoke(event).await
     }
 
     /// Listens for HTTP requests, as a function URL does; answers with the address.

@@ -29,22 +29,29 @@ fn script(text: &str) -> String {
     out
 }
 
-/// Runs a document's blocks in order in one shell. `drystone serve` goes to the background, as if in another terminal.
+/// Runs a document's blocks in order in one shell. `drystone serve` and `witness` go to the background, as if in another terminal.
 fn run_document(name: &str) {
     let text = fs_err::read_to_string(root().join(name)).unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let script = script(&text).replace("127.0.0.1:8080", &format!("127.0.0.1:{port}"));
+    let witness_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let script = script(&text)
+        .replace("127.0.0.1:8080", &format!("127.0.0.1:{port}"))
+        .replace("127.0.0.1:8081", &format!("127.0.0.1:{witness_port}"));
     assert!(script.lines().count() >= 3, "{name} has next to no commands");
     let folder = tempfile::tempdir().unwrap();
     let preamble = format!(
         r#"set -euo pipefail
 drystone() {{
-  if [ "$1" != serve ]; then command drystone "$@"; return; fi
-  command drystone "$@" --listen 127.0.0.1:{port} 2> "$HOME/serve.log" &
-  server=$!
-  trap 'kill $server' EXIT
-  for _ in $(seq 300); do grep -q Serving "$HOME/serve.log" && return; kill -0 $server; sleep 0.1; done
-  cat "$HOME/serve.log"; exit 1
+  case "$*" in
+    serve*) set -- "$@" --listen 127.0.0.1:{port} ;;
+    witness*--listen*) ;;
+    *) command drystone "$@"; return ;;
+  esac
+  command drystone "$@" 2> "$HOME/$1.log" &
+  servers="${{servers:-}} $!"
+  trap 'kill $servers' EXIT
+  for _ in $(seq 300); do grep -q 'Serving\|Witnessing' "$HOME/$1.log" && return; kill -0 $!; sleep 0.1; done
+  cat "$HOME/$1.log"; exit 1
 }}
 "#
     );
@@ -76,6 +83,11 @@ fn the_users_guide_runs() {
 #[test]
 fn the_operators_guide_runs() {
     run_document("docs/operators.md");
+}
+
+#[test]
+fn the_guide_to_trust_runs() {
+    run_document("docs/trust.md");
 }
 
 #[test]

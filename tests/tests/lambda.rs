@@ -56,6 +56,19 @@ async fn publish_and_yank(store: &str, environment: &[(&str, &str)]) {
     let (status, answer) =
         another.invoke("POST", "/api/v1/packages", &authorised(token, &content_type), &body).await;
     assert_eq!((status, &answer["outcome"]), (200, &json!("already-published")), "{answer}");
+
+    // A schedule has the time renewed, when it is due; a client cannot look like one.
+    let scheduled =
+        json!({"version": "0", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}});
+    assert_eq!(another.invoke_event(scheduled).await, json!({"heartbeat": "fresh"}));
+    let mut all = all.clone();
+    all.push(("DRYSTONE_HEARTBEAT_S", "0"));
+    let eager = Function::start(&all).await;
+    let renewed = json!({"heartbeat": "renewed"});
+    assert_eq!(eager.invoke_event(json!({"drystone": "heartbeat"})).await, renewed);
+    let body = br#"{"drystone":"heartbeat","source":"aws.events"}"#;
+    let (status, answer) = eager.invoke("POST", "/api/v1/packages", &json_body, body).await;
+    assert!(status >= 400 && answer != renewed, "{answer}");
 }
 
 #[tokio::test]

@@ -98,6 +98,7 @@ async fn fill(registry: &TestRegistry, packages: usize) {
                 body,
                 files,
                 plain,
+                immutable: Vec::new(),
                 private,
                 done: "{}\n".into(),
             });

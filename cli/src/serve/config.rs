@@ -15,6 +15,9 @@ use crate::{context::Context, env::Env, failure::Failure, operate::StoreArgs};
 
 /// Where `serve` listens unless it is told otherwise.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+/// How old cosignatures become unless `serve` is told otherwise, in seconds: a client that looks finds them ten minutes old at
+/// most, for some 600 small writes a day.
+const DEFAULT_HEARTBEAT_S: u64 = 600;
 
 /// What a new registry starts with.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -146,6 +149,9 @@ struct Storage {
     data: Option<PathBuf>,
     store: Option<String>,
     key_file: Option<PathBuf>,
+    freshness_key_file: Option<PathBuf>,
+    policy_file: Option<PathBuf>,
+    heartbeat_s: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -171,6 +177,8 @@ pub struct Config {
     pub connections: ConnectionLimits,
     /// Which store.
     pub store: StoreArgs,
+    /// How old the newest checkpoint's cosignatures may become, in seconds.
+    pub heartbeat_s: u64,
     /// What a new registry starts with.
     pub new: NewArgs,
     /// Limits of a new registry.
@@ -199,6 +207,9 @@ pub struct ConfigArgs {
     /// Which store.
     #[command(flatten)]
     pub store: StoreArgs,
+    /// How old the newest checkpoint's cosignatures may become, in seconds; 600 if absent [env: DRYSTONE_HEARTBEAT_S]
+    #[arg(long, value_name = "SECONDS")]
+    pub heartbeat_s: Option<u64>,
     /// What a new registry starts with.
     #[command(flatten)]
     pub new: NewArgs,
@@ -238,6 +249,12 @@ impl ConfigArgs {
             self.store.data.is_some() || self.store.store.is_some() || env.get("DRYSTONE_STORE").is_some();
         let (data, store) = if named { (None, None) } else { (file.storage.data, file.storage.store) };
         let key_file = self.store.key_file.or_else(|| from_env("DRYSTONE_LOG_KEY_FILE").map(PathBuf::from));
+        let heartbeat_s =
+            self.heartbeat_s.map(Ok).or_else(|| env.get("DRYSTONE_HEARTBEAT_S").map(str::parse));
+        let heartbeat_s = heartbeat_s.transpose().map_err(|_| {
+            Failure::new(Code::BadConfiguration, "`DRYSTONE_HEARTBEAT_S` is not a number of seconds")
+        })?;
+        let heartbeat_s = heartbeat_s.or(file.storage.heartbeat_s).unwrap_or(DEFAULT_HEARTBEAT_S);
         Ok(Config {
             listen,
             public_url: self
@@ -253,7 +270,14 @@ impl ConfigArgs {
                 data: self.store.data.or(data),
                 store: self.store.store.or(store),
                 key_file: key_file.or(file.storage.key_file),
+                freshness_key_file: (self.store.freshness_key_file)
+                    .or_else(|| from_env("DRYSTONE_FRESHNESS_KEY_FILE").map(PathBuf::from))
+                    .or(file.storage.freshness_key_file),
+                policy_file: (self.store.policy_file)
+                    .or_else(|| from_env("DRYSTONE_POLICY_FILE").map(PathBuf::from))
+                    .or(file.storage.policy_file),
             },
+            heartbeat_s,
             new: NewArgs {
                 name: self.new.name.or(file.registry.name),
                 origin: self.new.origin.or(file.registry.origin),
@@ -278,13 +302,14 @@ mod tests {
                         [connections]\nconnections_max = 9\n";
 
     fn args() -> ConfigArgs {
-        let store = StoreArgs { data: None, store: None, key_file: None };
+        let store = StoreArgs::default();
         ConfigArgs {
             config: None,
             listen: None,
             public_url: None,
             token_file: None,
             store,
+            heartbeat_s: None,
             new: NewArgs::default(),
         }
     }

@@ -29,6 +29,8 @@ pub(crate) struct Events {
     deleted: HashSet<(String, String)>,
     /// Objects that may be deleted at any time: reasons.
     optional: BTreeSet<Sha256Digest>,
+    /// Documents of the root of trust: number, document, policy.
+    trust: Vec<(u64, Sha256Digest, Sha256Digest)>,
 }
 
 /// The objects of one release.
@@ -53,6 +55,7 @@ impl Events {
             releases: Vec::new(),
             deleted: HashSet::new(),
             optional: BTreeSet::new(),
+            trust: Vec::new(),
         }
     }
 }
@@ -152,6 +155,9 @@ impl Check<'_> {
             }
             _ => None,
         };
+        if let EventBody::Trust { version, document, policy } = &event.body {
+            events.trust.push((*version, *document, *policy));
+        }
         if let Some(digest) = object {
             let key = layout::object(&digest);
             self.counts.objects += 1;
@@ -203,6 +209,19 @@ impl Check<'_> {
         for problem in problems {
             self.counts.objects += 1;
             self.take(problem);
+        }
+        for (version, document, policy) in &events.trust {
+            let files = [
+                (layout::object(document), document),
+                (layout::object(policy), policy),
+                (layout::trust(*version), document),
+            ];
+            for (key, digest) in files {
+                let problem = hash(source, &key, digest, None).await;
+                self.counts.objects += 1;
+                self.take(problem);
+                self.seen.insert(key);
+            }
         }
         if deep {
             for digest in &events.optional {

@@ -138,6 +138,7 @@ impl PackageState {
             EventBody::OwnerRemove { account, .. } => self.remove_owner(account),
             EventBody::Genesis { .. }
             | EventBody::Config { .. }
+            | EventBody::Trust { .. }
             | EventBody::Heartbeat {}
             | EventBody::Publish { .. }
             | EventBody::AliasSet { .. }

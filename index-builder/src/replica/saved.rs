@@ -38,6 +38,8 @@ pub(crate) struct SavedReplica {
     /// Settings that packages were last changed under, and which of them each package was.
     api_settings: Vec<Arc<Settings>>,
     api: BTreeMap<String, usize>,
+    /// Documents of the root of trust.
+    trust: Vec<Sha256Digest>,
 }
 
 /// Why a replica cannot be read back.
@@ -85,6 +87,7 @@ impl Replica {
             state: self.state.shards().map(|shard| (shard.index(), text(shard.to_bytes()))).collect(),
             api_settings,
             api,
+            trust: self.trust.clone(),
         })
     }
 
@@ -110,6 +113,7 @@ impl Replica {
             aliases: saved.aliases,
             unknown: saved.unknown,
             state: state_map(&saved.state)?,
+            trust: saved.trust,
         })
     }
 }

@@ -70,6 +70,7 @@ async fn commit(
         body,
         files: files.collect(),
         plain: Vec::new(),
+        immutable: Vec::new(),
         private: Vec::new(),
         done: format!("{{\"seq\":{seq}}}").into(),
     };

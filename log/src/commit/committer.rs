@@ -12,8 +12,8 @@ use drystone_storage::{Clock, Entropy, Key, Meta, NewObject, Replace, Store, Tag
 use futures_util::future::{join, try_join, try_join_all};
 
 use crate::{
-    BundleId, Checkpoint, EntryBundle, FileRef, Frontier, Hash, NoteSigner, ShardEntry, StateMap, TileId,
-    leaf_hash, prove_inclusion,
+    BundleId, Checkpoint, EntryBundle, FileRef, Frontier, Hash, ShardEntry, StateMap, TileId, leaf_hash,
+    prove_inclusion,
     tile::{grow, grow_entries, needed_for_growth, parse_tile, partial_bundle, tile_bytes},
 };
 
@@ -23,7 +23,8 @@ use super::{
     edge::RightEdge,
     head::HEAD_BYTES_MAX,
     nodes::NodeCache,
-    publish::{Notes, Published, Publishing, Tree, receipt},
+    publish::{Notes, Opened, Publishing, Tree, receipt},
+    signing::Signing,
     staging::STAGING_BYTES_MAX,
 };
 
@@ -39,14 +40,16 @@ const BUNDLE_BYTES_MAX: u64 = 256 * (4096 + 2);
 /// Everything that commits to one registry share: the store, the key, the clock, and caches that cannot be stale.
 pub struct Committer {
     pub(super) store: Store,
-    pub(super) signer: NoteSigner,
+    pub(super) signing: Signing,
     pub(super) origin: String,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     nodes: NodeCache,
     edge: Mutex<Option<(u64, Hash, RightEdge)>>,
     last_head: Mutex<Option<(Bytes, Head)>>,
-    pub(super) last_checkpoint: Mutex<Option<(Bytes, Checkpoint)>>,
+    pub(super) last_checkpoint: Mutex<Option<Opened>>,
+    /// The largest checkpoint that this process has published or seen published.
+    pub(super) largest: Mutex<Option<Checkpoint>>,
 }
 
 /// A head to plan against, as one process saw it.
@@ -85,6 +88,8 @@ pub struct EventDraft {
     pub files: Vec<StateFile>,
     /// By-name files outside the state map: configuration, and answers for API clients.
     pub plain: Vec<PlainFile>,
+    /// Public files that never change once they are there.
+    pub immutable: Vec<PlainFile>,
     /// By-name files in the vault: counts that quotas look at.
     pub private: Vec<PlainFile>,
     /// Outcome to keep under the intent's id.
@@ -139,22 +144,23 @@ pub enum CommitOutcome {
 pub struct Committed {
     /// Position of the first event.
     pub first_seq: u64,
-    /// For each event its `.tlog-proof`, if the checkpoint is published; else it will be, by whoever comes next.
+    /// For each event its `.tlog-proof`, if the checkpoint is published and cosigners enough have signed it; else that will
+    /// be so, by whoever comes next.
     pub proofs: Option<Vec<String>>,
 }
 
 impl Committer {
-    /// Prepares to commit to the log of this origin, with this key. Touches nothing.
+    /// Prepares to commit to the log of this origin, with these keys. Touches nothing.
     pub fn new(
         store: Store,
-        signer: NoteSigner,
+        signing: impl Into<Signing>,
         origin: impl Into<String>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         Self {
             store,
-            signer,
+            signing: signing.into(),
             origin: origin.into(),
             clock,
             entropy,
@@ -162,7 +168,13 @@ impl Committer {
             edge: Mutex::new(None),
             last_head: Mutex::new(None),
             last_checkpoint: Mutex::new(None),
+            largest: Mutex::new(None),
         }
+    }
+
+    /// The keys.
+    pub fn signing(&self) -> &Signing {
+        &self.signing
     }
 
     /// Steps 2 and 7 of the protocol: reads head and checkpoint, and applies and publishes what somebody left undone.
@@ -187,7 +199,7 @@ impl Committer {
         let Some((head, head_file)) = head else {
             return Err(match publishing.checkpoint {
                 Some(published) => {
-                    CommitError::HeadBehindLog { head: 0, published: published.checkpoint.size() }
+                    CommitError::HeadBehindLog { head: 0, published: published.opened.checkpoint.size() }
                 }
                 None => CommitError::NotInitialised,
             });
@@ -232,7 +244,7 @@ impl Committer {
     }
 
     fn check_identity(&self, head: &Head) -> Result<(), CommitError> {
-        if head.origin == self.origin && head.log_key == self.signer.verifier().to_string() {
+        if head.origin == self.origin && head.log_key == self.signing.log_key().to_string() {
             Ok(())
         } else {
             Err(CommitError::WrongKey { origin: head.origin.clone(), log_key: head.log_key.clone() })
@@ -249,30 +261,47 @@ impl Committer {
                 .is_some_and(|(_, own)| own.commit == round.head.commit && own.nonce != round.head.nonce)
         };
         let agrees = match &round.publishing.checkpoint {
-            Some(Published { checkpoint, .. }) if checkpoint.size() == size => checkpoint.root() == root,
+            Some(published) if published.opened.checkpoint.size() == size => {
+                published.opened.checkpoint.root() == root
+            }
             _ => published < size,
         };
         if !agrees {
             return Err(CommitError::HeadBehindLog { head: size, published });
         }
-        if round.publishing.complete_size() == size {
+        // Where others cosign, the proof file waits for them; the heartbeat sees to that.
+        let complete =
+            if self.signing.waits_for_others() { published } else { round.publishing.complete_size() };
+        if complete == size {
             return Ok(());
         }
         round.met_others = true;
-        let staging_key = Key::new(round.head.staging.clone())?;
-        let bytes = self.store.vault.get(&staging_key, STAGING_BYTES_MAX).await?;
-        let bytes = bytes.filter(|bytes| Sha256Digest::of(bytes) == round.head.staging_digest);
-        let bytes = bytes.ok_or_else(|| CommitError::Damaged { key: round.head.staging.clone() })?;
-        let staging = Staging::parse(&bytes)?;
+        let staging = self.read_staging(&round.head).await?;
         apply(&self.store, &staging, &Hints::new()).await?;
-        let proof = self.proof_from_tiles(size, &root).await?;
-        let notes = self.sign(Tree { size, root, last_entry: &staging.last_entry, proof })?;
-        match self.publish(&mut round.publishing, &notes, None).await {
+        let notes = self.sign_applied(&round.head, &staging).await?;
+        match self.publish(&mut round.publishing, notes, None).await {
             Err(error @ CommitError::HeadBehindLog { .. }) => Err(error),
             Err(_) if size - published < UNPUBLISHED_EVENTS_MAX => Ok(()),
             Err(_) => Err(CommitError::LogUnpublished { behind: size - published }),
             Ok(_) => Ok(()),
         }
+    }
+
+    /// What the commit that head names has left to be applied.
+    pub(super) async fn read_staging(&self, head: &Head) -> Result<Staging, CommitError> {
+        let key = Key::new(head.staging.clone())?;
+        let bytes = self.store.vault.get(&key, STAGING_BYTES_MAX).await?;
+        let bytes = bytes.filter(|bytes| Sha256Digest::of(bytes) == head.staging_digest);
+        let bytes = bytes.ok_or_else(|| CommitError::Damaged { key: head.staging.clone() })?;
+        Staging::parse(&bytes)
+    }
+
+    /// Signs the tree of a head whose commit is applied. A key that cannot sign stops every writer here, before it commits
+    /// more.
+    pub(super) async fn sign_applied(&self, head: &Head, staging: &Staging) -> Result<Notes, CommitError> {
+        let (size, root) = (head.size(), head.root);
+        let proof = self.proof_from_tiles(size, &root).await?;
+        self.sign(Tree { size, root, last_entry: &staging.last_entry, proof }).await
     }
 
     /// Reads what the planner and the commit need of the state map and of the log's right edge.
@@ -390,15 +419,17 @@ impl Committer {
         }
         let unknown =
             |e: CommitError| CommitError::OutcomeUnknown(format!("committed, but not applied: {e}"));
-        let notes = self.own_notes(&next, &edge, &staging);
-        let prepare_notes = async {
+        let own_notes = async {
+            let notes = self.own_notes(&next, &edge, &staging).await;
             if let Ok(notes) = &notes {
-                notes.prepare(&*self.store.public).await;
+                self.prepare(notes).await;
             }
+            notes
         };
-        join(apply(&self.store, &staging, &built.hints), prepare_notes).await.0.map_err(unknown)?;
+        let (applied, notes) = join(apply(&self.store, &staging, &built.hints), own_notes).await;
+        applied.map_err(unknown)?;
         let proofs = match notes {
-            Ok(notes) => self.publish_own(&mut publishing, (first_seq, head_root), &edge, &notes).await,
+            Ok(notes) => self.publish_own(&mut publishing, (first_seq, head_root), &edge, notes).await,
             Err(error) => Err(error),
         };
         nodes.into_iter().for_each(|(key, bytes)| self.nodes.keep(key, bytes));
@@ -406,14 +437,19 @@ impl Committer {
             *self.edge.lock().expect("no holder of this lock panics") = Some((next.size(), next.root, edge));
         }
         // A checkpoint that could not be published now is published by the next round; the commit stands.
-        Ok(CommitOutcome::Committed(Committed { first_seq, proofs: proofs.ok() }))
+        Ok(CommitOutcome::Committed(Committed { first_seq, proofs: proofs.ok().flatten() }))
     }
 
     /// Signs what this process has just committed.
-    fn own_notes(&self, head: &Head, edge: &RightEdge, staging: &Staging) -> Result<Notes, CommitError> {
+    async fn own_notes(
+        &self,
+        head: &Head,
+        edge: &RightEdge,
+        staging: &Staging,
+    ) -> Result<Notes, CommitError> {
         let size = head.size();
         let proof = prove_inclusion(size - 1, size, edge)?;
-        self.sign(Tree { size, root: head.root, last_entry: &staging.last_entry, proof })
+        self.sign(Tree { size, root: head.root, last_entry: &staging.last_entry, proof }).await
     }
 
     /// Publishes what this process has just committed, and grown from this size and root; answers with the proof of
@@ -423,13 +459,15 @@ impl Committer {
         publishing: &mut Publishing,
         grown_from: (u64, Hash),
         edge: &RightEdge,
-        notes: &Notes,
-    ) -> Result<Vec<String>, CommitError> {
-        self.publish(publishing, notes, Some(grown_from)).await?;
+        notes: Notes,
+    ) -> Result<Option<Vec<String>>, CommitError> {
+        let notes = self.publish(publishing, notes, Some(grown_from)).await?;
         let (first_seq, size) = (grown_from.0, notes.size());
-        let proof =
-            |index| Ok(receipt(index, prove_inclusion(index, size, edge)?, notes.checkpoint().to_vec()));
-        (first_seq..size).map(proof).collect()
+        if !notes.is_enough() {
+            return Ok(None);
+        }
+        let proof = |index| Ok(receipt(index, prove_inclusion(index, size, edge)?, notes.checkpoint()));
+        (first_seq..size).map(proof).collect::<Result<_, CommitError>>().map(Some)
     }
 
     pub(super) fn nonce(&self) -> String {
@@ -599,6 +637,11 @@ fn build(
             }
             by_name.insert(file.key, ByName { seq, object: None, bytes: file.bytes.into() });
         }
+        ops.extend(draft.immutable.into_iter().map(|file| Op {
+            kind: OpKind::PutPublic,
+            key: file.key,
+            bytes: file.bytes.into(),
+        }));
         for file in draft.private {
             if let Some(seen) = file.seen {
                 hints.entry(file.key.clone()).or_insert(seen);

@@ -34,6 +34,9 @@ pub enum CommitError {
         /// How many.
         behind: u64,
     },
+    /// The log's key cannot sign.
+    #[error(transparent)]
+    KeyUnavailable(#[from] super::KeyUnavailable),
     /// The log belongs to another key or origin than this process has.
     #[error("the log of `{origin}` is signed by `{log_key}`, not by this process's key")]
     WrongKey {

@@ -57,12 +57,21 @@ impl Committer {
         self.load(&mut round, &[]).await?;
         let body = EventBody::Genesis {
             origin: self.origin.clone(),
-            log_key: self.signer.verifier().to_string(),
+            log_key: self.signing.log_key().to_string(),
             config,
             projection: genesis.projection,
         };
         let (id, actor, plain, done) = (genesis.id, genesis.actor, genesis.plain, genesis.done);
-        let draft = EventDraft { id, actor, body, files: Vec::new(), plain, private: Vec::new(), done };
+        let draft = EventDraft {
+            id,
+            actor,
+            body,
+            files: Vec::new(),
+            plain,
+            immutable: Vec::new(),
+            private: Vec::new(),
+            done,
+        };
         match self.commit(round, vec![draft]).await? {
             CommitOutcome::Committed(committed) => Ok(committed),
             CommitOutcome::Lost => Err(CommitError::AlreadyInitialised),
@@ -76,7 +85,7 @@ impl Committer {
         Head {
             v: 1,
             origin: self.origin.clone(),
-            log_key: self.signer.verifier().to_string(),
+            log_key: self.signing.log_key().to_string(),
             frontier: Frontier::new(),
             root: empty_root(),
             state,

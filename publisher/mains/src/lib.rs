@@ -5,6 +5,10 @@
 //! | `DRYSTONE_STORE` | `s3://bucket/prefix` or `file:///dir`; credentials and endpoint by the standard `AWS_*` variables |
 //! | `DRYSTONE_LOG_KEY` | the log's private key, as `drystone admin init` wrote it |
 //! | `DRYSTONE_LOG_KEY_FILE` | a file that holds it instead |
+//! | `DRYSTONE_FRESHNESS_KEY` | the private key that says how new the log is; without it somebody else has to |
+//! | `DRYSTONE_FRESHNESS_KEY_FILE` | a file that holds it instead; default: `X.freshness.key` beside the log's `X.key` |
+//! | `DRYSTONE_POLICY_FILE` | a policy whose witnesses are asked, and whose quorum a proof needs; default: that of the root of trust |
+//! | `DRYSTONE_HEARTBEAT_S` | how old cosignatures become before a heartbeat renews them, in seconds; default 600 |
 //! | `DRYSTONE_SPOOL` | directory for uploads on their way; default `/tmp` |
 //! | `DRYSTONE_MAIL_DIR` | directory for mails on their way, which another program sends; without it no mail is sent |
 //! | `DRYSTONE_LOG` | log filter, such as `info` or `drystone_publisher=debug` |
@@ -12,8 +16,10 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
-use drystone_log::NoteSigner;
-use drystone_publisher::{ConnectionLimits, FileMailer, Mailer, Options, Service};
+use drystone_log::{Cosigner, NoteSigner, Policy, commit::Signing};
+use drystone_publisher::{
+    ConnectionLimits, FileMailer, Mailer, Options, Service, policy_in_force, witness_link,
+};
 use drystone_storage::{Store, SystemClock, SystemEntropy};
 use drystone_storage_s3::{S3Area, S3Settings};
 
@@ -21,6 +27,10 @@ use drystone_storage_s3::{S3Area, S3Settings};
 pub struct Environment {
     store: String,
     key: String,
+    freshness_key: Option<String>,
+    policy: Option<Vec<u8>>,
+    /// How old the newest checkpoint's cosignatures may become, in seconds.
+    pub heartbeat_s: u64,
     spool: PathBuf,
     mail_dir: Option<PathBuf>,
     log: String,
@@ -35,14 +45,30 @@ impl Environment {
     #[expect(clippy::disallowed_methods, reason = "this is the door to the environment")]
     pub fn of_process() -> anyhow::Result<Self> {
         let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let key = match (get("DRYSTONE_LOG_KEY"), get("DRYSTONE_LOG_KEY_FILE")) {
-            (Some(key), _) => key,
-            (None, Some(path)) => {
-                std::fs::read_to_string(&path).with_context(|| format!("`{path}` (DRYSTONE_LOG_KEY_FILE)"))?
-            }
-            (None, None) => bail!("set DRYSTONE_LOG_KEY or DRYSTONE_LOG_KEY_FILE to the log's private key"),
+        let read = |name: &str| match get(name) {
+            Some(path) => std::fs::read(&path).map(Some).with_context(|| format!("`{path}` ({name})")),
+            None => Ok(None),
         };
+        let secret = |name: &str| match get(name) {
+            Some(key) => Ok::<_, anyhow::Error>(Some(key)),
+            None => Ok(read(&format!("{name}_FILE"))?.map(String::from_utf8).transpose()?),
+        };
+        let Some(key) = secret("DRYSTONE_LOG_KEY")? else {
+            bail!("set DRYSTONE_LOG_KEY or DRYSTONE_LOG_KEY_FILE to the log's private key")
+        };
+        let freshness_key = match (secret("DRYSTONE_FRESHNESS_KEY")?, get("DRYSTONE_LOG_KEY_FILE")) {
+            (Some(key), _) => Some(key),
+            // Where `drystone admin init` has put it, beside the log's.
+            (None, Some(path)) => {
+                std::fs::read_to_string(PathBuf::from(path).with_extension("freshness.key")).ok()
+            }
+            (None, None) => None,
+        };
+        let heartbeat_s = get("DRYSTONE_HEARTBEAT_S").map(|text| text.parse()).transpose();
         Ok(Self {
+            freshness_key,
+            policy: read("DRYSTONE_POLICY_FILE")?,
+            heartbeat_s: heartbeat_s.context("DRYSTONE_HEARTBEAT_S")?.unwrap_or(600),
             store: get("DRYSTONE_STORE")
                 .context("set DRYSTONE_STORE to `s3://bucket/prefix` or `file:///dir`")?,
             key,
@@ -63,11 +89,23 @@ impl Environment {
     pub async fn open(&self) -> anyhow::Result<Arc<Service>> {
         let signer = NoteSigner::parse(self.key.trim()).context("the log's private key")?;
         let origin = signer.verifier().name().to_owned();
+        let mut signing = Signing::from(signer);
+        if let Some(key) = &self.freshness_key {
+            let key = Cosigner::parse(key.trim()).context("the freshness key")?;
+            signing = signing.with_freshness(Arc::new(key));
+        }
         let mailer = self.mail_dir.clone().map(|dir| Arc::new(FileMailer::new(dir)) as Arc<dyn Mailer>);
         let options = Options { mailer, ..Options::new(self.spool.clone(), 2) };
         let store = open_store(&self.store).await?;
+        let policy = match &self.policy {
+            Some(policy) => Some(Policy::parse(policy).context("DRYSTONE_POLICY_FILE")?),
+            None => policy_in_force(&store).await?,
+        };
+        if let Some(policy) = policy {
+            signing = signing.with_witnesses(policy, witness_link);
+        }
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
-        Ok(Service::open(store, signer, origin, clock, entropy, options).await?)
+        Ok(Service::open(store, signing, origin, clock, entropy, options).await?)
     }
 }
 

@@ -155,7 +155,7 @@ fn asks(action: &Action) -> Option<EventBody> {
         Action::OwnerRemove { pkg, account } => EventBody::OwnerRemove { pkg, account },
         Action::AliasSet { alias, pkg } => EventBody::AliasSet { pkg, alias },
         Action::AliasRemove { alias, pkg } => EventBody::AliasRemove { pkg, alias },
-        Action::Configure { .. } => return None,
+        Action::Configure { .. } | Action::Trust { .. } => return None,
     })
 }
 

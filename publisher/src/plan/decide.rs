@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use drystone_index_builder::{
     AliasState, Draft, Touched, project, project_config, project_plain, vais_index_file, vais_package,
 };
-use drystone_log::commit::{EventDraft, PlainFile, Round, StateFile};
+use drystone_log::{
+    SignedTrust, TrustError,
+    commit::{EventDraft, PlainFile, Round, StateFile},
+};
 use drystone_schemas::{
     AccountId, Code, EventBody, IndexLine, PackageDocument, PackageName, Problem, Role, Sha256Digest,
     Version, canonical_json, layout,
@@ -88,6 +91,7 @@ fn try_decide(desk: &mut Desk, intent: &Intent, place: &Place<'_>) -> Result<Dec
         body,
         files: Vec::new(),
         plain: Vec::new(),
+        immutable: Vec::new(),
         private: Vec::new(),
         done: canonical_json(&done).into(),
     };
@@ -254,7 +258,28 @@ fn check(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked, Refusal
             }
             event(EventBody::Config { config: Sha256Digest::of(&settings.to_bytes()) })
         }
+        Action::Trust { document } => check_trust(desk, document),
     }
+}
+
+/// Whether a document is the next one of the root of trust. That it is in force now, and its policy fits, was checked when it
+/// came in.
+fn check_trust(desk: &Desk, document: &SignedTrust) -> Result<Checked, Refusal> {
+    let next = document.unverified();
+    let verdict = match &desk.trust {
+        Some(there) if there == document => return Ok(Checked::Already(None)),
+        Some(there) => document.succeed(there.unverified()),
+        None => document.begin().and_then(|first| match first.version {
+            1 => Ok(first),
+            found => Err(TrustError::WrongVersion { expected: 1, found }),
+        }),
+    };
+    verdict.map_err(|e| Refusal::code(Code::TrustRefused, e.to_string()))?;
+    Ok(Checked::Event(EventBody::Trust {
+        version: next.version,
+        document: Sha256Digest::of(&document.to_bytes()),
+        policy: next.policy,
+    }))
 }
 
 fn check_publish(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked, Refusal> {
@@ -364,6 +389,12 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
         let files = project_config(place.seq, place.origin, place.log_key, settings);
         draft.plain = files.into_iter().map(PlainFile::unseen).collect();
         desk.settings = settings.clone();
+        return Ok(());
+    }
+    if let Action::Trust { document } = action {
+        let key = layout::trust(document.unverified().version);
+        draft.immutable.push(PlainFile::unseen((key, document.to_bytes())));
+        desk.trust = Some((**document).clone());
         return Ok(());
     }
     let record = if let Action::Publish { record, .. } = action { Some(&**record) } else { None };

@@ -25,6 +25,7 @@ use crate::{
     accounts::MemberRecord,
     intent::Caller,
     limits::Known,
+    trust,
     vault::{self, QuotaRecord, RECORD_BYTES_MAX, ScopeRecord},
 };
 
@@ -208,6 +209,9 @@ impl Desk {
         desk.aliases = aliases.into_iter().collect();
         desk.all_aliases = all_aliases;
         desk.vais_index = vais_index;
+        if intents.iter().any(|intent| matches!(intent.action, Action::Trust { .. })) {
+            desk.trust = trust::newest(store).await?;
+        }
         desk.parties.extend(parties);
         for name in intents.iter().filter_map(|intent| intent.action.alias()).flat_map(rivals) {
             if committer.entry(round, &name)?.is_some() {
@@ -290,6 +294,7 @@ impl Desk {
             aliases: BTreeMap::new(),
             all_aliases: None,
             vais_index: None,
+            trust: None,
             taken_by_package: Vec::new(),
             tokens: tokens.into_iter().collect(),
             done: done.into_iter().filter_map(|(id, record)| Some((id, record?))).collect(),

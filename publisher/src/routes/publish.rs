@@ -85,6 +85,7 @@ async fn respond(service: &Service, token: &Token, id: EventId, upload: Upload) 
         size: record.size,
         record: digest,
         warnings: inspected.warnings,
+        pending: status == StatusCode::CREATED && proof.is_none(),
         proof,
     };
     Ok((status, Json(answer)).into_response())

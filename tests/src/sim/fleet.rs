@@ -59,12 +59,12 @@ impl Process {
     /// Makes the registry in a store where there is none, as a process of its own; none if it died before it was done.
     pub async fn initialise(sim: &Arc<Sim>) -> Option<Result<(), Refusal>> {
         let pid = sim.new_pid();
-        let signer = TestRegistry::signer();
-        let origin = signer.verifier().name().to_owned();
+        let signing = TestRegistry::signing();
+        let origin = signing.log_key().name().to_owned();
         let clock = Arc::new(SimClock { sim: sim.clone(), pid });
         let entropy = Arc::new(entropy_of(sim, pid));
         let (store, settings) = (store_of(sim, pid), Base::settings(0));
-        let made = Service::initialise(&store, signer, &origin, &settings, clock, entropy);
+        let made = Service::initialise(&store, signing, &origin, &settings, clock, entropy);
         match select(pin!(made), pin!(sim.death(pid))).await {
             Either::Left((made, _)) => Some(made.map(drop)),
             Either::Right(_) => None,
@@ -74,13 +74,13 @@ impl Process {
     /// Starts a process, whatever comes of it; none if it died before it was ready.
     pub async fn open(sim: &Arc<Sim>) -> Option<Result<Arc<Self>, Refusal>> {
         let pid = sim.new_pid();
-        let signer = TestRegistry::signer();
-        let origin = signer.verifier().name().to_owned();
+        let signing = TestRegistry::signing();
+        let origin = signing.log_key().name().to_owned();
         let clock = Arc::new(SimClock { sim: sim.clone(), pid });
         let entropy = Arc::new(entropy_of(sim, pid));
         // Small uploads never touch it.
         let options = Options::new(PathBuf::from("nowhere"), 1);
-        let opened = Service::open(store_of(sim, pid), signer, origin, clock, entropy, options);
+        let opened = Service::open(store_of(sim, pid), signing, origin, clock, entropy, options);
         let opened = match select(pin!(opened), pin!(sim.death(pid))).await {
             Either::Left((opened, _)) => opened,
             Either::Right(_) => return None,

@@ -100,12 +100,13 @@ fn processes_that_start_at_once_on_an_empty_bucket_make_one_registry() {
 }
 
 /// A point of the first start, as one can see it from outside: something appears in a directory.
-const POINTS: [&str; 14] = [
+const POINTS: [&str; 15] = [
     "data/public",
     "data/vault/.lock",
     "data/public/probe",
     "data/vault/probe",
     "keys/log.key",
+    "keys/log.freshness.key",
     "data/vault/accounts",
     "data/vault/accounts/by-login",
     "data/public/o",

@@ -18,6 +18,7 @@ async fn commit_some(committer: &Committer, registry: &TestRegistry) -> Result<b
         body: EventBody::Undeprecate { pkg: PackageName::new("http").expect("it is a name") },
         files: Vec::new(),
         plain: Vec::new(),
+        immutable: Vec::new(),
         private: Vec::new(),
         done: "{}".into(),
     });

@@ -10,6 +10,8 @@ async fn main() -> anyhow::Result<()> {
     let service = environment.open().await?;
     let listener = tokio::net::TcpListener::bind(&environment.listen).await?;
     tracing::info!(address = %listener.local_addr()?, "listening");
+    let (fresh, heartbeat_s) = (service.clone(), environment.heartbeat_s);
+    tokio::spawn(async move { fresh.keep_fresh(heartbeat_s).await });
     let stop = async { drop(tokio::signal::ctrl_c().await) };
     serve(listener, api_router(service, None), environment.connections.within_open_files(), stop).await;
     Ok(())
