@@ -67,7 +67,6 @@ fn universe(releases: &[&str]) -> Universe {
             zig: None,
             yank_reason: None,
             deleted: None,
-            zig: None,
         };
         files.entry(PackageKey::own(&name)).or_default().lines.push(line);
     }
