@@ -13,7 +13,7 @@ use drystone_client::{
     Effects, Home, Http, HttpOptions, Network, Registry, Snapshot, Store, TrustStore, plan,
     resolve::{Requirement, Rules, Versions},
 };
-use drystone_publisher::file_router;
+use drystone_publisher::PublicFiles;
 use drystone_schemas::{PackageName, VersionReq};
 use drystone_storage::{Clock as _, SystemClock, SystemEntropy};
 use drystone_tests::{Pkg, TestRegistry};
@@ -58,15 +58,15 @@ async fn count() -> anyhow::Result<[Measured; 2]> {
     }
     let seen: Seen = Arc::default();
     let noted = seen.clone();
-    let files = file_router(registry.store.public.clone()).layer(middleware::from_fn(
-        move |request: Request, next: middleware::Next| {
+    let files = PublicFiles::new(registry.store.public.clone(), Arc::new(SystemClock)).router().layer(
+        middleware::from_fn(move |request: Request, next: middleware::Next| {
             noted.lock().expect("nobody panics").push((Moment::now(), request.uri().path().to_owned()));
             async move {
                 SystemClock.sleep(ANSWER).await;
                 next.run(request).await
             }
-        },
-    ));
+        }),
+    );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let base = format!("http://{}", listener.local_addr()?);
     tokio::spawn(async move { axum::serve(listener, files).await });
@@ -94,7 +94,7 @@ async fn measure(client: &'static str, base: &str, seen: &Seen, proved: bool) ->
     let (done, fetched) = tokio::sync::oneshot::channel();
     let guessed = async |lock: &drystone_client::Lock| {
         registry.prefetch(&store, lock).await;
-        drop(done.send(()));
+        _ = done.send(());
     };
     let rules = Rules::newest(Versions::One);
     let resolved = plan::resolve_beside(&registry, open, &roots, &rules, guessed);
