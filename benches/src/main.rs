@@ -15,10 +15,12 @@ mod memory;
 mod nginx;
 mod packages;
 mod peers;
+mod proof;
 mod publish;
 mod reads;
 mod report;
 mod resolve;
+mod rounds;
 mod server;
 mod writers;
 
@@ -32,9 +34,11 @@ use crate::report::Report;
 type Bench = (&'static str, fn(&mut Report) -> anyhow::Result<()>);
 
 /// The measurements. Counts come first: they are the same on a busy machine.
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 10] = [
     ("calls", calls::run),
     ("resolve", resolve::run),
+    ("proof", proof::run),
+    ("rounds", rounds::run),
     ("memory", memory::run),
     ("reads", reads::run),
     ("cargo-api", cargo_api::run),

@@ -38,6 +38,7 @@ Environment:
   DRYSTONE_REGISTRY  base URL of the registry
   DRYSTONE_TOKEN     token, in place of a stored one
   DRYSTONE_HOME      directory for cache, store, keys and tokens
+  DRYSTONE_TRUST     trust document to begin with, in place of the registry's first
   DRYSTONE_MIRRORS   base URLs of mirrors, with commas between
   DRYSTONE_LINK_MODE how packages get from the store into a project
   NO_COLOR, CLICOLOR_FORCE, FORCE_COLOR, CI, DRYSTONE_NO_PROGRESS
@@ -95,7 +96,7 @@ pub struct NetworkArgs {
     /// Base URL of the registry [env: DRYSTONE_REGISTRY]
     #[arg(long, global = true, value_name = "URL", help_heading = "Registry")]
     pub registry: Option<String>,
-    /// Ask this mirror for archives before the registry; may be given several times [env: DRYSTONE_MIRRORS]
+    /// Ask this mirror for archives first; may be repeated [env: DRYSTONE_MIRRORS]
     #[arg(long = "mirror", global = true, value_name = "URL", help_heading = "Registry")]
     pub mirrors: Vec<String>,
     /// Use only what is cached

@@ -65,9 +65,13 @@ impl Context {
         Ok(Home::new(self.cwd.join(dir)))
     }
 
-    /// What this user has seen of registries before.
+    /// What this user has seen of registries before, and the trust document that was handed over, if one was.
     pub fn trust(&self) -> Result<TrustStore, Failure> {
-        Ok(TrustStore::new(self.home()?))
+        let trust = TrustStore::new(self.home()?);
+        match self.env.get("DRYSTONE_TRUST") {
+            Some(path) => Ok(trust.with_root(&fs_err::read(self.cwd.join(path))?)?),
+            None => Ok(trust),
+        }
     }
 
     /// A pool of connections.

@@ -1,5 +1,6 @@
-//! `drystone rebuild`, `fsck`, `gc` and `recover`, on a directory, a bucket, or a URL.
+//! `drystone rebuild`, `fsck`, `audit`, `monitor`, `gc` and `recover`, on a directory, a bucket, or a URL.
 
+mod audit;
 mod collect;
 
 use std::sync::Arc;
@@ -47,6 +48,10 @@ pub enum Args {
         #[arg(long)]
         deep: bool,
     },
+    /// Replay the log of a registry and compare everything with it, as an outsider
+    Audit(audit::AuditArgs),
+    /// Audit what is new in a log, and tell of events
+    Monitor(audit::MonitorArgs),
     /// Remove what nothing leads to any more; without `--apply` only tell what that is
     Gc(collect::Args),
     /// Make the private head of a registry anew from its log; tokens made before are void
@@ -81,6 +86,8 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
             cx.printer.result(&value, || report.written.iter().map(|key| format!("{key}\n")).collect())
         }
         Args::Fsck { target, log_key, deep } => check(cx, &target, log_key, deep).await,
+        Args::Audit(args) => audit::audit_once(args, cx).await,
+        Args::Monitor(args) => audit::monitor(&args, cx).await,
         Args::Gc(args) => collect::run(args, cx).await,
         Args::Recover { target, log_key } => {
             let store = writable(cx, &target).await?;

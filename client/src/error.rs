@@ -214,6 +214,24 @@ pub enum VerificationError {
         /// What came.
         actual: Sha256Digest,
     },
+    /// Too few of the cosigners that the policy names have signed the checkpoint.
+    #[error("the log `{origin}` of size {size} is not cosigned as its policy asks")]
+    NotWitnessed {
+        /// Origin of the log.
+        origin: String,
+        /// Size shown.
+        size: u64,
+    },
+    /// Enough cosigners have signed the checkpoint, but too long ago.
+    #[error("the log `{origin}` was last cosigned {age_s} s ago, and its policy allows {max_age_s} s")]
+    Stale {
+        /// Origin of the log.
+        origin: String,
+        /// Age of the youngest quorum, in seconds.
+        age_s: u64,
+        /// What the policy allows, in seconds.
+        max_age_s: u64,
+    },
     /// Something that the log vouches for is not served.
     #[error("{what} is vouched for by the log, but is not there")]
     Missing {
@@ -336,6 +354,11 @@ impl VerificationError {
             Self::KeyChanged { registry, .. } => problem.with_hint(format!(
                 "ask the operator of `{registry}`; if the change is announced, remove the pinned key and try again"
             )),
+            Self::Stale { .. } => problem.with_hint(
+                "somebody shows you an old state, or the registry stands still; check your clock, try another network, and tell the operator",
+            ),
+            Self::NotWitnessed { .. } => problem
+                .with_hint("do not use what this registry shows; ask its operator and its witnesses"),
             Self::Fork { evidence: Some(path), .. } => problem
                 .fact("evidence", path.display())
                 .with_hint("do not use this registry; send the evidence to its operator and to an auditor"),

@@ -15,7 +15,10 @@ use futures_util::StreamExt as _;
 use reqwest::{Method, StatusCode, header};
 use url::{Host, Url};
 
-use crate::{ClientError, Effects};
+use crate::{
+    ClientError, Effects,
+    defences::{Defence, Defences},
+};
 
 mod attempt;
 mod speed;
@@ -40,7 +43,7 @@ pub struct HttpOptions {
     pub backoff: Duration,
     /// Longest wait that a `Retry-After` may ask for; more is a failure.
     pub retry_after_max: Duration,
-    /// Least speed of a download in bytes per second, over `speed_window`.
+    /// Least speed of any answer in bytes per second, over `speed_window`.
     pub speed_min: u64,
     /// Over how long the speed is measured.
     pub speed_window: Duration,
@@ -167,6 +170,7 @@ const REDIRECTS_MAX: usize = 5;
 pub struct Http {
     options: HttpOptions,
     effects: Effects,
+    defences: Defences,
     streams: Streams,
     plain: OnceLock<reqwest::Client>,
     tls: OnceLock<reqwest::Client>,
@@ -175,8 +179,24 @@ pub struct Http {
 impl Http {
     /// Makes the pool; nothing is opened yet.
     pub fn new(options: HttpOptions, effects: Effects) -> Arc<Self> {
+        Arc::new(Self::guarded(options, effects, Defences::default()))
+    }
+
+    /// The same with the defences that a test leaves up.
+    fn guarded(options: HttpOptions, effects: Effects, defences: Defences) -> Self {
         let streams = Streams::new();
-        Arc::new(Self { options, effects, streams, plain: OnceLock::new(), tls: OnceLock::new() })
+        Self { options, effects, defences, streams, plain: OnceLock::new(), tls: OnceLock::new() }
+    }
+
+    /// A pool without one of the defences.
+    #[cfg(test)]
+    pub(crate) fn without(options: HttpOptions, effects: Effects, down: Defence) -> Arc<Self> {
+        Arc::new(Self::guarded(options, effects, Defences::without(down)))
+    }
+
+    /// The defences of everything that is read through it.
+    pub(crate) fn defences(&self) -> Defences {
+        self.defences
     }
 
     /// The effects that it was made with.
@@ -218,8 +238,21 @@ impl Http {
         if !response.status().is_success() {
             return Err(status_error(&shown(url), response.status()));
         }
+        self.drain(response, url, bytes_max, sink).await.map(Some)
+    }
+
+    /// Reads a body into `sink`: at most `bytes_max` bytes, and never below the least speed. Returns its length.
+    async fn drain(
+        &self,
+        response: reqwest::Response,
+        url: &str,
+        bytes_max: u64,
+        sink: &mut (dyn FnMut(&[u8]) -> Result<(), ClientError> + Send),
+    ) -> Result<u64, ClientError> {
+        let bytes_max = if self.defences.up(Defence::Length) { bytes_max } else { u64::MAX };
+        let too_big = || ClientError::TooBig { url: shown(url), bytes_max };
         if response.content_length().is_some_and(|len| len > bytes_max) {
-            return Err(ClientError::TooBig { url: shown(url), bytes_max });
+            return Err(too_big());
         }
         let clock = &self.effects.clock;
         let mut floor =
@@ -230,15 +263,16 @@ impl Http {
             let chunk = chunk.map_err(|e| transport_error(url, &e))?;
             len += chunk.len() as u64;
             if len > bytes_max {
-                return Err(ClientError::TooBig { url: shown(url), bytes_max });
+                return Err(too_big());
             }
             sink(&chunk)?;
-            if !floor.keeps_up(chunk.len() as u64, clock.now_unix_ms()) {
+            let slow = !floor.keeps_up(chunk.len() as u64, clock.now_unix_ms());
+            if slow && self.defences.up(Defence::Speed) {
                 let detail = format!("slower than {} bytes per second", self.options.speed_min);
                 return Err(ClientError::Unreachable { url: shown(url), detail });
             }
         }
-        Ok(Some(len))
+        Ok(len)
     }
 
     /// Counts the attempts of one operation.
@@ -276,19 +310,12 @@ impl Http {
         let etag = text(header::ETAG);
         let retry_after =
             text(header::RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs);
-        let too_big = || ClientError::TooBig { url: shown(ask.url), bytes_max: ask.bytes_max };
-        if response.content_length().is_some_and(|len| len > ask.bytes_max) {
-            return Err(too_big());
-        }
         let mut body = BytesMut::new();
-        let mut chunks = response.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|e| transport_error(ask.url, &e))?;
-            if (body.len() + chunk.len()) as u64 > ask.bytes_max {
-                return Err(too_big());
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let mut sink = |chunk: &[u8]| {
+            body.extend_from_slice(chunk);
+            Ok(())
+        };
+        self.drain(response, ask.url, ask.bytes_max, &mut sink).await?;
         Ok((Answer { url: shown(ask.url), status, etag, body: body.freeze() }, retry_after))
     }
 

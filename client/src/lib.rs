@@ -8,7 +8,7 @@
 //! | [`Http`] | connections, limits, retries |
 //! | [`Registry`] | a registry's files, by name and by hash, and the cache |
 //! | [`Snapshot`] | files that are proved against the log |
-//! | [`TrustStore`] | the pinned key and the largest checkpoint seen |
+//! | [`TrustStore`] | the pinned key, the root of trust, and the largest checkpoint seen |
 //! | [`resolve`], [`plan`], [`Lock`] | which versions |
 //! | [`aliases`] | short names to suggest |
 //! | [`install`], [`Store`] | unpacked packages, shared by projects |
@@ -23,9 +23,12 @@
 mod accounts;
 pub mod aliases;
 mod api;
+#[cfg(test)]
+mod attacks;
 mod cache;
 pub mod cargo;
 mod cargo_registry;
+mod defences;
 pub mod disk;
 mod download;
 mod effects;
@@ -41,6 +44,7 @@ pub mod project;
 pub mod publish;
 mod registry;
 pub mod resolve;
+mod roots;
 mod snapshot;
 mod store;
 mod tiles;
@@ -49,6 +53,10 @@ mod unpack;
 mod vendored;
 pub mod verify;
 pub mod zig;
+
+/// The registry of the tests names this crate as its users do.
+#[cfg(test)]
+extern crate self as drystone_client;
 
 pub use api::Me;
 pub use cache::Cache;

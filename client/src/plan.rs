@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drystone_schemas::{Code, DeleteCode, IndexFile, IndexLine, PackageName, Problem, Sha256Digest, Version};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::oneshot;
 
 use crate::{
-    ClientError, Lock, LockedCheckpoint, LockedPackage, Snapshot, VerificationError,
+    ClientError, Lock, LockedCheckpoint, LockedPackage, Registry, Snapshot, VerificationError,
     resolve::{Outcome, PackageKey, RegistryId, Requirement, Rules, Solution, Universe, suggest},
 };
 
+mod ahead;
 mod proved;
 pub mod rounds;
 
@@ -50,6 +52,38 @@ pub async fn resolve(
     }
 }
 
+/// The same, beside the proof: `open` proves the registry while the choice is guessed by what it shows by name. `guessed` is
+/// told the guess as soon as there is one, and may fetch what it names; nothing vouches for it yet. The lock that is
+/// returned is chosen anew by what is proved, mostly out of the cache.
+pub async fn resolve_beside<'a>(
+    registry: &Registry,
+    open: impl Future<Output = Result<Snapshot<'a>, ClientError>>,
+    roots: &[Requirement],
+    rules: &Rules,
+    guessed: impl AsyncFnOnce(&Lock),
+) -> Result<(Snapshot<'a>, Lock), ClientError> {
+    let (tell, told) = oneshot::channel();
+    let guess = async {
+        // Whatever is wrong is told by those who know whether it is: after the proof.
+        let lock = ahead::guess(registry, roots, rules).await.ok().flatten();
+        _ = tell.send(());
+        if let Some(lock) = &lock {
+            guessed(lock).await;
+        }
+        Ok(())
+    };
+    let proof = async {
+        let snapshot = open.await?;
+        // By then what is needed is in the cache. It does not matter if the other side is gone.
+        _ = told.await;
+        let lock = resolve(&snapshot, roots, rules).await?;
+        Ok::<_, ClientError>((snapshot, lock))
+    };
+    // A proof that fails ends everything at once.
+    let ((), proved) = futures_util::try_join!(guess, proof)?;
+    Ok(proved)
+}
+
 /// The versions of a lock, for the rules of the next one.
 pub fn locked_versions(versions: BTreeMap<String, Version>) -> BTreeMap<PackageKey, BTreeSet<Version>> {
     let own = |name| PackageKey { registry: RegistryId::default(), name };
@@ -61,6 +95,17 @@ async fn lock(snapshot: &Snapshot<'_>, solution: &Solution) -> Result<Lock, Clie
     // Digests are in the index files, which are fetched for what was chosen and for nothing else.
     let chosen = solution.releases.iter().map(|((key, _), chosen)| (key.clone(), chosen.name.clone()));
     let indexes = fetch(snapshot, &chosen.collect()).await?;
+    let checkpoint = snapshot.checkpoint();
+    let checkpoint = LockedCheckpoint { size: checkpoint.size(), root: checkpoint.root() };
+    let packages = packages(solution, &indexes)?;
+    Ok(Lock::new(snapshot.registry().base(), &snapshot.log().origin, checkpoint, packages))
+}
+
+/// The packages of a solution, with what their index files say of them.
+fn packages(
+    solution: &Solution,
+    indexes: &BTreeMap<PackageKey, IndexFile>,
+) -> Result<Vec<LockedPackage>, ClientError> {
     let mut packages = Vec::with_capacity(solution.releases.len());
     for ((key, version), chosen) in &solution.releases {
         let line =
@@ -76,9 +121,7 @@ async fn lock(snapshot: &Snapshot<'_>, solution: &Solution) -> Result<Lock, Clie
             dependencies: names.into_iter().collect(),
         });
     }
-    let checkpoint = snapshot.checkpoint();
-    let checkpoint = LockedCheckpoint { size: checkpoint.size(), root: checkpoint.root() };
-    Ok(Lock::new(snapshot.registry().base(), &snapshot.log().origin, checkpoint, packages))
+    Ok(packages)
 }
 
 fn digest(line: &IndexLine) -> Result<Sha256Digest, ClientError> {

@@ -4,9 +4,10 @@
 //! says; see [`crate::Snapshot`] for files that are proved.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -16,11 +17,13 @@ use drystone_schemas::{
     Alias, AliasMap, IndexFile, PackageDocument, PackageName, RegistryConfig, Sha256Digest, layout,
 };
 use serde::de::DeserializeOwned;
+use tempfile::NamedTempFile;
 use tokio::sync::OnceCell;
 
 use crate::{
     ClientError, Secret, Token,
     cache::{Cache, Entry},
+    defences::Defences,
     http::{self, Answer, Http},
 };
 
@@ -64,6 +67,8 @@ pub struct Registry {
     /// Set once a read was refused without the token and granted with it.
     reads_need_token: AtomicBool,
     config: OnceCell<RegistryConfig>,
+    /// Archives that were downloaded before it was known whether they are the right ones.
+    prefetched: Mutex<BTreeMap<Sha256Digest, NamedTempFile>>,
 }
 
 impl Registry {
@@ -86,6 +91,7 @@ impl Registry {
             token,
             reads_need_token: AtomicBool::new(false),
             config: OnceCell::new(),
+            prefetched: Mutex::default(),
         })
     }
 
@@ -112,6 +118,11 @@ impl Registry {
     /// The connections.
     pub fn http(&self) -> &Arc<Http> {
         &self.http
+    }
+
+    /// The defences of everything that is read through it.
+    pub(crate) fn defences(&self) -> Defences {
+        self.http.defences()
     }
 
     /// Whether the network may be used.
@@ -264,6 +275,16 @@ impl Registry {
     /// The token for reads, if they are known to need it.
     pub(crate) fn read_token(&self) -> Option<&Secret> {
         self.token().ok().filter(|_| self.reads_need_token.load(Ordering::Relaxed))
+    }
+
+    /// Keeps an archive, which has this digest, until somebody wants it.
+    pub(crate) fn keep_prefetched(&self, digest: Sha256Digest, file: NamedTempFile) {
+        self.prefetched.lock().expect("no holder of this lock panics").insert(digest, file);
+    }
+
+    /// An archive that was downloaded ahead.
+    pub(crate) fn take_prefetched(&self, digest: &Sha256Digest) -> Option<NamedTempFile> {
+        self.prefetched.lock().expect("no holder of this lock panics").remove(digest)
     }
 
     /// Bytes cached under a key, whatever they are worth.

@@ -15,6 +15,7 @@ use drystone_schemas::{PackageName, Version, VersionReq};
 pub mod cargo_lock;
 mod explain;
 mod graph;
+mod met;
 mod package;
 mod positions;
 mod solution;

@@ -10,7 +10,6 @@ use std::{sync::Mutex, time::Duration};
 use bytes::Bytes;
 use drystone_log::{
     Checkpoint, FileRef, Hash, RootTile, ShardEntry, SignedCheckpoint, StateMap, TlogProof,
-    proof_file::PROOF_BYTES_MAX,
     state_map::{SHARD_READ_BYTES_MAX, STATE_TILE_BYTES, StateNode, root_tile_key},
 };
 use drystone_schemas::{
@@ -23,8 +22,10 @@ use tokio::sync::OnceCell;
 
 use crate::{
     ClientError, Network, Registry, TrustStore, VerificationError,
+    defences::Defence,
     feed::Feed,
     registry::{ALIASES_BYTES_MAX, DOCUMENT_BYTES_MAX, INDEX_BYTES_MAX},
+    roots,
     tiles::{self, NotConsistent},
     trust::PinnedLog,
 };
@@ -33,6 +34,9 @@ use crate::{
 const LAGGING_TRIES_MAX: u32 = 3;
 /// State nodes fetched at once.
 const PARALLEL: usize = 64;
+/// Longest `latest.tlog-proof` that is read, in bytes: an event of 4 KiB, 63 hashes, and a checkpoint with some ten times the
+/// signatures that a note of this size needs.
+const PROOF_FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// A registry at one moment.
 #[derive(Debug)]
@@ -58,9 +62,30 @@ pub struct ProvedIndex {
 impl<'a> Snapshot<'a> {
     /// Fetches and checks the newest checkpoint of the registry, and remembers it.
     pub async fn open(registry: &'a Registry, trust: &TrustStore) -> Result<Self, ClientError> {
-        let log = trust.pin(registry.base(), registry.config().await?)?;
-        let remembered = trust.remembered(&log)?;
-        let (signed, last_entry) = newest(registry, &log, remembered.as_ref()).await?;
+        let defences = registry.defences();
+        // All three at once: none of them is needed to ask for the others.
+        let (config, roots, shown) = futures_util::try_join!(
+            registry.config(),
+            roots::in_force(registry, trust),
+            Shown::fetch(registry)
+        )?;
+        let pinned = match &roots {
+            Some(roots) => trust.pin_by_root(registry.base(), config, roots),
+            None => trust.pin(registry.base(), config),
+        };
+        let log = match pinned {
+            Err(_) if !defences.up(Defence::PinnedKey) => PinnedLog::offered(config)?,
+            pinned => pinned?,
+        };
+        let remembered = match trust.remembered(registry.base(), &log) {
+            // A checkpoint that the pinned key did not sign, where no key is pinned.
+            Err(_) if !defences.up(Defence::PinnedKey) => None,
+            remembered => remembered?,
+        };
+        let (signed, last_entry) = newest(registry, &log, remembered.as_ref(), shown).await?;
+        if let Some(roots) = &roots {
+            roots.check(registry, &signed)?;
+        }
         let (feed, from) = follow(registry, &log, signed.checkpoint(), &last_entry).await?;
         // Events that lead from what was seen to what is signed prove that the log continues.
         let is_proved = |old: &Checkpoint| from == Some((old.size(), old.root()));
@@ -68,12 +93,13 @@ impl<'a> Snapshot<'a> {
             && !is_proved(seen.checkpoint())
         {
             let old = seen.checkpoint();
-            check_continues(registry, old.size(), &old.root(), signed.checkpoint())
+            let continues = check_continues(registry, old.size(), &old.root(), signed.checkpoint())
                 .await
-                .map_err(|error| with_evidence(error, trust, seen, &signed))?;
+                .map_err(|error| with_evidence(error, trust, seen, &signed));
+            defences.hold(Defence::SeenCheckpoint, continues)?;
         }
-        let state_root = state_root(signed.checkpoint(), &last_entry)?;
-        trust.remember(&log, &signed)?;
+        let state_root = state_root(registry, signed.checkpoint(), &last_entry)?;
+        defences.hold(Defence::PinnedKey, trust.remember(registry.base(), &log, &signed))?;
         if let Some(feed) = feed.as_ref().filter(|_| registry.network() == Network::Online) {
             feed.remember(registry)?;
         }
@@ -106,13 +132,14 @@ impl<'a> Snapshot<'a> {
         if self.registry.network() == Network::Offline {
             return Ok(());
         }
-        check_continues(self.registry, size, root, self.checkpoint()).await
+        let continues = check_continues(self.registry, size, root, self.checkpoint()).await;
+        self.registry.defences().hold(Defence::LockedCheckpoint, continues)
     }
 
     /// Loads what is needed to look up these canonical names, in two rounds at most.
     pub async fn load(&self, keys: &[String]) -> Result<(), ClientError> {
         let keys: Vec<&str> =
-            keys.iter().map(String::as_str).filter(|key| self.from_feed(key).is_none()).collect();
+            keys.iter().map(String::as_str).filter(|key| self.told_by_feed(key).is_none()).collect();
         if keys.is_empty() {
             return Ok(());
         }
@@ -151,7 +178,7 @@ impl<'a> Snapshot<'a> {
     /// What the state says of a canonical name; `None` proves that there is nothing of that name.
     pub async fn entry(&self, key: &str) -> Result<Option<ShardEntry>, ClientError> {
         self.load(&[key.to_owned()]).await?;
-        if let Some(entry) = self.from_feed(key) {
+        if let Some(entry) = self.told_by_feed(key) {
             return Ok(entry);
         }
         let state =
@@ -162,7 +189,7 @@ impl<'a> Snapshot<'a> {
     }
 
     /// What the feed says of a canonical name; the outer `None` says that it knows nothing of it.
-    fn from_feed(&self, key: &str) -> Option<Option<ShardEntry>> {
+    fn told_by_feed(&self, key: &str) -> Option<Option<ShardEntry>> {
         self.feed.lock().expect("no holder of this lock panics").as_ref()?.get(key)
     }
 
@@ -261,7 +288,10 @@ impl<'a> Snapshot<'a> {
         if len > bytes_max {
             return Err(ClientError::TooBig { url: self.registry.url(by_name), bytes_max });
         }
-        let is_it = |bytes: &[u8]| bytes.len() as u64 == len && Sha256Digest::of(bytes) == digest;
+        let is_it = |bytes: &[u8]| {
+            !self.registry.defences().up(Defence::FileDigest)
+                || bytes.len() as u64 == len && Sha256Digest::of(bytes) == digest
+        };
         let object = layout::object(&digest);
         if let Some(bytes) = self.registry.cached(&object).filter(|bytes| is_it(bytes)) {
             return Ok(Some((bytes, digest)));
@@ -347,9 +377,12 @@ async fn load_root_tile(registry: &Registry, root: &Hash) -> Result<RootTile, Cl
         return Ok(RootTile::empty());
     }
     let key = root_tile_key(root);
-    let passes = |bytes: &[u8]| RootTile::open(root, bytes).is_ok();
-    let bytes = state_node(registry, &key, STATE_TILE_BYTES, passes).await?;
-    RootTile::open(root, &bytes).map_err(|e| ClientError::proof(format!("`{key}`"), e))
+    let open = |bytes: &[u8]| match registry.defences().up(Defence::StateRoot) {
+        true => RootTile::open(root, bytes),
+        false => RootTile::from_bytes(bytes),
+    };
+    let bytes = state_node(registry, &key, STATE_TILE_BYTES, |bytes| open(bytes).is_ok()).await?;
+    open(&bytes).map_err(|e| ClientError::proof(format!("`{key}`"), e))
 }
 
 /// The newest signed checkpoint and the last entry below it, asked for again if an edge lags behind what was seen.
@@ -357,11 +390,12 @@ async fn newest(
     registry: &Registry,
     log: &PinnedLog,
     remembered: Option<&SignedCheckpoint>,
+    mut shown: Shown,
 ) -> Result<(SignedCheckpoint, Vec<u8>), ClientError> {
     let seen = remembered.map_or(0, |signed| signed.checkpoint().size());
     let mut tries = 1;
     loop {
-        let (signed, last_entry) = newest_once(registry, log).await?;
+        let (signed, last_entry) = shown.open(registry, log).await?;
         let lags = signed.checkpoint().size() < seen;
         if !lags || tries == LAGGING_TRIES_MAX || registry.network() == Network::Offline {
             return Ok((signed, last_entry));
@@ -371,39 +405,66 @@ async fn newest(
         effects
             .wait(effects.jittered(Duration::from_secs(1)), "the registry shows an older log than before")
             .await;
+        shown = Shown::fetch(registry).await?;
     }
 }
 
-async fn newest_once(
-    registry: &Registry,
-    log: &PinnedLog,
-) -> Result<(SignedCheckpoint, Vec<u8>), ClientError> {
-    let refused = |what: &'static str| move |e: &dyn std::fmt::Display| ClientError::proof(what, e);
-    if let Some(bytes) = registry.by_name(layout::LATEST_PROOF, PROOF_BYTES_MAX as u64).await? {
-        let refused = refused("the newest event's proof");
-        let proof = TlogProof::decode(&bytes).map_err(|e| refused(&e))?;
-        let entry = proof.extra.clone().ok_or_else(|| refused(&"it does not hold the event"))?;
-        let signed = proof.verify(&entry, &log.key, &log.origin).map_err(|e| refused(&e))?;
-        if proof.index + 1 != signed.checkpoint().size() {
-            return Err(refused(&"it is not that of the last event"));
+/// What a registry shows of its log, not looked at yet.
+enum Shown {
+    /// The newest event's proof.
+    Proof(Bytes),
+    /// Only a checkpoint.
+    Checkpoint(Bytes),
+}
+
+impl Shown {
+    async fn fetch(registry: &Registry) -> Result<Self, ClientError> {
+        if let Some(bytes) = registry.by_name(layout::LATEST_PROOF, PROOF_FILE_BYTES_MAX).await? {
+            return Ok(Self::Proof(bytes));
         }
-        return Ok((signed, entry));
+        let bytes = registry.by_name(layout::CHECKPOINT, drystone_log::note::NOTE_BYTES_MAX as u64).await?;
+        let missing = || registry.unexpected(layout::CHECKPOINT, &"there is no checkpoint");
+        Ok(Self::Checkpoint(bytes.ok_or_else(missing)?))
     }
-    let bytes = registry.by_name(layout::CHECKPOINT, drystone_log::note::NOTE_BYTES_MAX as u64).await?;
-    let bytes = bytes.ok_or_else(|| registry.unexpected(layout::CHECKPOINT, &"there is no checkpoint"))?;
-    let refused = refused("the checkpoint");
-    let signed = SignedCheckpoint::open(&bytes, &log.key, &log.origin).map_err(|e| refused(&e))?;
-    let last = signed.checkpoint().size().checked_sub(1).ok_or_else(|| refused(&"the log has no event"))?;
-    let entry = tiles::entry(registry, signed.checkpoint(), last).await?;
-    Ok((signed, entry))
+
+    /// The checkpoint, signed by the log, and its last entry, proved.
+    async fn open(
+        &self,
+        registry: &Registry,
+        log: &PinnedLog,
+    ) -> Result<(SignedCheckpoint, Vec<u8>), ClientError> {
+        let refused = |what: &'static str| move |e: &dyn std::fmt::Display| ClientError::proof(what, e);
+        match self {
+            Self::Proof(bytes) => {
+                let refused = refused("the newest event's proof");
+                let proof = TlogProof::decode(bytes).map_err(|e| refused(&e))?;
+                let entry = proof.extra.clone().ok_or_else(|| refused(&"it does not hold the event"))?;
+                let signed = proof.verify(&entry, &log.key, &log.origin).map_err(|e| refused(&e))?;
+                let newest = proof.index + 1 == signed.checkpoint().size();
+                let newest = newest.then_some(()).ok_or_else(|| refused(&"it is not that of the last event"));
+                registry.defences().hold(Defence::NewestEvent, newest)?;
+                Ok((signed, entry))
+            }
+            Self::Checkpoint(bytes) => {
+                let refused = refused("the checkpoint");
+                let signed = SignedCheckpoint::open(bytes, &log.key, &log.origin).map_err(|e| refused(&e))?;
+                let last = signed.checkpoint().size().checked_sub(1);
+                let last = last.ok_or_else(|| refused(&"the log has no event"))?;
+                let entry = tiles::entry(registry, signed.checkpoint(), last).await?;
+                Ok((signed, entry))
+            }
+        }
+    }
 }
 
 /// The state root in the last event, whose place in the log has been proved.
-fn state_root(checkpoint: &Checkpoint, last_entry: &[u8]) -> Result<Hash, ClientError> {
-    let head = EventHead::from_line(last_entry).map_err(|e| ClientError::proof("the newest event", e))?;
-    if head.seq + 1 != checkpoint.size() {
-        return Err(ClientError::proof("the newest event", "it names another position in the log"));
-    }
+fn state_root(registry: &Registry, checkpoint: &Checkpoint, last_entry: &[u8]) -> Result<Hash, ClientError> {
+    let refused = |e: &dyn std::fmt::Display| ClientError::proof("the newest event", e);
+    let head = EventHead::from_line(last_entry).map_err(|e| refused(&e))?;
+    let newest = (head.seq + 1 == checkpoint.size())
+        .then_some(())
+        .ok_or_else(|| refused(&"it names another position in the log"));
+    registry.defences().hold(Defence::NewestEvent, newest)?;
     Ok(Hash::new(*head.state.as_bytes()))
 }
 

@@ -17,7 +17,7 @@ use drystone_log::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::{ClientError, Network, Registry, VerificationError, http};
+use crate::{ClientError, Network, Registry, VerificationError, defences::Defence, http};
 
 /// Longest entry bundle, in bytes: 256 entries of the format's largest size.
 const BUNDLE_BYTES_MAX: u64 = 256 * (64 << 10);
@@ -64,7 +64,10 @@ pub(crate) async fn entry(
     let first = index / width * width;
     let id = BundleId::new(index / width, (size - first).min(width) as u16)
         .map_err(|e| ClientError::proof(format!("event {index}"), e))?;
-    let tiles = fetch_tiles(registry, checkpoint, tiles_to_authenticate(size, [id.tile()])).await?;
+    let tiles = match registry.defences().up(Defence::Entry) {
+        true => Some(fetch_tiles(registry, checkpoint, tiles_to_authenticate(size, [id.tile()])).await?),
+        false => None,
+    };
     let key = format!("log/{}", id.path());
     let bundle = match fetch(registry, &key, BUNDLE_BYTES_MAX).await? {
         Some(bytes) => EntryBundle::decode(id, &bytes),
@@ -79,7 +82,9 @@ pub(crate) async fn entry(
         }
     };
     let bundle = bundle.map_err(|e| ClientError::proof(format!("`{key}`"), e))?;
-    tiles.check_bundle(id, &bundle).map_err(|e| ClientError::proof(format!("`{key}`"), e))?;
+    if let Some(tiles) = tiles {
+        tiles.check_bundle(id, &bundle).map_err(|e| ClientError::proof(format!("`{key}`"), e))?;
+    }
     let mut entries = bundle.into_entries();
     Ok(entries.swap_remove((index - first) as usize))
 }

@@ -3,17 +3,19 @@
 //! Owns the walk and its words. Does not own the single checks.
 //! Invariant: a chain exists only if every link holds.
 
-use std::path::Path;
+mod manifest;
+
+use std::{io::Read, path::Path};
 
 use drystone_schemas::{
-    AccountId, Event, EventBody, IndexLine, Limits, PackageName, PublishMetadata, Sha256Digest, Version,
-    rfc3339,
+    AccountId, Event, EventBody, IndexLine, Limits, PackageName, PublishMetadata, Settings, Sha256Digest,
+    Version, VersionRecord, rfc3339,
 };
 use serde::Serialize;
 
 use crate::{
-    ClientError, LocalArchive, Snapshot, VerificationError, download::download, install::blocking,
-    plan::deleted, tiles,
+    ClientError, LocalArchive, Snapshot, VerificationError, defences::Defence, download::download,
+    install::blocking, plan::deleted, tiles,
 };
 
 /// A release whose every link holds.
@@ -54,11 +56,12 @@ pub struct Link {
     pub finding: String,
 }
 
-/// Verifies a release, downloading its archive.
+/// Verifies a release, downloading its archive, which is read within `limits`.
 pub async fn verify_release(
     snapshot: &Snapshot<'_>,
     name: &PackageName,
     version: &Version,
+    limits: &Limits,
 ) -> Result<Chain, ClientError> {
     let (line, index_digest) = find(snapshot, name, version).await?;
     if let Some(code) = line.deleted {
@@ -68,8 +71,17 @@ pub async fn verify_release(
         .map_err(|e| ClientError::proof(format!("the index line of `{name}` {version}"), e))?;
     let dir = tempfile::tempdir()?;
     let what = format!("`{name}` {version}");
-    download(snapshot.registry(), dir.path(), &what, &expected, line.size, &|_| ()).await?;
-    chain(snapshot, &line, index_digest, expected, line.size).await
+    let file = download(snapshot.registry(), dir.path(), &what, &expected, line.size, &|_| ()).await?;
+    let (settings, limits) = (snapshot.registry().config().await?.settings.clone(), limits.clone());
+    let record = blocking(move || inspect(file.as_file(), &limits, &settings)).await;
+    let record = record.map_err(|error| match error {
+        // It is what the index names, and no publisher can have accepted it.
+        ClientError::Problems(_) => {
+            VerificationError::Contradiction(format!("the archive of {what}: {error}")).into()
+        }
+        other => other,
+    })?;
+    chain(snapshot, &line, index_digest, expected, &record).await
 }
 
 /// Verifies an archive on disk: whichever release it says it is.
@@ -82,11 +94,7 @@ pub async fn verify_file(
     let (owned, limits) = (path.to_owned(), limits.clone());
     let (archive, record) = blocking(move || {
         let archive = LocalArchive::open(&owned, None)?;
-        let file = std::io::BufReader::new(fs_err::File::open(&owned)?);
-        let expected = PublishMetadata::default();
-        drystone_archive::inspect(file, &limits, &settings, &settings.formats, &expected)
-            .map(|inspected| (archive, inspected.record))
-            .map_err(ClientError::Problems)
+        Ok((archive, inspect(fs_err::File::open(&owned)?, &limits, &settings)?))
     })
     .await?;
     let (line, index_digest) = find(snapshot, &record.name, &record.vers).await?;
@@ -97,7 +105,15 @@ pub async fn verify_file(
         let what = format!("`{}`, which says that it is `{}` {},", path.display(), record.name, record.vers);
         return Err(VerificationError::Digest { what, expected, actual: archive.digest }.into());
     }
-    chain(snapshot, &line, index_digest, archive.digest, archive.size).await
+    chain(snapshot, &line, index_digest, archive.digest, &record).await
+}
+
+/// The version record that follows from an archive. Blocks.
+fn inspect(archive: impl Read, limits: &Limits, settings: &Settings) -> Result<VersionRecord, ClientError> {
+    let archive = std::io::BufReader::new(archive);
+    drystone_archive::inspect(archive, limits, settings, &settings.formats, &PublishMetadata::default())
+        .map(|inspected| inspected.record)
+        .map_err(ClientError::Problems)
 }
 
 async fn find(
@@ -119,8 +135,15 @@ async fn chain(
     line: &IndexLine,
     index_digest: Sha256Digest,
     digest: Sha256Digest,
-    size: u64,
+    record: &VersionRecord,
 ) -> Result<Chain, ClientError> {
+    let agrees = manifest::compare(line, record).map_err(|what| {
+        let (name, vers) = (&line.name, &line.vers);
+        VerificationError::Contradiction(format!(
+            "the index of `{name}` {vers} has another {what} than its archive"
+        ))
+    });
+    snapshot.registry().defences().hold(Defence::Manifest, agrees)?;
     let checkpoint = snapshot.checkpoint();
     let entry = tiles::entry(snapshot.registry(), checkpoint, line.published).await?;
     let event =
@@ -130,8 +153,15 @@ async fn chain(
     let key = log.key.to_string();
     let state = snapshot.state_root();
     let links = vec![
-        Link { what: "archive", finding: format!("{size} bytes hash to {digest}") },
-        Link { what: "index line", finding: format!("`{}` {} names that digest", line.name, line.vers) },
+        Link { what: "archive", finding: format!("{} bytes hash to {digest}", record.size) },
+        Link {
+            what: "manifest",
+            finding: format!("in that archive; it makes the version record {}", line.record),
+        },
+        Link {
+            what: "index line",
+            finding: format!("`{}` {} names both, and says what the manifest says", line.name, line.vers),
+        },
         Link { what: "index file", finding: format!("hashes to {index_digest}") },
         Link {
             what: "state map",

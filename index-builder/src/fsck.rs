@@ -6,6 +6,8 @@
 //! Invariant: a problem never ends the check, and what could not be checked because of one is said to be so.
 
 mod events;
+#[cfg(test)]
+mod flips;
 mod log;
 mod state;
 mod sweep;
@@ -16,8 +18,10 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use drystone_log::VerifierKey;
 use drystone_storage::Area;
+use futures_util::StreamExt;
 
 use crate::{
+    concurrent::in_order,
     objects::ObjectError,
     progress::Progress,
     source::{Source, SourceError},
@@ -115,6 +119,9 @@ impl fmt::Display for FsckProblem {
     }
 }
 
+pub(crate) use events::{Events, measure};
+pub(crate) use log::Log;
+
 /// Checks a registry's public files, and head if the vault is given.
 pub async fn fsck(
     source: &dyn Source,
@@ -122,28 +129,40 @@ pub async fn fsck(
     options: &FsckOptions,
     progress: &dyn Progress,
 ) -> FsckReport {
-    let mut check = Check {
-        source,
-        vault,
-        options,
-        progress,
-        problems: BTreeSet::new(),
-        counts: FsckCounts::default(),
-        seen: BTreeSet::new(),
-    };
+    let mut check = Check::new(source, vault, options, progress);
     let size = check.run().await;
     FsckReport { size, problems: check.problems.into_iter().collect(), counts: check.counts }
 }
 
-struct Check<'a> {
-    source: &'a dyn Source,
+pub(crate) struct Check<'a> {
+    pub(crate) source: &'a dyn Source,
     vault: Option<Arc<dyn Area>>,
-    options: &'a FsckOptions,
-    progress: &'a dyn Progress,
-    problems: BTreeSet<FsckProblem>,
-    counts: FsckCounts,
+    pub(crate) options: &'a FsckOptions,
+    pub(crate) progress: &'a dyn Progress,
+    pub(crate) problems: BTreeSet<FsckProblem>,
+    pub(crate) counts: FsckCounts,
     /// Keys that were checked, right or wrong.
     seen: BTreeSet<String>,
+}
+
+impl<'a> Check<'a> {
+    /// A check that has not found anything yet.
+    pub(crate) fn new(
+        source: &'a dyn Source,
+        vault: Option<Arc<dyn Area>>,
+        options: &'a FsckOptions,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        Self {
+            source,
+            vault,
+            options,
+            progress,
+            problems: BTreeSet::new(),
+            counts: FsckCounts::default(),
+            seen: BTreeSet::new(),
+        }
+    }
 }
 
 impl Check<'_> {
@@ -162,17 +181,30 @@ impl Check<'_> {
         Some(size)
     }
 
-    fn problem(&mut self, key: impl Into<String>, kind: ProblemKind, detail: impl fmt::Display) {
+    /// Notes that something is not right.
+    pub(crate) fn problem(&mut self, key: impl Into<String>, kind: ProblemKind, detail: impl fmt::Display) {
         self.problems.insert(FsckProblem { key: key.into(), kind, detail: detail.to_string() });
     }
 
-    fn take(&mut self, problem: Option<FsckProblem>) {
+    /// Notes a problem, if it is one.
+    pub(crate) fn take(&mut self, problem: Option<FsckProblem>) {
         self.problems.extend(problem);
+    }
+
+    /// Compares files of the log with the bytes that they must have; false if any is another.
+    pub(crate) async fn same(&mut self, files: Vec<(String, Vec<u8>)>) -> bool {
+        let source = self.source;
+        let each = files.into_iter().map(|(key, bytes)| async move { compare(source, &key, &bytes).await });
+        let found: Vec<_> = in_order(each.collect()).collect().await;
+        self.counts.log_files += found.len() as u64;
+        let right = found.iter().all(Option::is_none);
+        found.into_iter().for_each(|problem| self.take(problem));
+        right
     }
 }
 
 /// The problem that an unreadable file is.
-fn unreadable(key: &str, error: &SourceError) -> FsckProblem {
+pub(crate) fn unreadable(key: &str, error: &SourceError) -> FsckProblem {
     let (kind, detail) = match error {
         // A file that is longer than any right one can be is not the right one.
         SourceError::TooLong { len_max, .. } => {
@@ -184,7 +216,7 @@ fn unreadable(key: &str, error: &SourceError) -> FsckProblem {
 }
 
 /// The problem that a bad object is.
-fn bad_object(key: &str, error: &ObjectError) -> FsckProblem {
+pub(crate) fn bad_object(key: &str, error: &ObjectError) -> FsckProblem {
     let (kind, detail) = match error {
         ObjectError::Missing { .. } => (ProblemKind::Missing, "an event names it".to_owned()),
         ObjectError::Damaged { .. } => (ProblemKind::Damaged, "its bytes do not hash to its name".to_owned()),

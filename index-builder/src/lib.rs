@@ -6,6 +6,7 @@
 //! Invariant: a projection is a pure function of the events and of the objects that they name; equal events give
 //! equal bytes, whatever their batching and whoever writes them.
 
+mod audit;
 mod concurrent;
 mod fsck;
 mod gc;
@@ -20,6 +21,16 @@ mod replay;
 mod replica;
 mod source;
 
+/// The writer of the tests names this crate as its users do.
+#[cfg(test)]
+extern crate self as drystone_index_builder;
+
+#[cfg(test)]
+#[path = "../tests/shells/support.rs"]
+#[expect(dead_code, reason = "its other users are the tests of the public interface")]
+mod support;
+
+pub use audit::{AuditOptions, AuditReport, Kept, KeptError, audit};
 pub use fsck::{FsckCounts, FsckOptions, FsckProblem, FsckReport, ProblemKind, fsck};
 pub use gc::{GcAges, GcClass, GcError, GcOptions, GcReport, GcTally, gc};
 pub use hints::closure_hints;
@@ -33,5 +44,5 @@ pub use published::{EntriesError, Published, PublishedError};
 pub use rebuild::{RebuildError, RebuildOptions, RebuildReport, rebuild};
 pub use recover::{RecoverError, RecoverOptions, RecoverReport, recover};
 pub use replay::{Replay, ReplayError, Replayed, replay};
-pub use replica::{Config, Fault, Identity, Needed, Replica};
+pub use replica::{Config, Fault, Identity, Needed, Replica, SavedError};
 pub use source::{AreaSource, Source, SourceError};

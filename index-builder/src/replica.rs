@@ -5,6 +5,8 @@
 //! Invariant: the state map is a function of the events alone; packages are exact except those in
 //! [`Replica::unknown`], of which a version record or the settings were missing.
 
+mod saved;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -20,6 +22,9 @@ use crate::project::{
     AliasState, Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched, package_files,
     project, project_api, project_config, resolve_file, vais_index_file, vais_package, whole_map,
 };
+
+pub use saved::SavedError;
+pub(crate) use saved::SavedReplica;
 
 /// Everything that follows from the events so far.
 #[derive(Default)]

@@ -133,7 +133,7 @@ codes! {
     RateLimited "DRY0520" "rate-limited" 429 "there were too many requests" "try again after the time in `Retry-After`";
     TokenPattern "DRY0521" "token-pattern" 403 "the token is for other packages" "use a token for this package";
     BytesLimit "DRY0522" "bytes-limit" 403 "the archives of the account have as many bytes as they may" "ask the operator to raise the limit";
-    InvalidToken "DRY0523" "invalid-token-request" 422 "a token like this cannot be made" "see the scopes and patterns in the API reference";
+    InvalidTokenRequest "DRY0523" "invalid-token-request" 422 "a token like this cannot be made" "see the scopes and patterns in the API reference";
     ScopeHeld "DRY0524" "scope-held" 403 "packages under this name belong to somebody else" "publish under a name of your own, or ask its owner to invite you";
     NotInvited "DRY0525" "not-invited" 403 "nobody has invited the account" "ask an owner of the organisation";
 

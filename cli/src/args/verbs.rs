@@ -283,8 +283,8 @@ impl From<LinkModeArg> for LinkMode {
 #[derive(Debug, Args)]
 pub struct Install {
     /// How packages get from the store into the project
-    #[arg(long, value_enum, default_value_t = LinkModeArg::Auto, value_name = "MODE", env = "DRYSTONE_LINK_MODE")]
-    pub link_mode: LinkModeArg,
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub link_mode: Option<LinkModeArg>,
     /// Whether the lock file may change.
     #[command(flatten)]
     pub lock: LockArgs,

@@ -8,7 +8,7 @@ use drystone_client::{
 use drystone_schemas::{Code, PackageName, Problem, VersionReq};
 use serde::Serialize;
 
-use super::install::{Changes, Keep, Workspace, finish};
+use super::install::{Changes, Keep, Then, Workspace, finish};
 use crate::{
     args::{self, LockArgs},
     context::{Context, named_package, package_name, split_spec},
@@ -69,8 +69,9 @@ async fn apply(
     no_install: bool,
     rules: &LockArgs,
 ) -> Result<(), Failure> {
+    let then = if no_install { Then::Nothing } else { Then::Fetch };
     let new: Lock = workspace
-        .resolve(cx, &workspace.project.requirements()?, &Keep::All, Order::NewestFirst)
+        .resolve(cx, &workspace.project.requirements()?, &Keep::All, Order::NewestFirst, then)
         .await
         .map_err(|failure| failure.noting("nothing was changed"))?;
     let diff = new.diff(workspace.lock.as_ref());

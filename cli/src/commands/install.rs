@@ -2,21 +2,22 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
+use clap::ValueEnum as _;
 use drystone_client::{
-    ClientError, Lock, Network, Project, Registry, Snapshot, Store,
+    ClientError, Lock, Network, Project, Registry, Snapshot, Store, TrustStore,
     install::{InstallEvent, InstallReport, Installer, LinkMode, OnInstall, PACKAGES_DIR, Stock},
-    plan::{Notice, check_lock, locked_versions, resolve},
+    plan::{Notice, check_lock, locked_versions, resolve, resolve_beside},
     resolve::{Order, Requirement, Rules},
 };
-use drystone_schemas::{Limits, PackageName, Version};
+use drystone_schemas::{Code, Limits, PackageName, Problem};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::{
-    args::{self, LockArgs},
+    args::{self, LinkModeArg, LockArgs},
     context::{Context, package_name, read_limits},
     failure::Failure,
     printer::count,
@@ -47,23 +48,48 @@ pub(super) enum Keep {
     None,
 }
 
+/// What comes after the choice of versions.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Then {
+    /// The packages are fetched, so that their archives may come already.
+    Fetch,
+    /// Only the lock file is written.
+    Nothing,
+}
+
 /// A project with its registry.
 pub(super) struct Workspace {
     pub(super) project: Project,
     pub(super) registry: Registry,
     pub(super) lock: Option<Lock>,
+    /// The choice that was made last, all of it proved.
+    proved: OnceLock<Lock>,
 }
 
 pub(super) async fn install(args: &args::Install, cx: &Context) -> Result<(), Failure> {
     let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
-    let (lock, diff) = workspace.settle(cx, &Keep::All, Order::NewestFirst, &args.lock).await?;
-    let report = workspace.install(cx, &lock, args.link_mode.into()).await?;
+    let (lock, diff) = workspace.settle(cx, &Keep::All, Order::NewestFirst, &args.lock, Then::Fetch).await?;
+    let report = workspace.install(cx, &lock, link_mode(args.link_mode, cx)?).await?;
     finish(cx, &Changes { lock: diff, install: Some(report) })
+}
+
+/// The way that is asked for: on the command line, else in the environment.
+fn link_mode(asked: Option<LinkModeArg>, cx: &Context) -> Result<LinkMode, Failure> {
+    if let Some(asked) = asked {
+        return Ok(asked.into());
+    }
+    let Some(text) = cx.env.get("DRYSTONE_LINK_MODE") else { return Ok(LinkMode::Auto) };
+    let mode = LinkModeArg::from_str(text, true).map_err(|_| {
+        let detail = format!("`DRYSTONE_LINK_MODE` is `{text}`");
+        Problem::new(Code::BadConfiguration, detail)
+            .with_hint("use `auto`, `dir`, `reflink`, `hard` or `copy`")
+    })?;
+    Ok(mode.into())
 }
 
 pub(super) async fn fetch(args: &args::Fetch, cx: &Context) -> Result<(), Failure> {
     let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
-    let (lock, diff) = workspace.settle(cx, &Keep::All, Order::NewestFirst, &args.lock).await?;
+    let (lock, diff) = workspace.settle(cx, &Keep::All, Order::NewestFirst, &args.lock, Then::Fetch).await?;
     let store = Store::new(cx.home()?.store());
     let mut stock = Stock::take(&lock, &store);
     let limits = workspace.prove(cx, &lock, &stock).await?;
@@ -78,7 +104,7 @@ pub(super) async fn fetch(args: &args::Fetch, cx: &Context) -> Result<(), Failur
 
 pub(super) async fn vendor(args: &args::Vendor, cx: &Context) -> Result<(), Failure> {
     let workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
-    let (lock, diff) = workspace.settle(cx, &Keep::All, Order::NewestFirst, &args.lock).await?;
+    let (lock, diff) = workspace.settle(cx, &Keep::All, Order::NewestFirst, &args.lock, Then::Fetch).await?;
     let store = Store::new(cx.home()?.store());
     let stock = Stock::take(&lock, &store);
     let limits = workspace.prove(cx, &lock, &stock).await?;
@@ -100,7 +126,7 @@ pub(super) async fn lock(args: &args::Lock, cx: &Context) -> Result<(), Failure>
         (true, false) => (Keep::None, Order::NewestFirst),
         (false, false) => (Keep::All, Order::NewestFirst),
     };
-    let (_, diff) = workspace.settle(cx, &keep, order, &args.lock).await?;
+    let (_, diff) = workspace.settle(cx, &keep, order, &args.lock, Then::Nothing).await?;
     finish(cx, &Changes { lock: diff, install: None })
 }
 
@@ -113,7 +139,7 @@ pub(super) async fn update(args: &args::Update, cx: &Context) -> Result<(), Fail
     };
     let workspace = Workspace::open(cx, &args.project, false).await?;
     let free = LockArgs { locked: false, frozen: false };
-    let (lock, diff) = workspace.settle(cx, &keep, Order::NewestFirst, &free).await?;
+    let (lock, diff) = workspace.settle(cx, &keep, Order::NewestFirst, &free, Then::Fetch).await?;
     let report = workspace.install(cx, &lock, LinkMode::Auto).await?;
     finish(cx, &Changes { lock: diff, install: Some(report) })
 }
@@ -129,7 +155,7 @@ impl Workspace {
         let network = if frozen { Network::Offline } else { cx.asked_network() };
         let registry = cx.open(&cx.registry_url(Some(&project))?, network)?;
         let lock = Lock::read(project.dir())?;
-        Ok(Self { project, registry, lock })
+        Ok(Self { project, registry, lock, proved: OnceLock::new() })
     }
 
     /// The lock for the manifest as it is, written if it changed; with the lines of the difference.
@@ -139,13 +165,14 @@ impl Workspace {
         keep: &Keep,
         order: Order,
         rules: &LockArgs,
+        then: Then,
     ) -> Result<(Lock, Vec<String>), Failure> {
         let roots = self.project.requirements()?;
         if let (Keep::All, Some(lock)) = (keep, self.lock.as_ref().filter(|lock| lock.satisfies(&roots))) {
             return Ok((lock.clone(), vec![]));
         }
         let fixed = rules.locked || rules.frozen;
-        let new = match self.resolve(cx, &roots, keep, order).await {
+        let new = match self.resolve(cx, &roots, keep, order, then).await {
             Err(failure) if fixed && failure.code() == Some(drystone_schemas::Code::OfflineMiss) => {
                 return Err(ClientError::LockWouldChange { diff: self.unmet(&roots) }.into());
             }
@@ -166,33 +193,56 @@ impl Workspace {
         roots: &[Requirement],
         keep: &Keep,
         order: Order,
+        then: Then,
     ) -> Result<Lock, Failure> {
-        let snapshot = self.snapshot(cx).await?;
-        let mut locked: BTreeMap<String, Version> = match &self.lock {
-            Some(lock) if lock.origin == snapshot.log().origin => lock.versions(),
-            _ => BTreeMap::new(),
-        };
+        let mut locked = self.lock.as_ref().map(Lock::versions).unwrap_or_default();
         match keep {
             Keep::All => {}
             Keep::None => locked.clear(),
             Keep::AllBut(names) => locked.retain(|key, _| !names.contains(key)),
         }
-        let rules = Rules { locked: locked_versions(locked), order, ..Rules::default() };
-        Ok(resolve(&snapshot, roots, &rules).await?)
+        let free = Rules { order, ..Rules::default() };
+        let rules = Rules { locked: locked_versions(locked), ..free.clone() };
+        let (snapshot, mut lock) = if self.registry.network() == Network::Offline {
+            let snapshot = self.snapshot(cx).await?;
+            let lock = resolve(&snapshot, roots, &rules).await?;
+            (snapshot, lock)
+        } else {
+            let store = Store::new(cx.home()?.store());
+            let guessed = async |lock: &Lock| match then {
+                Then::Fetch => self.registry.prefetch(&store, lock).await,
+                Then::Nothing => {}
+            };
+            let trust = cx.trust()?;
+            resolve_beside(&self.registry, self.open_snapshot(&trust), roots, &rules, guessed).await?
+        };
+        if self.lock.as_ref().is_some_and(|old| old.origin != snapshot.log().origin) {
+            // What another log had is no reason to keep a version.
+            lock = resolve(&snapshot, roots, &free).await?;
+        }
+        self.tell(cx, &snapshot);
+        drop(self.proved.set(lock.clone()));
+        Ok(lock)
     }
 
     /// The registry of now, as a continuation of the one that the lock was made at.
     pub(super) async fn snapshot(&self, cx: &Context) -> Result<Snapshot<'_>, Failure> {
-        let snapshot = Snapshot::open(&self.registry, &cx.trust()?).await?;
+        let snapshot = self.open_snapshot(&cx.trust()?).await?;
+        self.tell(cx, &snapshot);
+        Ok(snapshot)
+    }
+
+    async fn open_snapshot(&self, trust: &TrustStore) -> Result<Snapshot<'_>, ClientError> {
+        let snapshot = Snapshot::open(&self.registry, trust).await?;
         if let Some(lock) = self.lock.as_ref().filter(|lock| lock.origin == snapshot.log().origin) {
             snapshot.check_continues(lock.checkpoint.size, &lock.checkpoint.root).await?;
         }
-        cx.printer.detail(&format!(
-            "verifying against `{}` at size {}",
-            snapshot.log().origin,
-            snapshot.checkpoint().size()
-        ));
         Ok(snapshot)
+    }
+
+    fn tell(&self, cx: &Context, snapshot: &Snapshot<'_>) {
+        let (origin, size) = (&snapshot.log().origin, snapshot.checkpoint().size());
+        cx.printer.detail(&format!("verified against `{origin}` at size {size}"));
     }
 
     /// Writes a lock, unless only its checkpoint is new: that is not worth a commit.
@@ -229,8 +279,8 @@ impl Workspace {
         Ok(report)
     }
 
-    /// Holds what must be fetched against the log of today; the limits for reading it. With everything in the store,
-    /// nothing is asked of the registry at all.
+    /// Holds what must be fetched against the log of today, while it comes, unless that was done when it was chosen; the limits
+    /// for reading it. Nothing enters the store before. With everything there, nothing is asked of the registry at all.
     pub(super) async fn prove(
         &self,
         cx: &Context,
@@ -241,13 +291,21 @@ impl Workspace {
         if missing.is_empty() {
             return Ok(Limits::default());
         }
-        if self.registry.network() == Network::Online {
-            let snapshot = self.snapshot(cx).await?;
-            for Notice::Yanked(package) in check_lock(&snapshot, lock, &missing).await? {
-                cx.printer.warning(&format!(
-                    "`{}` {} is yanked; the lock file keeps it",
-                    package.name, package.version
-                ));
+        let known = self.proved.get().is_some_and(|proved| proved.same_choice(lock));
+        if self.registry.network() == Network::Online && !known {
+            let checked = async {
+                let snapshot = self.snapshot(cx).await?;
+                Ok::<_, Failure>(check_lock(&snapshot, lock, &missing).await?)
+            };
+            let store = Store::new(cx.home()?.store());
+            let fetched = async {
+                self.registry.prefetch(&store, lock).await;
+                Ok(())
+            };
+            let (notices, ()) = futures_util::try_join!(checked, fetched)?;
+            for Notice::Yanked(package) in notices {
+                let (name, version) = (&package.name, &package.version);
+                cx.printer.warning(&format!("`{name}` {version} is yanked; the lock file keeps it"));
             }
         }
         Ok(read_limits(&self.registry).await)

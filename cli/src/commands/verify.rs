@@ -25,7 +25,7 @@ pub(super) async fn verify(args: &args::Verify, cx: &Context) -> Result<(), Fail
         let (name, version) = release(&args.target)?;
         let snapshot = Snapshot::open(&registry, &cx.trust()?).await?;
         let name = named_package(cx, &snapshot, name.as_str()).await?;
-        verify_release(&snapshot, &name, &version).await?
+        verify_release(&snapshot, &name, &version, &read_limits(&registry).await).await?
     } else {
         let problem =
             Problem::new(Code::BadUsage, format!("`{}` is neither a file nor `NAME@VERSION`", args.target));

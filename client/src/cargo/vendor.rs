@@ -119,7 +119,8 @@ impl CargoFetch<'_> {
             let temp = dir.join(STAGING).join(&stem);
             disk.create_dir_all(&temp)?;
             let rules = Rules { read_only: false, archive_times: false, hash: true, except: Some(OK_FILE) };
-            let files = unpack_rooted(&*disk, &temp, &locked, &bytes, &limits, rules)?.map_err(refused)?;
+            let files = unpack_rooted(&*disk, &temp, &locked, &bytes, &limits, rules)?
+                .map_err(|left| refused(&left))?;
             let root_len = stem.len() + 1;
             let files = files.into_iter().filter_map(|file| {
                 Some((file.path[root_len..].to_owned(), file.sha256.as_ref().map(Sha256Digest::hex)?))
@@ -161,7 +162,7 @@ fn is_there(dir: &Path, locked: &LockedCrate) -> bool {
     read().is_ok_and(|checksums| checksums.package == Some(locked.checksum.hex()))
 }
 
-fn refused(left: LeftOver) -> ClientError {
+fn refused(left: &LeftOver) -> ClientError {
     let detail = format!("the archive of `{}` cannot be vendored: {}", left.what, left.why);
     ClientError::Problems(vec![
         Problem::new(Code::ArchiveCorrupt, detail).with_hint("`cargo vendor` may still take it"),

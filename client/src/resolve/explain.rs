@@ -9,7 +9,8 @@ use pubgrub::{DerivationTree, External, VersionSet as _};
 
 use super::{
     Conflict,
-    graph::{Ask, Graph, Met, Name, Node, Unusable},
+    graph::{Ask, Graph, Name, Node, Unusable},
+    met::Met,
     positions::PositionSet,
 };
 

@@ -21,19 +21,20 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     fmt,
-    ops::Range,
     rc::Rc,
-    sync::Arc,
 };
 
-use drystone_schemas::{PackageName, ResolveDep, ResolveRelease};
+use drystone_schemas::{PackageName, ResolveDep};
 use pubgrub::{
     Dependencies, DependencyConstraints, DependencyProvider, PackageResolutionStatistics, VersionSet,
 };
 use rustc_hash::FxHashMap as Map;
 
 use super::{
-    Order, Package, PackageKey, Requirement, Rules, Universe, positions::PositionSet, universe::RegistryId,
+    PackageKey, Requirement, Rules, Universe,
+    met::{Matching, Met, has_feature, optional},
+    positions::PositionSet,
+    universe::RegistryId,
 };
 
 /// The name of the feature that is on unless it is turned off.
@@ -127,30 +128,6 @@ impl Ask {
     }
 }
 
-/// A package that was met.
-pub(super) struct Met {
-    pub(super) key: PackageKey,
-    /// The name as the first who asked for it writes it.
-    asked_as: PackageName,
-    /// None if it does not exist, or is not known.
-    pub(super) package: Option<Arc<Package>>,
-    unknown: bool,
-    pub(super) lines: Vec<Range<u32>>,
-    /// Which positions may be chosen.
-    usable: Vec<bool>,
-    /// For each position its place in the order of preference; less is better.
-    rank: Vec<u32>,
-    /// The positions of each line, best first.
-    best_first: Vec<Vec<u32>>,
-    /// The usable versions that meet a requirement, by line.
-    matching: RefCell<Map<String, Rc<Matching>>>,
-    /// The positions with a feature.
-    featured: RefCell<Map<Name, Rc<PositionSet>>>,
-}
-
-/// For each line with a match, the matches.
-pub(super) type Matching = Vec<(u32, PositionSet)>;
-
 struct ChoiceOf {
     package: u32,
     matching: Rc<Matching>,
@@ -158,15 +135,24 @@ struct ChoiceOf {
     best_first: Vec<u32>,
 }
 
+/// Texts by number.
+type Names = (Map<String, Name>, Vec<Rc<str>>);
+/// Sets of features by number.
+type FeatureSets = (Map<Vec<Name>, FeatureSet>, Vec<Rc<[Name]>>);
+/// Packages by number.
+type Packages = (Map<PackageKey, u32>, Vec<Rc<Met>>);
+/// Choices by number: who asks, for which package, by which requirement.
+type Choices = (Map<(Option<LineId>, u32, String), u32>, Vec<Rc<ChoiceOf>>);
+
 /// The graph as far as it was met.
 pub(super) struct Graph<'a> {
     pub(super) roots: &'a [Requirement],
     universe: &'a Universe,
     rules: &'a Rules,
-    names: RefCell<(Map<String, Name>, Vec<Rc<str>>)>,
-    feature_sets: RefCell<(Map<Vec<Name>, FeatureSet>, Vec<Rc<[Name]>>)>,
-    met: RefCell<(Map<PackageKey, u32>, Vec<Rc<Met>>)>,
-    choices: RefCell<(Map<(Option<LineId>, u32, String), u32>, Vec<Rc<ChoiceOf>>)>,
+    names: RefCell<Names>,
+    feature_sets: RefCell<FeatureSets>,
+    met: RefCell<Packages>,
+    choices: RefCell<Choices>,
     /// The version chosen last. While a line is decided, that is its version, because each decision asks here.
     decided: RefCell<Map<Node, u32>>,
     /// What was left of each line and choice when PubGrub last asked.
@@ -609,134 +595,4 @@ impl DependencyProvider for Graph<'_> {
             Err(reason) => Dependencies::Unavailable(reason),
         })
     }
-}
-
-impl Met {
-    fn new(
-        key: PackageKey,
-        asked_as: PackageName,
-        package: Option<Arc<Package>>,
-        unknown: bool,
-        rules: &Rules,
-    ) -> Self {
-        let locked = rules.locked.get(&key);
-        let len = package.as_ref().map_or(0, |package| package.len());
-        let lines = package.as_ref().map_or_else(|| vec![0..0], |package| package.lines(rules.versions));
-        let is_locked = |release: &ResolveRelease| {
-            locked.is_some_and(|all| {
-                all.iter().any(|one| one.semver().cmp_precedence(release.vers.semver()).is_eq())
-            })
-        };
-        let mut usable = Vec::with_capacity(len as usize);
-        let mut keys = Vec::with_capacity(len as usize);
-        for position in 0..len {
-            let package = package.as_ref().expect("a package that does not exist has no position");
-            let release = package.release(position);
-            let kept = is_locked(release);
-            usable.push(!release.yanked || kept);
-            let too_new = needs_newer_compiler(release, rules);
-            let age = match rules.order {
-                Order::NewestFirst => len - position,
-                Order::OldestFirst => position,
-            };
-            keys.push((!kept, too_new, age, position));
-        }
-        keys.sort_unstable();
-        let mut rank = vec![0; len as usize];
-        for (place, (.., position)) in (0..).zip(&keys) {
-            rank[*position as usize] = place;
-        }
-        let in_line = |line: &Range<u32>| {
-            let mut all: Vec<u32> = line.clone().collect();
-            all.sort_unstable_by_key(|position| rank[*position as usize]);
-            all
-        };
-        let best_first = lines.iter().map(in_line).collect();
-        Self {
-            key,
-            asked_as,
-            package,
-            unknown,
-            lines,
-            usable,
-            rank,
-            best_first,
-            matching: RefCell::default(),
-            featured: RefCell::default(),
-        }
-    }
-
-    fn len(&self) -> u32 {
-        self.package.as_ref().map_or(0, |package| package.len())
-    }
-
-    /// The release at a position; only a package that exists has one.
-    pub(super) fn release(&self, position: u32) -> (&Package, &ResolveRelease) {
-        let package = self.package.as_ref().expect("only a package that exists has versions");
-        (package, package.release(position))
-    }
-
-    /// Every position whose version meets a requirement, yanked or not.
-    pub(super) fn meeting(&self, req: &str) -> Vec<u32> {
-        let Ok(req) = semver::VersionReq::parse(req) else { return Vec::new() };
-        (0..self.len()).filter(|position| req.matches(self.release(*position).1.vers.semver())).collect()
-    }
-
-    pub(super) fn is_usable(&self, position: u32) -> bool {
-        self.usable[position as usize]
-    }
-
-    fn matching(&self, req: &str) -> Rc<Matching> {
-        if let Some(known) = self.matching.borrow().get(req) {
-            return known.clone();
-        }
-        let mut found: Matching = Vec::new();
-        let usable: Vec<u32> =
-            self.meeting(req).into_iter().filter(|position| self.is_usable(*position)).collect();
-        for (number, line) in (0..).zip(&self.lines) {
-            let set =
-                PositionSet::ascending(usable.iter().copied().filter(|position| line.contains(position)));
-            if !set.is_empty() {
-                found.push((number, set));
-            }
-        }
-        let found = Rc::new(found);
-        self.matching.borrow_mut().insert(req.to_owned(), found.clone());
-        found
-    }
-
-    fn featured(&self, name: Name, feature: &str) -> Rc<PositionSet> {
-        if let Some(known) = self.featured.borrow().get(&name) {
-            return known.clone();
-        }
-        let has = |position: &u32| {
-            let (package, release) = self.release(*position);
-            has_feature(package, release, feature)
-        };
-        let set = Rc::new(PositionSet::ascending((0..self.len()).filter(has)));
-        self.featured.borrow_mut().insert(name, set.clone());
-        set
-    }
-}
-
-/// Whether a release has a feature, written down or by an optional dependency of that name.
-fn has_feature(package: &Package, release: &ResolveRelease, feature: &str) -> bool {
-    if package.feature(release, feature).is_some() {
-        return true;
-    }
-    optional(package, release, feature) && {
-        let listed = |value: &String| value.strip_prefix("dep:") == Some(feature);
-        !package.record().features_of(release).any(|row| row.values.iter().any(listed))
-    }
-}
-
-fn optional(package: &Package, release: &ResolveRelease, dep: &str) -> bool {
-    package.record().deps_of(release).any(|row| row.optional && row.name == dep)
-}
-
-fn needs_newer_compiler(release: &ResolveRelease, rules: &Rules) -> bool {
-    let (Some(have), Some(needed)) = (&rules.rust_version, &release.rust_version) else { return false };
-    let mut numbers = needed.split('.').map(|number| number.parse::<u64>().unwrap_or(0));
-    let mut next = || numbers.next().unwrap_or(0);
-    (next(), next(), next()) > (have.major, have.minor, have.patch)
 }

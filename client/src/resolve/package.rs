@@ -75,7 +75,7 @@ impl Package {
             last = Some(line);
         }
         if lines.is_empty() {
-            lines.push(0..0);
+            lines.push(Range::default());
         }
         lines
     }

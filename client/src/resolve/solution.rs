@@ -35,6 +35,8 @@ pub struct Chosen {
     pub yanked: bool,
 }
 
+/// A package in one version.
+type Release = (PackageKey, Version);
 type Selected = SelectedDependencies<Node, u32>;
 
 /// Everything that can be reached from the project along dependencies that are in force.
@@ -104,7 +106,7 @@ impl Solution {
         let mut done = BTreeSet::new();
         for start in self.releases.keys() {
             // A stack of (release, what of it is still to be looked at).
-            let mut path: Vec<(&(PackageKey, Version), Vec<&(PackageKey, Version)>)> = Vec::new();
+            let mut path: Vec<(&Release, Vec<&Release>)> = Vec::new();
             let needs = |key| {
                 self.releases.get(key).map(|chosen| chosen.dependencies.iter().collect()).unwrap_or_default()
             };

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,35 +17,51 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
 };
-use drystone_archive::{PackFile, pack, root_directory};
+use drystone_archive::{PackFile, inspect, pack, root_directory};
 use drystone_client::{
     Effects, Home, Http, HttpOptions, Network, Registry, Secret, Store, Token, TrustStore,
 };
 use drystone_log::{
-    BundleId, Checkpoint, EntryBundle, FileRef, Hash, HashReader as _, MemoryTree, NoteSigner, ShardEntry,
-    StateMap, TlogProof, leaf_hash, prove_inclusion,
+    BundleId, Checkpoint, Cosigner, EntryBundle, FileRef, Hash, HashReader as _, MemoryTree, NoteSigner,
+    ShardEntry, SignedCheckpoint, StateMap, TlogProof, VerifierKey, leaf_hash, prove_inclusion,
     tile::{entry_bundles, new_tiles, tile_bytes},
 };
 use drystone_schemas::{
     AccountId, DepKind, Event, EventBody, EventId, FileChange, FileClass, Format, IndexDep, IndexFile,
-    IndexLine, Limits, OwnerEntry, PackageDocument, PackageName, RegistryConfig, ResolveRecord, Role,
-    Settings, Sha256Digest, Version, layout, rfc3339,
+    IndexLine, Limits, OwnerEntry, PackageDocument, PackageName, PublishMetadata, RegistryConfig,
+    ResolveRecord, Role, Settings, Sha256Digest, Version, layout, rfc3339,
 };
 use drystone_storage::{Clock, Entropy};
+use tokio::sync::Notify;
 
 pub(crate) const ORIGIN: &str = "fake.example/log/1";
 const ID: &str = "01JD3K6Q0Z0000000000000000";
+
+/// 2025-10-09T08:53:20Z.
+pub(crate) const START_UNIX_MS: u64 = 1_760_000_000_000;
 
 /// A clock that never waits, and remembers for how long it should have.
 #[derive(Default)]
 pub(crate) struct TestClock {
     pub(crate) slept: Mutex<Vec<Duration>>,
+    /// Milliseconds since the beginning.
+    elapsed_ms: AtomicU64,
+    /// How many of them pass whenever somebody looks.
+    pub(crate) step_ms: AtomicU64,
+}
+
+impl TestClock {
+    /// Lets time pass.
+    pub(crate) fn pass(&self, duration: Duration) {
+        self.elapsed_ms.fetch_add(duration.as_millis() as u64, Ordering::Relaxed);
+    }
 }
 
 #[async_trait]
 impl Clock for TestClock {
     fn now_unix_ms(&self) -> u64 {
-        1_760_000_000_000
+        let step = self.step_ms.load(Ordering::Relaxed);
+        START_UNIX_MS + self.elapsed_ms.fetch_add(step, Ordering::Relaxed)
     }
 
     async fn sleep(&self, duration: Duration) {
@@ -69,6 +88,8 @@ pub(crate) enum Act {
     BreakAfter(Vec<u8>),
     /// Sends these bytes in chunks, without saying how many there are.
     Unannounced(Vec<u8>),
+    /// Sends them one by one.
+    Drip(Vec<u8>),
 }
 
 /// A request as the server saw it.
@@ -92,6 +113,8 @@ struct Served {
     script: BTreeMap<String, Vec<Act>>,
     seen: Vec<Seen>,
     token: Option<String>,
+    /// Answers that wait until somebody says so.
+    held: BTreeMap<String, Arc<Notify>>,
 }
 
 /// The log and the files that follow from it.
@@ -121,15 +144,20 @@ impl Fake {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await });
-        let world = World::new(base, served, 7);
+        let world = World::new(base, served, ORIGIN, 7);
         Self { world, clock: Arc::default(), home: tempfile::tempdir().unwrap() }
     }
 
     /// Another log at the same address, with the same key or with another one.
     pub(crate) fn replace_world(&mut self, seed: u8) {
+        self.replace_log(ORIGIN, seed);
+    }
+
+    /// The same, under another origin.
+    pub(crate) fn replace_log(&mut self, origin: &str, seed: u8) {
         let served = self.world.served.clone();
         served.lock().unwrap().files.clear();
-        self.world = World::new(self.world.base.clone(), served, seed);
+        self.world = World::new(self.world.base.clone(), served, origin, seed);
     }
 
     pub(crate) fn home(&self) -> Home {
@@ -160,9 +188,9 @@ impl Fake {
 }
 
 impl World {
-    fn new(base: String, served: Arc<Mutex<Served>>, seed: u8) -> Self {
+    fn new(base: String, served: Arc<Mutex<Served>>, origin: &str, seed: u8) -> Self {
         let mut world = Self {
-            signer: NoteSigner::from_seed(ORIGIN, &[seed; 32]).unwrap(),
+            signer: NoteSigner::from_seed(origin, &[seed; 32]).unwrap(),
             base,
             entries: Vec::new(),
             tree: MemoryTree::new(),
@@ -172,13 +200,19 @@ impl World {
             direct_upload_bytes_max: 1 << 20,
         };
         let genesis = EventBody::Genesis {
-            origin: ORIGIN.into(),
+            origin: origin.into(),
             log_key: world.signer.verifier().to_string(),
             config: Sha256Digest::of(b"config"),
             projection: 1,
         };
         world.append(genesis, vec![]);
         world
+    }
+
+    /// Signs with another key from now on.
+    pub(crate) fn change_key(&mut self, seed: u8) {
+        self.signer = NoteSigner::from_seed(self.signer.verifier().name(), &[seed; 32]).unwrap();
+        self.write_log();
     }
 
     fn served(&self) -> MutexGuard<'_, Served> {
@@ -207,6 +241,11 @@ impl World {
         self.served().script.insert(line.into(), acts);
     }
 
+    /// Keeps the next answer to a request of this kind back until it is released.
+    pub(crate) fn hold(&self, line: &str) -> Arc<Notify> {
+        self.served().held.entry(line.into()).or_default().clone()
+    }
+
     pub(crate) fn require_token(&self, token: &str) {
         self.served().token = Some(token.into());
     }
@@ -214,6 +253,32 @@ impl World {
     /// The requests since the last look.
     pub(crate) fn take_seen(&self) -> Vec<Seen> {
         std::mem::take(&mut self.served().seen)
+    }
+
+    /// Everything that is served now.
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        self.served().files.clone()
+    }
+
+    /// Serves these files and no others.
+    pub(crate) fn serve(&self, files: BTreeMap<String, Vec<u8>>) {
+        self.served().files = files;
+    }
+
+    /// The root of the state map.
+    pub(crate) fn state_root(&self) -> Hash {
+        self.state.root()
+    }
+
+    /// The proof of an event under the newest checkpoint.
+    pub(crate) fn proof_of(&self, index: u64) -> Vec<u8> {
+        let proof = TlogProof {
+            extra: Some(self.entries[index as usize].clone()),
+            index,
+            hashes: prove_inclusion(index, self.size(), &self.tree).unwrap(),
+            checkpoint: self.file(layout::CHECKPOINT),
+        };
+        proof.encode()
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -230,7 +295,7 @@ impl World {
 
     /// Publishes a package with one file, and returns its archive.
     pub(crate) fn publish(&mut self, name: &str, version: &str, deps: &[(&str, &str)]) -> Vec<u8> {
-        let archive = archive(name, version);
+        let archive = archive_needing(name, version, deps);
         self.publish_archive(name, version, deps, &archive);
         archive
     }
@@ -243,7 +308,8 @@ impl World {
         archive: &[u8],
     ) {
         let (name, vers) = (PackageName::new(name).unwrap(), Version::new(version).unwrap());
-        let (tarball, record) = (Sha256Digest::of(archive), Sha256Digest::of(b"record"));
+        let tarball = Sha256Digest::of(archive);
+        let record = record_of(archive, &self.settings());
         self.put(&layout::object(&tarball), archive);
         let seq = self.size();
         let dep = |&(name, req): &(&str, &str)| IndexDep {
@@ -353,6 +419,30 @@ impl World {
         self.write_log();
     }
 
+    /// The newest checkpoint with the signatures of cosigners at a time, in seconds since the test began.
+    pub(crate) fn cosign(&self, cosigners: &[&Cosigner], at_s: u64) {
+        let proof = TlogProof::decode(&self.file(layout::LATEST_PROOF)).unwrap();
+        let key = self.signer.verifier();
+        let mut signed = SignedCheckpoint::open(&proof.checkpoint, key, key.name()).unwrap();
+        for cosigner in cosigners {
+            let line = cosigner.sign(signed.note().text(), START_UNIX_MS / 1000 + at_s);
+            signed.note_mut().add(line).unwrap();
+        }
+        let checkpoint = signed.to_bytes();
+        self.put(layout::CHECKPOINT, checkpoint.clone());
+        self.put(layout::LATEST_PROOF, TlogProof { checkpoint, ..proof }.encode());
+    }
+
+    /// Signs a checkpoint that need not be one of this log.
+    pub(crate) fn sign(&self, size: u64, root: Hash) -> Vec<u8> {
+        Checkpoint::new(self.signer.verifier().name(), size, root).unwrap().sign(&self.signer).to_bytes()
+    }
+
+    /// The key of the log.
+    pub(crate) fn log_key(&self) -> &VerifierKey {
+        self.signer.verifier()
+    }
+
     /// Writes everything that follows from the log, except the files of packages.
     fn write_log(&self) {
         let size = self.size();
@@ -372,7 +462,7 @@ impl World {
             self.put(&key, bytes);
         }
         let root = self.tree.root_at(size).unwrap();
-        let checkpoint = Checkpoint::new(ORIGIN, size, root).unwrap().sign(&self.signer).to_bytes();
+        let checkpoint = self.sign(size, root);
         let proof = TlogProof {
             extra: self.entries.last().cloned(),
             index: size - 1,
@@ -381,11 +471,16 @@ impl World {
         };
         self.put(layout::CHECKPOINT, checkpoint);
         self.put(layout::LATEST_PROOF, proof.encode());
+        let key = self.signer.verifier().to_string();
+        let config = RegistryConfig::new(0, self.signer.verifier().name().into(), key, self.settings());
+        self.put(layout::CONFIG, config.to_bytes());
+    }
+
+    fn settings(&self) -> Settings {
         let mut settings = Settings::new("fake", self.base.clone());
         settings.limits =
             Limits { direct_upload_bytes_max: self.direct_upload_bytes_max, ..Limits::default() };
-        let config = RegistryConfig::new(0, ORIGIN.into(), self.signer.verifier().to_string(), settings);
-        self.put(layout::CONFIG, config.to_bytes());
+        settings
     }
 
     /// Writes the configuration again after a setting has changed.
@@ -398,9 +493,24 @@ fn account() -> AccountId {
     AccountId::new(format!("acct:{ID}")).unwrap()
 }
 
+/// The digest of an archive's version record; of nothing in particular where the archive cannot be read.
+fn record_of(archive: &[u8], settings: &Settings) -> Sha256Digest {
+    let (limits, formats) = (&settings.limits, &settings.formats);
+    let inspected = inspect(archive, limits, settings, formats, &PublishMetadata::default());
+    inspected.map_or(Sha256Digest::of(b"record"), |inspected| Sha256Digest::of(&inspected.record.to_bytes()))
+}
+
 /// A canonical archive with a manifest and a source file.
 pub(crate) fn archive(name: &str, version: &str) -> Vec<u8> {
-    let manifest = format!("[package]\nname = \"{name}\"\nversion = \"{version}\"\n");
+    archive_needing(name, version, &[])
+}
+
+fn archive_needing(name: &str, version: &str, deps: &[(&str, &str)]) -> Vec<u8> {
+    let mut manifest = format!("[package]\nname = \"{name}\"\nversion = \"{version}\"\n");
+    if !deps.is_empty() {
+        manifest.push_str("\n[dependencies]\n");
+        deps.iter().for_each(|(name, req)| manifest.push_str(&format!("\"{name}\" = \"{req}\"\n")));
+    }
     let source = format!("{name} {version}\n");
     let files = [
         PackFile::bytes("drystone.toml", false, manifest.as_bytes()),
@@ -415,6 +525,10 @@ async fn serve(State(served): State<Arc<Mutex<Served>>>, request: Request) -> Re
     let (parts, body) = request.into_parts();
     let line = format!("{} {}", parts.method, parts.uri.path());
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default().to_vec();
+    let held = served.lock().unwrap().held.remove(&line);
+    if let Some(held) = held {
+        held.notified().await;
+    }
     let mut served = served.lock().unwrap();
     served.seen.push(Seen { line: line.clone(), headers: parts.headers.clone(), body });
     if let Some(act) = served.script.get_mut(&line).and_then(Vec::pop) {
@@ -451,6 +565,10 @@ fn perform(act: Act) -> Response {
         Act::Unannounced(bytes) => {
             let chunks: Vec<_> = bytes.chunks(1000).map(|part| chunk(part.to_vec())).collect();
             Body::from_stream(futures_util::stream::iter(chunks)).into_response()
+        }
+        Act::Drip(bytes) => {
+            let bytes = bytes.into_iter().map(move |byte| chunk(vec![byte]));
+            Body::from_stream(futures_util::stream::iter(bytes)).into_response()
         }
     }
 }

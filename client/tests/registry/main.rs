@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cut;
+#[expect(dead_code, reason = "its other users are the attacks, which are tests of the inside")]
 mod fake;
 mod install;
 mod transfer;

@@ -16,12 +16,14 @@ use crate::{
 };
 
 /// What the events told.
-pub(super) struct Events {
-    pub(super) replica: Replica,
+pub(crate) struct Events {
+    pub(crate) replica: Replica,
     /// Whether every event was replayed.
     pub(super) complete: bool,
     /// The state map's root after the last event; none if nothing tells it.
     pub(super) state: Option<Sha256Digest>,
+    /// The names in the state map whose files are to be looked at; all, if absent.
+    pub(super) touched: Option<BTreeSet<String>>,
     releases: Vec<Release>,
     /// Releases that were taken down, whose objects may be gone: canonical name and version.
     deleted: HashSet<(String, String)>,
@@ -42,17 +44,25 @@ struct Release {
     missing_record: Option<Sha256Digest>,
 }
 
-impl Check<'_> {
-    pub(super) async fn events(&mut self, log: &Log) -> Events {
-        let mut events = Events {
+impl Events {
+    /// What a replay without gaps told, of which only these names are new.
+    pub(crate) fn replayed(replica: Replica, touched: BTreeSet<String>) -> Self {
+        Self {
             trust: Vec::new(),
-            replica: Replica::new(),
+            replica,
             complete: true,
             state: None,
+            touched: Some(touched),
             releases: Vec::new(),
             deleted: HashSet::new(),
             optional: BTreeSet::new(),
-        };
+        }
+    }
+}
+
+impl Check<'_> {
+    pub(super) async fn events(&mut self, log: &Log) -> Events {
+        let mut events = Events { touched: None, ..Events::replayed(Replica::new(), BTreeSet::new()) };
         self.progress.total(log.bundles.len() as u64);
         for (id, verdict) in &log.bundles {
             let read = if *verdict == Verdict::Good { self.read_events(*id).await } else { None };
@@ -245,7 +255,7 @@ async fn hash(
 }
 
 /// Checks that an object is there, and its length where that is known.
-async fn measure(source: &dyn Source, key: &str, size: Option<u64>) -> Option<FsckProblem> {
+pub(crate) async fn measure(source: &dyn Source, key: &str, size: Option<u64>) -> Option<FsckProblem> {
     let (kind, detail) = match source.length(key).await {
         Ok(Some(len)) if size.is_none_or(|size| size == len) => return None,
         Ok(Some(len)) => wrong_length(len, size),

@@ -24,16 +24,23 @@ use crate::{
 };
 
 /// What is known of the log after its files were checked.
-pub(super) struct Log {
-    pub(super) published: Published,
+pub(crate) struct Log {
+    pub(crate) published: Published,
     /// Every tile whose right content is known; none if the right edge does not lead to the root.
     pub(super) tiles: Option<AuthenticatedTiles>,
     /// The bundles in order, and whether their entries are those that were signed.
     pub(super) bundles: Vec<(BundleId, Verdict)>,
+    /// Roots at earlier sizes that are known without tiles.
+    roots: BTreeMap<u64, Hash>,
 }
 
 impl Log {
-    pub(super) fn size(&self) -> u64 {
+    /// A log whose tiles and entries were checked one after the other, and are not held.
+    pub(crate) fn with_roots(published: Published, roots: BTreeMap<u64, Hash>) -> Self {
+        Self { published, tiles: None, bundles: Vec::new(), roots }
+    }
+
+    pub(crate) fn size(&self) -> u64 {
         self.published.checkpoint.size()
     }
 
@@ -42,7 +49,7 @@ impl Log {
         if size == self.size() {
             return Some(self.published.checkpoint.root());
         }
-        tree_root(size, self.tiles.as_ref()?).ok()
+        self.roots.get(&size).copied().or_else(|| tree_root(size, self.tiles.as_ref()?).ok())
     }
 }
 
@@ -86,7 +93,7 @@ impl Check<'_> {
             self.verdict(bundle_key(*id), leaves.contains_key(id), *verdict);
         }
         let tiles = authenticate_tiles(size, &root, &judgement.good).ok();
-        let log = Log { published, tiles, bundles: judgement.bundles };
+        let log = Log { published, tiles, bundles: judgement.bundles, roots: BTreeMap::new() };
         self.proof(&log).await;
         self.seen.insert(layout::checkpoint_history(size));
         let history = self.history(&log, size).await;
@@ -161,7 +168,7 @@ impl Check<'_> {
     }
 
     /// Names a bundle that cannot be used.
-    pub(super) fn bad_bundle(&mut self, id: BundleId, error: &EntriesError) {
+    pub(crate) fn bad_bundle(&mut self, id: BundleId, error: &EntriesError) {
         let key = bundle_key(id);
         match error {
             EntriesError::Missing { .. } => {
@@ -176,7 +183,7 @@ impl Check<'_> {
     }
 
     /// The proof file may be older than the checkpoint, while cosignatures are waited for, or newer for a moment.
-    async fn proof(&mut self, log: &Log) {
+    pub(crate) async fn proof(&mut self, log: &Log) {
         let key = layout::LATEST_PROOF;
         self.seen.insert(key.into());
         self.counts.log_files += 1;
@@ -214,7 +221,7 @@ impl Check<'_> {
     }
 
     /// The checkpoint in the history of a size.
-    pub(super) async fn history(&mut self, log: &Log, size: u64) -> Option<FsckProblem> {
+    pub(crate) async fn history(&mut self, log: &Log, size: u64) -> Option<FsckProblem> {
         let key = layout::checkpoint_history(size);
         self.counts.log_files += 1;
         let bytes = match self.source.get(&key, NOTE_BYTES_MAX as u64).await {

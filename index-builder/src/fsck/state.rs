@@ -31,7 +31,7 @@ struct Mapped {
 
 impl Check<'_> {
     /// Nodes and state-mapped files, by the replayed state or else by the newest event's.
-    pub(super) async fn state(&mut self, log: &Log, events: &Events) {
+    pub(crate) async fn state(&mut self, log: &Log, events: &Events) {
         let entries = if events.complete {
             self.nodes(events).await;
             let shards = events.replica.state().shards();
@@ -50,7 +50,8 @@ impl Check<'_> {
         };
 
         let mut files = Vec::new();
-        for (state_key, entry) in &entries {
+        let looked_at = |name: &String| events.touched.as_ref().is_none_or(|names| names.contains(name));
+        for (state_key, entry) in entries.iter().filter(|(name, _)| looked_at(name)) {
             let spelling = self.spelling(state_key, entry, events).await;
             for (class, FileRef { digest, len }) in &entry.files {
                 let class = FileClass::of_letter(*class);
@@ -176,7 +177,7 @@ impl Check<'_> {
     }
 
     /// The configuration, and what clients of other registries ask for.
-    pub(super) async fn config(&mut self, log: &Log, events: &Events) {
+    pub(crate) async fn config(&mut self, log: &Log, events: &Events) {
         let files = if events.complete { events.replica.plain_files() } else { None };
         let Some(files) = files else {
             for key in [layout::CONFIG, layout::INDEX_CONFIG, layout::API_CONFIG, layout::HEALTH] {

@@ -41,7 +41,7 @@ impl Check<'_> {
         }
     }
 
-    async fn other(&mut self, log: &Log, key: &str) -> Option<FsckProblem> {
+    pub(super) async fn other(&mut self, log: &Log, key: &str) -> Option<FsckProblem> {
         if let Some(hex) = key.strip_prefix("o/") {
             self.counts.objects += 1;
             return self.object(key, hex).await;

@@ -7,9 +7,11 @@ use drystone_log::tile::{
     GrowError, authenticate_tiles, entry_bundles, grow, grow_entries, needed_for_growth, new_tiles,
     parse_tile, partial_bundle, tile_bytes, tiles_for_size,
 };
-use drystone_log::{EntryBundle, Frontier, Hash, MemoryTree, TileId, leaf_hash};
+use drystone_log::{
+    EntryBundle, Frontier, Hash, MemoryTree, TileId, leaf_hash, prove_consistency, prove_inclusion,
+};
 
-use crate::support::{Random, Tiles, defined, entry, flipped, leaves, memory_tree, tiles};
+use crate::support::{Naive, Random, Tiles, defined, entry, flipped, leaves, memory_tree, tiles};
 
 #[test]
 fn every_tile_of_every_size_was_written_when_the_size_was_reached_or_before() {
@@ -18,6 +20,37 @@ fn every_tile_of_every_size_was_written_when_the_size_was_reached_or_before() {
         written.extend(new_tiles(size - 1, size));
         assert!(new_tiles(0, size).iter().all(|id| written.contains(id)), "{size}");
         assert!(tiles_for_size(size).iter().all(|id| written.contains(id)), "{size}");
+    }
+}
+
+#[test]
+fn every_size_has_the_tiles_and_proofs_of_the_definition() {
+    const SIZES: u64 = 1_100;
+    let naive = Naive::new(leaves(SIZES));
+    let mut log = Stored::default();
+    let mut random = Random::new(11);
+    for size in 0..=SIZES {
+        let root = naive.mth(0, size as usize);
+        assert_eq!(log.frontier.root(), root, "{size}");
+        let mut tiles = Tiles::new();
+        for id in new_tiles(0, size) {
+            let span = 256_usize.pow(u32::from(id.level()));
+            let first = id.index() as usize * 256;
+            let hash = |i: usize| naive.mth((first + i) * span, (first + i + 1) * span);
+            let hashes: Vec<Hash> = (0..usize::from(id.width())).map(hash).collect();
+            assert_eq!(log.files[&id.path()], tile_bytes(&hashes), "{id} of {size}");
+            tiles.insert(id, hashes);
+        }
+        // Out of the tiles alone, as a client does it.
+        let read = authenticate_tiles(size, &root, &tiles).unwrap();
+        if size > 0 {
+            let index = random.below(size);
+            let path = naive.path(index as usize, 0, size as usize);
+            assert_eq!(prove_inclusion(index, size, &read), Ok(path), "{index} in {size}");
+            let subproof = naive.subproof(index as usize + 1, 0, size as usize, true);
+            assert_eq!(prove_consistency(index + 1, size, &read), Ok(subproof), "{index} to {size}");
+        }
+        log.append(u64::from(size < SIZES));
     }
 }
 

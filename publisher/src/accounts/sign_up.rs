@@ -53,7 +53,7 @@ impl NewAccount {
         let mut problems = Vec::new();
         let login = check_login(asked.username.trim()).map_err(|problem| problems.push(problem));
         let email = Email::new(asked.email.trim())
-            .map_err(|e| problems.push(Problem::new(Code::InvalidEmail, e.to_string())));
+            .map_err(|e| problems.push(Problem::new(Code::InvalidEmail, format!("`email`: {e}"))));
         if let Err(problem) = password::check(&asked.password, &asked.username, &asked.email) {
             problems.push(problem);
         }

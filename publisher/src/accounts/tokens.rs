@@ -225,7 +225,7 @@ struct Wanted {
 impl Wanted {
     fn read(asked: &NewTokenRequest, admin: bool) -> Result<Self, Refusal> {
         let mut problems = Vec::new();
-        let mut wrong = |detail: String| problems.push(Problem::new(Code::InvalidToken, detail));
+        let mut wrong = |detail: String| problems.push(Problem::new(Code::InvalidTokenRequest, detail));
         let name = asked.name.trim().to_owned();
         if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
             wrong(format!("a token's name has 1 to {NAME_CHARS_MAX} characters"));
