@@ -94,7 +94,7 @@ async fn measure(client: &'static str, base: &str, seen: &Seen, proved: bool) ->
     let (done, fetched) = tokio::sync::oneshot::channel();
     let guessed = async |lock: &drystone_client::Lock| {
         registry.prefetch(&store, lock).await;
-        done.send(()).ok();
+        _ = done.send(());
     };
     let rules = Rules::newest(Versions::One);
     let resolved = plan::resolve_beside(&registry, open, &roots, &rules, guessed);

@@ -158,3 +158,27 @@ async fn a_cold_publish_stays_in_its_budget() {
     let warm = counter.counts();
     assert!(warm.rounds <= 6, "{warm:?} {:#?}", counter.log());
 }
+
+/// An account whose releases, changes and bytes are counted costs two reads, beside that of the token, and a write beside the
+/// outcome; and no round.
+#[tokio::test]
+async fn a_counted_publish_takes_as_many_rounds() {
+    let registry = TestRegistry::new().await;
+    let ann = registry.token_of("ann").await.token;
+    registry.publish_as(ann.reveal(), &Pkg::new("http", "1.0.0")).await;
+    let counter = Counter::new();
+    let cold = registry.another(|store| counter.wrap(store)).await;
+    counter.reset();
+    assert_eq!(cold.publish_as(ann.reveal(), &Pkg::new("http", "1.1.0")).await.status, 201);
+    let counts = counter.counts();
+    let log = counter.log();
+    assert!(counts.puts <= 19 && counts.gets <= 14 && counts.rounds <= 7, "{counts:?} {log:#?}");
+    // That the token was used today is noted after the answer.
+    while !counter.log().iter().any(|call| call.key.starts_with("used/")) {
+        tokio::task::yield_now().await;
+    }
+    counter.reset();
+    assert_eq!(cold.publish_as(ann.reveal(), &Pkg::new("http", "1.2.0")).await.status, 201);
+    let warm = counter.counts();
+    assert!(warm.rounds <= 6, "{warm:?} {:#?}", counter.log());
+}

@@ -27,8 +27,9 @@ pub(super) async fn outdated(args: &args::Outdated, cx: &Context) -> Result<(), 
         let problem = Problem::new(Code::ProjectNotFound, "there is no lock file here");
         return Err(problem.with_hint("make one with `drystone lock`").into());
     };
-    let wanted = workspace.project.requirements()?;
-    let newest: Lock = workspace.resolve(cx, &wanted, &Keep::None, Order::NewestFirst, Then::Nothing).await?;
+    let newest: Lock = workspace
+        .resolve(cx, &workspace.project.requirements()?, &Keep::None, Order::NewestFirst, Then::Nothing)
+        .await?;
     let snapshot = workspace.snapshot(cx).await?;
     let mut all = Vec::new();
     for (key, package) in &lock.packages {

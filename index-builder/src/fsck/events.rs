@@ -48,7 +48,6 @@ impl Events {
     /// What a replay without gaps told, of which only these names are new.
     pub(crate) fn replayed(replica: Replica, touched: BTreeSet<String>) -> Self {
         Self {
-            trust: Vec::new(),
             replica,
             complete: true,
             state: None,
@@ -56,6 +55,7 @@ impl Events {
             releases: Vec::new(),
             deleted: HashSet::new(),
             optional: BTreeSet::new(),
+            trust: Vec::new(),
         }
     }
 }

@@ -39,7 +39,6 @@ pub(crate) struct SavedReplica {
     api_settings: Vec<Arc<Settings>>,
     api: BTreeMap<String, usize>,
     /// Documents of the root of trust.
-    #[serde(default)]
     trust: Vec<Sha256Digest>,
 }
 
