@@ -136,7 +136,7 @@ mod tests {
         let names: Vec<&str> = hints["app"].1.iter().map(PackageName::as_str).collect();
         assert_eq!(names, ["bytes", "four", "net_kit", "rc", "two"]);
         let of_bytes: Vec<&str> = hints["bytes"].1.iter().map(PackageName::as_str).collect();
-        assert_eq!(of_bytes, ["app", "four", "net_kit", "rc", "two"]);
+        assert_eq!(of_bytes, ["App", "four", "net_kit", "rc", "two"]);
         assert_eq!(hints["two"].1, []);
     }
 }

@@ -156,6 +156,7 @@ async fn every_projection_comes_back_with_the_same_bytes() {
         "log/latest.tlog-proof",
         "o",
         "packages",
+        "resolve",
     ];
     expected.extend(state.into_iter().chain(tiles));
     expected.sort_unstable();

@@ -186,9 +186,9 @@ impl<'a> Drawing<'a> {
         Self { labels, below, strokes }
     }
 
-    fn draw(&self, top: &str) -> String {
+    fn draw<'b>(&'b self, top: &'b str) -> String {
         let mut text = format!("{}\n", self.labels.get(top).map_or(top, String::as_str));
-        self.draw_below(top, "", &mut BTreeSet::new(), &mut text);
+        self.draw_below(top, "", &mut BTreeSet::from([top]), &mut text);
         text
     }
 

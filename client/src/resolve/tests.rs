@@ -201,8 +201,8 @@ fn conflicts_are_explained() {
         (
             &["a *", "b *"],
             &["a 1.0.0 [z", "b 1.0.0 [z"],
-            "! the project needs `b` *; `b` 1.0.0 links the native library `z`, as only one package may; \
-             the project needs `a` *; `a` 1.0.0 links the native library `z`, as only one package may",
+            "! the project needs `a` *; `a` 1.0.0 links the native library `z`, as only one package may; \
+             the project needs `b` *; `b` 1.0.0 links the native library `z`, as only one package may",
         ),
     ];
     for (asked, known, expected) in table {

@@ -31,7 +31,7 @@ async fn a_warm_update_asks_for_the_log_and_for_what_changed() {
     assert_eq!(releases, [1, 1, 1, 1, 1, 1, 0]);
     assert!(cold.len() > 15, "{cold:?}");
 
-    let known = ["GET /config.json", "GET /log/latest.tlog-proof"];
+    let known = ["GET /config.json", "GET /log/trust/1", "GET /log/latest.tlog-proof"];
     assert_eq!(
         look(&fake, &names).await.unwrap(),
         (vec![1, 1, 1, 1, 1, 1, 0], known.map(str::to_owned).to_vec())

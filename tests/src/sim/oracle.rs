@@ -226,7 +226,8 @@ impl Oracle {
         let changes = self.events[first as usize..].iter().flat_map(|event| &event.files);
         let last: BTreeMap<_, Sha256Digest> =
             changes.map(|change| ((change.0, change.1.clone()), change.2)).collect();
-        let mut keys: BTreeSet<String> = last.values().map(layout::object).collect();
+        let kept = last.iter().filter(|((class, _), _)| class.is_kept_by_hash());
+        let mut keys: BTreeSet<String> = kept.map(|(_, digest)| layout::object(digest)).collect();
         for (_, state_key) in last.keys() {
             let index = shard_of(state_key);
             keys.insert(root_tile_key(&self.state.root()));

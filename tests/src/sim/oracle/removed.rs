@@ -7,7 +7,7 @@ use drystone_log::{
     commit::Head,
     state_map::{mid_tile_key, root_tile_key, shard_key},
 };
-use drystone_schemas::layout;
+use drystone_schemas::{FileClass, layout};
 
 use super::Oracle;
 use crate::sim::{
@@ -110,7 +110,9 @@ fn nodes_and_files(state: &StateMap, needed: &mut BTreeSet<String>) {
     }
     for shard in state.shards() {
         needed.insert(shard_key(&shard.leaf_hash()));
-        let files = shard.entries().flat_map(|(_, entry)| entry.files.values());
-        needed.extend(files.map(|file| format!("o/{}", file.digest)));
+        let files = shard.entries().flat_map(|(_, entry)| &entry.files);
+        let kept =
+            files.filter(|(class, _)| FileClass::of_letter(**class).is_none_or(FileClass::is_kept_by_hash));
+        needed.extend(kept.map(|(_, file)| format!("o/{}", file.digest)));
     }
 }
