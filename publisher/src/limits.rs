@@ -73,6 +73,9 @@ pub(crate) struct Exhausted {
     pub(crate) retry_after_s: u64,
 }
 
+/// By how much the clocks of two processes may differ, in milliseconds: each by a minute from the store's.
+const CLOCKS_APART_MS: u64 = 120_000;
+
 impl Rate {
     pub(crate) const fn new(name: &'static str, burst: u64, window_s: u64) -> Self {
         Self { name, burst, window_s }
@@ -81,11 +84,13 @@ impl Rate {
     /// Takes one out of a bucket that will be full at `full_at_ms`; the bucket afterwards, and how it stands.
     ///
     /// One number is the whole state of a bucket (the generic cell rate algorithm, ITU-T I.371): each one taken moves the time at
-    /// which it is full on by the time in which one comes back.
+    /// which it is full on by the time in which one comes back. One that would be full later than any bucket that was emptied
+    /// now, even by a clock that is ahead by as much as clocks may be, is from before this clock was set back, and counts no more.
     pub(crate) fn take(self, full_at_ms: u64, now_ms: u64) -> Result<(u64, Standing), Exhausted> {
         let window_ms = self.window_s * 1_000;
         let one_ms = (window_ms / self.burst.max(1)).max(1);
-        let full_at_ms = full_at_ms.max(now_ms) + one_ms;
+        let possible_ms = now_ms.saturating_add(window_ms + CLOCKS_APART_MS);
+        let full_at_ms = if full_at_ms > possible_ms { now_ms } else { full_at_ms.max(now_ms) } + one_ms;
         let over_ms = full_at_ms.saturating_sub(now_ms + one_ms * self.burst);
         if self.burst == 0 || over_ms > 0 {
             let retry_after_s = if self.burst == 0 { self.window_s } else { over_ms.div_ceil(1_000) };
@@ -299,6 +304,10 @@ mod tests {
         assert_eq!(TEN_IN_FIVE_MINUTES.take(full_at_ms, now_ms + 300_000).unwrap().1.remaining, 9);
         assert_eq!(TEN_IN_FIVE_MINUTES.take(0, u64::MAX / 2).unwrap().1.remaining, 9);
         assert_eq!(Rate::new("none", 0, 60).take(0, now_ms).unwrap_err().retry_after_s, 60);
+        // The clock was set back by more than the window.
+        let later_ms = now_ms + 300_000 + CLOCKS_APART_MS;
+        assert!(TEN_IN_FIVE_MINUTES.take(later_ms, now_ms).is_err());
+        assert_eq!(TEN_IN_FIVE_MINUTES.take(later_ms + 1, now_ms).unwrap().1.remaining, 9);
     }
 
     #[test]
