@@ -44,7 +44,7 @@ struct State {
 
 impl Delayed {
     /// Serves what lies in a directory now, out of memory, at an address.
-    pub(crate) fn start(address: SocketAddr, root: PathBuf, folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(address: SocketAddr, root: &Path, folder: &Path) -> anyhow::Result<Self> {
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
         let certificate = folder.join("certificate.pem");
         fs_err::write(&certificate, made.cert.pem())?;
@@ -57,7 +57,7 @@ impl Delayed {
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(tls));
         let mut files = HashMap::new();
-        load(&root, &root, &mut files)?;
+        load(root, root, &mut files)?;
         let state = Arc::new(State {
             files,
             delay_ms: AtomicU64::new(0),

@@ -108,7 +108,7 @@ fn fetches(report: &mut Report, project: &Path, archives: &[PathBuf], folder: &P
     let dir = archives.first().and_then(|path| path.parent()).context("there is an archive")?;
     say(&format!("  importing {} crates", archives.len()));
     registry.import(dir)?;
-    let server = Delayed::start(address, registry.public(), folder)?;
+    let server = Delayed::start(address, &registry.public(), folder)?;
 
     let app = folder.join("app");
     fs_err::create_dir_all(app.join("src"))?;

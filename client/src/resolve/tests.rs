@@ -115,9 +115,12 @@ fn solved(asked: &[&str], known: &[&str], lock: &[&str]) -> String {
     told(asked, known, &Rules { locked: locked(lock), ..Rules::newest(Versions::One) })
 }
 
+/// What is asked for, what is known, a third list, and what is expected.
+type Row<'a> = (&'a [&'a str], &'a [&'a str], &'a [&'a str], &'a str);
+
 #[test]
 fn one_version_of_each_package() {
-    let table: &[(&[&str], &[&str], &[&str], &str)] = &[
+    let table: &[Row<'_>] = &[
         // Newest first, yanked never, pre-releases only where they are named, locked before all others.
         (&["a *"], &["a 1.0.0", "a 1.1.0", "a 2.0.0-rc.1"], &[], "a 1.1.0"),
         (&["a *"], &["a 1.0.0", "a 1.1.0 yanked"], &[], "a 1.0.0"),

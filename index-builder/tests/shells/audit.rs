@@ -138,7 +138,7 @@ async fn an_event_that_is_not_in_the_map_and_a_map_without_an_event_are_named() 
 async fn a_shard_that_no_event_made_is_named() {
     let writer = Writer::sample().await;
     let files = contents(&writer.store.public).await;
-    let key = files.keys().filter(|key| key.starts_with("log/state/shard/")).next_back().unwrap().clone();
+    let key = files.keys().rfind(|key| key.starts_with("log/state/shard/")).unwrap().clone();
     // Of the shards there are older ones; which is current, the audit tells.
     let current: Vec<String> = current_shards(&files);
     let shard = current.first().unwrap_or(&key);

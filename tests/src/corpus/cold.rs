@@ -52,10 +52,13 @@ pub fn rules() -> Rules {
     Rules { rust_version: RUST_VERSION.parse().ok(), ..Rules::newest(Versions::OnePerCompatible) }
 }
 
+/// The hint of a package, by its name.
+type HintOf<'a> = Box<dyn Fn(&str) -> Option<Vec<u8>> + 'a>;
+
 /// Records and hints in memory.
 struct Counted<'a> {
     records: &'a BTreeMap<String, Vec<u8>>,
-    hint: Box<dyn Fn(&str) -> Option<Vec<u8>> + 'a>,
+    hint: HintOf<'a>,
     bytes: RefCell<usize>,
 }
 
@@ -97,7 +100,7 @@ fn hints_at(indexes: &[IndexFile], until: &str) -> BTreeMap<String, Vec<u8>> {
     closure_hints(&records).into_iter().map(|(key, (_, names))| (key, bytes(names))).collect()
 }
 
-fn hint_of<'a>(indexes: &'a [IndexFile], age: HintAge) -> Box<dyn Fn(&str) -> Option<Vec<u8>> + 'a> {
+fn hint_of<'a>(indexes: &'a [IndexFile], age: HintAge) -> HintOf<'a> {
     match age {
         HintAge::Absent => Box::new(|_| None),
         HintAge::Fresh => {

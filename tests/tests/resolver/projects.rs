@@ -45,7 +45,7 @@ fn our_lock_is_cargos(project: &str, packages: usize) {
     // What is locked is kept, also where something else would be newer by now.
     let kept = cargo_lock::read(&theirs).unwrap();
     let source = sums.source(drystone_client::resolve::RegistryId::default()).to_owned();
-    let mut locked = rules.clone();
+    let mut locked = rules;
     for ((name, from), versions) in kept {
         assert_eq!(from, source);
         let name = drystone_schemas::PackageName::new(name).unwrap();

@@ -63,8 +63,8 @@ impl Oracle {
                 self.expect(old, || format!("`{key}` was removed before it had its time"));
                 self.removals.outcomes.insert(key.to_owned());
             }
-            // Nothing is lost with an entry of the inbox: who left it asks again itself. When a token was used goes with it.
-            Some("inbox" | "tokens" | "used" | "trash") => {}
+            // Nothing is lost with an entry of the inbox: who left it asks again itself. What is known of a token goes with it.
+            Some("inbox" | "tokens" | "tokens-of" | "used" | "trash") => {}
             _ => self.violation(format!("`{key}` was removed, and nobody may do that")),
         }
     }
