@@ -261,9 +261,11 @@ impl Registry {
 
     /// Fetches a static file; with the token only where the registry does not serve it without.
     pub async fn read(&self, url: &str, etag: Option<&str>, bytes_max: u64) -> Result<Answer, ClientError> {
-        let answer = self.http.get(url, etag, bytes_max, self.read_token()).await?;
+        // Others may learn meanwhile that a token is needed: what counts is whether this request had it.
+        let sent = self.read_token();
+        let answer = self.http.get(url, etag, bytes_max, sent).await?;
         let refused = matches!(answer.status.as_u16(), 401 | 403);
-        if !refused || self.token.is_none() || self.read_token().is_some() {
+        if !refused || self.token.is_none() || sent.is_some() {
             return Ok(answer);
         }
         let answer = self.http.get(url, etag, bytes_max, self.token().ok()).await?;
