@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use drystone_log::{
-    HashReader, SignedCheckpoint, TileId, TlogProof, VerifierKey,
+    HashReader, Note, SignedCheckpoint, TileId, TlogProof, VerifierKey,
     commit::Head,
     merkle::NoSuchSubtree,
     note::NOTE_BYTES_MAX,
@@ -232,7 +232,10 @@ impl Rebuild<'_> {
             Done::Right
         } else {
             let meta = meta_of(&key);
-            put(&*self.store.public, &key, published.bytes.clone(), meta, self.dry_run).await?
+            // As it is published there: without the cosignatures, which are made again and again.
+            let note = Note::parse(&published.bytes).expect("it was opened as a checkpoint");
+            let bytes = note.signed_only_by(&published.key).to_bytes();
+            put(&*self.store.public, &key, bytes.into(), meta, self.dry_run).await?
         };
         self.note(done);
         Ok(())

@@ -148,6 +148,12 @@ impl Note {
         Ok(())
     }
 
+    /// The note with the signatures of this key alone.
+    pub fn signed_only_by(mut self, key: &VerifierKey) -> Self {
+        self.signatures.retain(|signature| (signature.name(), signature.key_id()) == (key.name(), key.id()));
+        self
+    }
+
     /// The bytes of the note.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.to_string().into_bytes()
