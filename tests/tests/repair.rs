@@ -115,9 +115,9 @@ fn current_files(files: &BTreeMap<String, Vec<u8>>, size: u64) -> BTreeSet<Strin
     let mut current: BTreeSet<String> = BTreeSet::new();
     for (key, bytes) in by_name {
         current.insert(key.clone());
-        let in_the_state_map =
-            !key.ends_with("config.json") && key != layout::HEALTH && !key.starts_with("api/");
-        if in_the_state_map {
+        let apart = ["api/", "resolve/"].iter().any(|folder| key.starts_with(folder));
+        let is_kept_by_hash = !key.ends_with("config.json") && key != layout::HEALTH && !apart;
+        if is_kept_by_hash {
             current.insert(layout::object(&Sha256Digest::of(bytes)));
         }
     }

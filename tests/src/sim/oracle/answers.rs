@@ -12,12 +12,13 @@ use crate::sim::{calls::Memory, client::Ask};
 pub(in crate::sim) const UNKNOWN: [&str; 5] =
     ["try-again", "storage-unavailable", "overloaded", "clock-wrong", "collection-under-way"];
 /// Codes that the workload may meet, when what it asks for does not fit the state of things.
-const REFUSALS: [&str; 9] = [
+const REFUSALS: [&str; 10] = [
     "version-exists",
     "version-not-found",
     "package-not-found",
     "not-an-owner",
     "last-owner",
+    "scope-held",
     "alias-taken",
     "alias-not-found",
     "alias-is-package",
