@@ -108,7 +108,7 @@ impl Map {
             time: 1_760_000_000,
             actor: AccountId::new("acct:01JD3K6Q0Z0000000000000000")?,
             state: Sha256Digest::from_bytes(self.root.root().into()),
-            files: [FileClass::Index, FileClass::Document]
+            files: [FileClass::Index, FileClass::Document, FileClass::Resolve]
                 .map(|class| FileChange(class, name.clone(), Sha256Digest::of(b"file"), 12_345))
                 .into(),
             body: EventBody::Publish {
@@ -151,7 +151,7 @@ fn entry(number: u64) -> ShardEntry {
         digest: Hash::digest(&[number.to_be_bytes(), salt.to_be_bytes()].concat()),
         len: 500 + number % 9_000,
     };
-    ShardEntry { seq: number * 5, files: [('d', file(1)), ('i', file(2))].into() }
+    ShardEntry { seq: number * 5, files: [('d', file(1)), ('i', file(2)), ('r', file(3))].into() }
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
