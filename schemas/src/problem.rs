@@ -154,6 +154,7 @@ codes! {
     ReadOnlyView "DRY0615" "read-only-view" 405 "this target can be read but not written" "use a directory or a bucket";
     CollectionUnderWay "DRY0616" "collection-under-way" 503 "garbage is being collected" "repeat the same request after the time in `Retry-After`";
     TooManyConnections "DRY0617" "too-many-connections" 503 "the server has as many connections as it may" "try again after the time in `Retry-After`";
+    StorageDamaged "DRY0630" "storage-damaged" 500 "what the storage keeps for itself is damaged" "tell the operator: move `.journal` out of the directory, and run `drystone fsck --deep`";
     TrustRefused "DRY0618" "trust-refused" 422 "the document of the root of trust is not good" "look at it with `drystone trust show`, and have its holders sign it";
 
     Unreachable "DRY0701" "unreachable" 502 "the registry cannot be reached" "check the URL and the network";
