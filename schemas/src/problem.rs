@@ -203,7 +203,7 @@ impl Code {
             | Self::CollectionUnderWay
             | Self::RateLimited
             | Self::TooManyConnections => 69,
-            Self::Internal | Self::StorageBroken => 70,
+            Self::Internal | Self::StorageBroken | Self::StorageDamaged => 70,
             _ => 1,
         }
     }

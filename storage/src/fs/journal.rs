@@ -400,10 +400,6 @@ impl Journal {
     }
 
     /// One step of those after each of which a process may die.
-    #[cfg_attr(
-        not(test),
-        expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "tests count them")
-    )]
     fn step(&mut self) -> io::Result<()> {
         #[cfg(test)]
         if let Some(left) = &mut self.steps_left {
