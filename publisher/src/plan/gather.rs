@@ -337,7 +337,7 @@ impl Desk {
     fn parties_missing(&self, intents: &[&Intent]) -> BTreeSet<AccountId> {
         let tokens = intents.iter().filter_map(|intent| match &intent.caller {
             Caller::Token(digest) => self.tokens.get(digest)?.as_ref(),
-            Caller::Operator(_) => None,
+            Caller::Operator(_) | Caller::Account(_) => None,
         });
         let counted = tokens.filter(|token| !token.is_admin()).map(|token| token.account.clone());
         counted.filter(|account| !self.parties.contains_key(account)).collect()
