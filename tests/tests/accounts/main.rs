@@ -8,6 +8,7 @@ mod orgs;
 mod people;
 mod sessions;
 mod tokens;
+mod trusted;
 
 use std::net::IpAddr;
 
