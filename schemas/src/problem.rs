@@ -202,13 +202,19 @@ impl Code {
             | Self::LoginFailed
             | Self::SessionNeeded
             | Self::SessionEnded
-            | Self::TokenPattern => 4,
+            | Self::TokenPattern
+            | Self::TokenBound
+            | Self::IdentityInvalid
+            | Self::IdentityRefused
+            | Self::IdentityUsed
+            | Self::IssuerUnknown => 4,
             Self::VerificationFailed => 5,
             Self::Unreachable
             | Self::StorageUnavailable
             | Self::TryAgain
             | Self::Overloaded
             | Self::CollectionUnderWay
+            | Self::IssuerUnreachable
             | Self::RateLimited
             | Self::TooManyConnections => 69,
             Self::Internal | Self::StorageBroken => 70,

@@ -24,7 +24,7 @@ struct Answers {
 /// A key of the issuer.
 pub enum IssuerKey {
     /// ES256.
-    Ec(EcdsaKeyPair),
+    Ec(Box<EcdsaKeyPair>),
     /// RS256.
     Rsa(Box<RsaKeyPair>),
 }
@@ -36,7 +36,7 @@ impl IssuerKey {
         let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random);
         let pkcs8 = made.expect("a key can be made");
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random);
-        Self::Ec(pair.expect("what was made reads back"))
+        Self::Ec(Box::new(pair.expect("what was made reads back")))
     }
 
     /// A new key for RS256, made by `openssl`.
@@ -45,7 +45,7 @@ impl IssuerKey {
             ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-outform", "DER"];
         let made = std::process::Command::new("openssl").args(arguments).output().expect("openssl is there");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        Self::Rsa(Box::new(RsaKeyPair::from_pkcs8(&made.stdout).expect("openssl writes PKCS #8")))
+        Self::Rsa(Box::new(RsaKeyPair::from_der(&made.stdout).expect("openssl writes an RSA key")))
     }
 
     fn alg(&self) -> &'static str {

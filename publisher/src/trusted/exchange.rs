@@ -192,6 +192,7 @@ impl Service {
         if vault::create(&*self.core.store.vault, layout::identity_used(&digest), &used).await? {
             return Ok(());
         }
-        Err(Refusal::code(Code::IdentityUsed, Code::IdentityUsed.title()))
+        let problem = Problem::new(Code::IdentityUsed, Code::IdentityUsed.title());
+        Err(Refusal::new(problem.fact("issuer", issuer)))
     }
 }
