@@ -122,12 +122,13 @@ impl Service {
     /// The account of a token that may say which identities a package trusts.
     async fn who_trusts(&self, by: &Token, name: &PackageName) -> Result<AccountId, Refusal> {
         let record = self.admit(by).await?;
-        if !record.allows(Scope::TrustedPublishing) || !record.covers(name) {
-            let problem = Problem::new(
-                Code::TokenScope,
-                format!("the token `{}` may not do this for `{name}`", record.name),
-            );
+        let detail = |lacks: &str| format!("the token `{}` {lacks} `{name}`", record.name);
+        if !record.allows(Scope::TrustedPublishing) {
+            let problem = Problem::new(Code::TokenScope, detail("may not say whom to trust with"));
             return Err(Refusal::new(problem.fact("scope", Scope::TrustedPublishing.as_str())));
+        }
+        if !record.covers(name) {
+            return Err(Refusal::code(Code::TokenPattern, detail("is not for")));
         }
         Ok(record.account)
     }

@@ -4,6 +4,7 @@
 mod audits;
 mod instances;
 mod limits;
+mod matrix;
 mod orgs;
 mod people;
 mod sessions;
