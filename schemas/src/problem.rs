@@ -156,6 +156,7 @@ codes! {
     UpgradeRequired "DRY0608" "upgrade-required" 503 "a newer Drystone wrote what is there" "upgrade";
     Internal "DRY0609" "internal" 500 "something went wrong inside" "report it with the request id";
     StorageBroken "DRY0610" "storage-broken" 500 "the storage does not keep its contract" "tell the operator";
+    StorageDamaged "DRY0630" "storage-damaged" 500 "what the storage keeps for itself is damaged" "tell the operator: move `.journal` out of the directory, and run `drystone fsck --deep`";
     WrongKey "DRY0611" "wrong-key" 503 "the log belongs to another key" "start with the key that the log was made with";
     NotInitialised "DRY0612" "not-initialised" 503 "there is no registry here yet" "make one with `drystone serve` or `drystone admin init`";
     AlreadyInitialised "DRY0613" "already-initialised" 409 "there is a registry here already" "choose an empty directory or prefix";
@@ -163,7 +164,6 @@ codes! {
     ReadOnlyView "DRY0615" "read-only-view" 405 "this target can be read but not written" "use a directory or a bucket";
     CollectionUnderWay "DRY0616" "collection-under-way" 503 "garbage is being collected" "repeat the same request after the time in `Retry-After`";
     TooManyConnections "DRY0617" "too-many-connections" 503 "the server has as many connections as it may" "try again after the time in `Retry-After`";
-    StorageDamaged "DRY0630" "storage-damaged" 500 "what the storage keeps for itself is damaged" "tell the operator: move `.journal` out of the directory, and run `drystone fsck --deep`";
     TrustRefused "DRY0618" "trust-refused" 422 "the document of the root of trust is not good" "look at it with `drystone trust show`, and have its holders sign it";
 
     Unreachable "DRY0701" "unreachable" 502 "the registry cannot be reached" "check the URL and the network";
