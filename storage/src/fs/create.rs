@@ -30,7 +30,16 @@ pub(super) fn create_round(
     wait: Wait,
     announced: Announced,
 ) -> Vec<Result<Outcome, StoreError>> {
+    let has_long = objects.iter().any(|object| object.body.len() > JOURNALED_BYTES_MAX);
+    let announced = if has_long {
+        // Nobody else waits for the sync of a long file.
+        drop(announced);
+        None
+    } else {
+        Some(announced)
+    };
     let staged: Vec<io::Result<Staged>> = objects.iter().map(|object| stage(disk, object)).collect();
+    let announced = announced.unwrap_or_else(|| disk.writer.announce());
     let (mut writes, mut told) = (Vec::new(), Vec::new());
     for staged in staged {
         told.push(match staged {

@@ -148,6 +148,11 @@ impl Disk {
         self.writer.submit(self.area, wait, writes, announced)
     }
 
+    /// Whether files of these lengths will find room; `false` if that is not known at once.
+    pub(super) fn has_room(&self, lens: &[u64]) -> bool {
+        self.writer.has_room(self.area, lens)
+    }
+
     /// Makes sure that files of these lengths will find room.
     pub(super) fn reserve(&self, lens: &[u64]) -> io::Result<()> {
         self.writer.reserve(self.area, lens)

@@ -116,16 +116,21 @@ impl Folder {
 
     /// Makes sure that this many bytes of new files will find room, whatever else is written meanwhile.
     pub(super) fn reserve(&self, bytes: u64) -> io::Result<()> {
-        let mut reserve = self.reserve.lock().unwrap_or_else(PoisonError::into_inner);
-        if reserve.as_ref().is_some_and(|(_, len)| *len >= bytes) {
+        if self.has_reserve(bytes) {
             return Ok(());
         }
         // The name goes at once, so that the blocks are free again whatever becomes of this process.
         let (mut file, named) = self.create_temp()?;
         drop(named);
         io::copy(&mut io::Read::take(io::repeat(0), bytes), &mut file)?;
-        *reserve = Some((file, bytes));
+        *self.reserve.lock().unwrap_or_else(PoisonError::into_inner) = Some((file, bytes));
         Ok(())
+    }
+
+    /// Whether this much room is kept already.
+    pub(super) fn has_reserve(&self, bytes: u64) -> bool {
+        let reserve = self.reserve.lock().unwrap_or_else(PoisonError::into_inner);
+        reserve.as_ref().is_some_and(|(_, len)| *len >= bytes)
     }
 
     /// Gives up the reserve; whether there was one.

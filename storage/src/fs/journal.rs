@@ -280,11 +280,16 @@ impl Journal {
 
     /// Makes sure that records of so many bytes in all find room.
     pub(super) fn reserve(&mut self, bytes: u64) -> io::Result<()> {
-        let has_room = |view: View| view.end + bytes <= view.file_bytes.min(self.sizes.segment_bytes);
-        if self.view.is_some_and(has_room) {
+        if self.has_room(bytes) {
             return Ok(());
         }
         self.locked(|journal| journal.make_room(bytes, &mut segment::fill))
+    }
+
+    /// Whether records of so many bytes in all will find room.
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        let fits = |view: View| view.end + bytes <= view.file_bytes.min(self.sizes.segment_bytes);
+        self.view.is_some_and(fits)
     }
 
     /// Makes everything pending durable, and gives it its names, in order.

@@ -32,9 +32,8 @@ use crate::{Body, Key, Outcome, Replace, Tag, contract::content_tag};
 pub(super) const JOURNALED_BYTES_MAX: u64 = 256 * 1024;
 /// From this many bytes on, a batch is made durable before the next write is looked at.
 const BATCH_BYTES: usize = 1 << 20;
-/// How long a batch waits for rounds that have been announced: far shorter than a sync, and longer than it takes to
-/// write some temporary files.
-const GATHER: Duration = Duration::from_millis(1);
+/// How long a batch waits for rounds that have been announced, at most: they have only to write some temporary files.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// One write of a round.
 pub(super) enum Write {
@@ -168,15 +167,16 @@ impl Writer {
         settled
     }
 
+    /// Whether files of these lengths, and their records, will find room; `false` if that is not known at once.
+    pub(super) fn has_room(&self, area: u8, lens: &[u64]) -> bool {
+        self.folders[usize::from(area)].has_reserve(file_bytes(lens))
+            && self.journal.try_lock().is_ok_and(|journal| journal.has_room(record_bytes(lens)))
+    }
+
     /// Makes sure that files of these lengths, and their records, will find room.
     pub(super) fn reserve(&self, area: u8, lens: &[u64]) -> io::Result<()> {
-        /// What a file system rounds a file's length up to.
-        const BLOCK: u64 = 4096;
-        /// What a record adds to a file: its key and fixed fields.
-        const RECORD: u64 = 1024;
-        let files = lens.iter().map(|len| len.next_multiple_of(BLOCK)).sum();
-        self.folders[usize::from(area)].reserve(files)?;
-        lock(&self.journal).reserve(lens.iter().map(|len| len + RECORD).sum())
+        self.folders[usize::from(area)].reserve(file_bytes(lens))?;
+        lock(&self.journal).reserve(record_bytes(lens))
     }
 
     /// The journal, for tests that look into it.
@@ -330,6 +330,20 @@ impl Batch<'_> {
             }
         }
     }
+}
+
+/// What files of these lengths take of a file system.
+fn file_bytes(lens: &[u64]) -> u64 {
+    /// What a file system rounds a file's length up to.
+    const BLOCK: u64 = 4096;
+    lens.iter().map(|len| len.next_multiple_of(BLOCK)).sum()
+}
+
+/// What writes of these lengths take of the journal.
+fn record_bytes(lens: &[u64]) -> u64 {
+    /// A key, and the fixed fields of an item and its record.
+    const ADDED: u64 = 1024;
+    lens.iter().map(|len| len + ADDED).sum()
 }
 
 /// What a check comes to.
