@@ -42,6 +42,7 @@ pub fn api_router(service: Arc<Service>, files: Option<&PublicFiles>) -> Router 
         .route("/health", get(read::health))
         .route("/readyz", get(read::readyz))
         .route("/api/v1/registry/config", get(read::config))
+        .route("/api/v1/openapi.json", get(read::openapi))
         .route("/api/v1/registry/access", get(access::granted))
         .route("/api/v1/me", get(read::me))
         .route("/api/v1/resolve/{alias}", get(read::resolve))
