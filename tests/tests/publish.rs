@@ -1,7 +1,9 @@
 //! Publishing and changing, through the router of a registry in memory.
 
+use std::sync::Arc;
+
 use axum::http::Method;
-use drystone_storage::Counter;
+use drystone_storage::{Counter, FsArea, Store};
 use drystone_tests::{Pkg, TestRegistry};
 use serde_json::json;
 
@@ -181,4 +183,21 @@ async fn a_counted_publish_takes_as_many_rounds() {
     assert_eq!(cold.publish_as(ann.reveal(), &Pkg::new("http", "1.2.0")).await.status, 201);
     let warm = counter.counts();
     assert!(warm.rounds <= 6, "{warm:?} {:#?}", counter.log());
+}
+
+#[tokio::test]
+async fn a_publish_into_a_directory_waits_for_the_disk_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (public, vault) = FsArea::open_store(folder.path()).unwrap();
+    let store = Store { public: Arc::new(public.clone()), vault: Arc::new(vault) };
+    let registry = TestRegistry::on(store).await;
+    // The first publishes make directories and let the journal grow, as rarely happens later.
+    for patch in 0..3 {
+        assert_eq!(registry.publish(&Pkg::new("http", &format!("1.0.{patch}"))).await.status, 201);
+    }
+    let before = public.syncs();
+    assert_eq!(registry.publish(&Pkg::new("http", "1.1.0")).await.status, 201);
+    let after = public.syncs();
+    let others = |syncs: drystone_storage::Syncs| syncs.files + syncs.directories + syncs.file_systems;
+    assert_eq!((after.journal - before.journal, others(after) - others(before)), (1, 0));
 }
