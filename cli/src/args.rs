@@ -1,10 +1,11 @@
 //! The command line: verbs, options and their help, and nothing that acts.
 
+mod publishers;
 mod verbs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use self::verbs::*;
+pub use self::{publishers::*, verbs::*};
 use crate::{admin, maintain, serve, trust, witness};
 
 /// Shown when no verb is given.
@@ -37,6 +38,7 @@ Exit codes:
 Environment:
   DRYSTONE_REGISTRY  base URL of the registry
   DRYSTONE_TOKEN     token, in place of a stored one
+  DRYSTONE_ID_TOKEN  a CI provider's token, to publish without one of the registry's
   DRYSTONE_HOME      directory for cache, store, keys and tokens
   DRYSTONE_TRUST     trust document to begin with, in place of the registry's first
   DRYSTONE_MIRRORS   base URLs of mirrors, with commas between
@@ -159,6 +161,11 @@ pub enum Command {
     /// Show and change who may act for a package
     #[command(subcommand)]
     Owner(Owner),
+    /// Show and change which CI identities may publish a package
+    #[command(subcommand)]
+    TrustPublisher(TrustPublisher),
+    /// Print a token for this CI job, for tools such as cargo
+    CiToken(CiToken),
     /// Show and change organisations
     Org(Org),
     /// Show and change short names
