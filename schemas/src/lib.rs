@@ -64,7 +64,7 @@ pub use openapi::openapi;
 pub use problem::{Code, Problem};
 pub use raven::{RavenOwner, RavenPackage};
 pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VcsInfo, VersionRecord};
-pub use resolve_hint::ResolveHint;
+pub use resolve_hint::{ResolveHint, ResolveHintError};
 pub use resolve_record::{
     Positions, ResolveDep, ResolveFeature, ResolveRecord, ResolveRecordError, ResolveRelease,
 };
