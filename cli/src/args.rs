@@ -1,10 +1,12 @@
 //! The command line: verbs, options and their help, and nothing that acts.
 
-mod verbs;
+mod packages;
+mod people;
+mod project;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use self::verbs::*;
+pub use self::{packages::*, people::*, project::*};
 use crate::{admin, maintain, serve, trust, witness};
 
 /// Shown when no verb is given.

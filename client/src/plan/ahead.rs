@@ -30,18 +30,20 @@ pub(super) async fn guess(
     rules: &Rules,
 ) -> Result<Option<Lock>, ClientError> {
     let own = registry.config().await?.settings.cargo_index_url();
-    let mut universe = Universe::new(vec![own, registry.base().to_owned()]);
+    let mut universe =
+        Universe::new(vec![own, registry.base().to_owned()]).with_overlay(rules.overlay.clone());
     let (outcome, _) = choose(&ByName(registry), roots, &mut universe, rules).await?;
     let Outcome::Solved(solution) = outcome else { return Ok(None) };
+    let fetched = solution.releases.iter().filter(|((key, _), _)| !universe.is_local(key));
     let chosen: BTreeMap<&PackageKey, &PackageName> =
-        solution.releases.iter().map(|((key, _), chosen)| (key, &chosen.name)).collect();
+        fetched.map(|((key, _), chosen)| (key, &chosen.name)).collect();
     let indexes = stream::iter(chosen)
         .map(async |(key, name)| Ok::<_, ClientError>((key.clone(), index(registry, name).await?)))
         .buffered(PARALLEL)
         .try_collect()
         .await?;
     let nowhere = LockedCheckpoint { size: 0, root: empty_root() };
-    Ok(Some(Lock::new(registry.base(), "", nowhere, super::packages(&solution, &indexes)?)))
+    Ok(Some(Lock::new(registry.base(), "", nowhere, super::packages(&solution, &indexes, &rules.overlay)?)))
 }
 
 /// An index file by name, kept under its hash: if that is the one that the state names, it is not asked for again.
