@@ -18,6 +18,7 @@ mod publish;
 mod search;
 mod session;
 mod tree;
+mod trust_publisher;
 mod verify;
 mod yank;
 mod zig;
@@ -51,6 +52,8 @@ pub async fn run(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Deprecate(args) => yank::deprecate(&args, cx).await,
         Command::Undeprecate(args) => yank::undeprecate(&args, cx).await,
         Command::Owner(args) => owner::owner(&args, cx).await,
+        Command::TrustPublisher(args) => trust_publisher::trust_publisher(&args, cx).await,
+        Command::CiToken(args) => trust_publisher::ci_token(&args, cx).await,
         Command::Org(args) => org::org(&args, cx).await,
         Command::Alias(args) => alias::alias(&args, cx).await,
         Command::Verify(args) => verify::verify(&args, cx).await,

@@ -28,6 +28,7 @@ mod attacks;
 mod cache;
 pub mod cargo;
 mod cargo_registry;
+pub mod ci;
 mod defences;
 pub mod disk;
 mod download;

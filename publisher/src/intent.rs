@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use drystone_log::SignedTrust;
 use drystone_schemas::{
-    AccountId, Alias, DeleteCode, EventId, PackageName, Role, Settings, Sha256Digest, Version, VersionRecord,
-    canonical_json,
+    AccountId, Alias, DeleteCode, EventId, PackageName, Role, Settings, Sha256Digest, TrustedPublisher,
+    Version, VersionRecord, canonical_json,
 };
 use drystone_storage::NewObject;
 
@@ -88,6 +88,20 @@ pub enum Action {
         /// The package that it means now.
         pkg: PackageName,
     },
+    /// Let a CI identity publish versions.
+    PublisherAdd {
+        /// Package.
+        pkg: PackageName,
+        /// Who.
+        publisher: Box<TrustedPublisher>,
+    },
+    /// Let it no longer.
+    PublisherRemove {
+        /// Package.
+        pkg: PackageName,
+        /// Its id.
+        publisher: AccountId,
+    },
     /// Change the registry's settings.
     Configure {
         /// The new ones.
@@ -113,7 +127,9 @@ impl Action {
             | Self::OwnerAdd { pkg, .. }
             | Self::OwnerRemove { pkg, .. }
             | Self::AliasSet { pkg, .. }
-            | Self::AliasRemove { pkg, .. } => Some(pkg),
+            | Self::AliasRemove { pkg, .. }
+            | Self::PublisherAdd { pkg, .. }
+            | Self::PublisherRemove { pkg, .. } => Some(pkg),
             Self::Configure { .. } | Self::Trust { .. } => None,
         }
     }
@@ -136,6 +152,7 @@ impl Action {
             }
             Self::OwnerAdd { .. } | Self::OwnerRemove { .. } => Scope::Owners,
             Self::AliasSet { .. } | Self::AliasRemove { .. } => Scope::Alias,
+            Self::PublisherAdd { .. } | Self::PublisherRemove { .. } => Scope::TrustedPublishing,
             Self::Delete { .. } | Self::Configure { .. } | Self::Trust { .. } => Scope::Admin,
         }
     }
@@ -153,6 +170,12 @@ impl Action {
             Self::OwnerRemove { pkg, account } => format!("owner-remove {pkg} {account}"),
             Self::AliasSet { alias, pkg } => format!("alias-set {alias} {pkg}"),
             Self::AliasRemove { alias, .. } => return Self::removal_digest(alias),
+            // Without the id, which is another one whenever the same is asked again.
+            Self::PublisherAdd { pkg, publisher } => {
+                let who = Sha256Digest::of(&canonical_json(&(&publisher.issuer, &publisher.identity)));
+                format!("publisher-add {pkg} {who}")
+            }
+            Self::PublisherRemove { pkg, publisher } => format!("publisher-remove {pkg} {publisher}"),
             Self::Configure { settings } => format!("config {}", Sha256Digest::of(&canonical_json(settings))),
             Self::Trust { document } => format!("trust {}", Sha256Digest::of(&document.to_bytes())),
         };
@@ -182,6 +205,8 @@ pub(crate) enum Caller {
     Token(Sha256Digest),
     /// The operator, at the machine.
     Operator(AccountId),
+    /// An account, as it asked before.
+    Account(AccountId),
 }
 
 /// A change that somebody asks for, with what must be stored before it can be committed.

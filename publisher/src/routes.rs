@@ -14,6 +14,7 @@ mod publish;
 mod raven;
 mod read;
 mod target;
+mod trusted;
 mod vais;
 mod zion;
 
@@ -51,6 +52,7 @@ pub fn api_router(service: Arc<Service>, files: Option<&PublicFiles>) -> Router 
         .route("/api/v1/packages/{*rest}", any(target::dispatch))
         .merge(auth::router())
         .merge(orgs::router())
+        .merge(trusted::router())
         .merge(cargo::router(&service))
         .merge(github::router())
         .method_not_allowed_fallback(method_not_allowed)

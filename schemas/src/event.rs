@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Alias, PackageName, Role, Sha256Digest, Version, account::is_ulid, canonical_json};
+use crate::{
+    AccountId, Alias, PackageName, Role, Sha256Digest, TrustedPublisher, Version, account::is_ulid,
+    canonical_json,
+};
 
 /// Longest event, in bytes, newline included. The log format ends at 65,535; events hold only codes, ids and digests.
 const EVENT_BYTES_MAX: usize = 4096;
@@ -133,6 +136,20 @@ pub enum EventBody {
         /// The short name.
         alias: Alias,
     },
+    /// A CI identity may publish versions of the package.
+    PublisherAdd {
+        /// Package.
+        pkg: PackageName,
+        /// Who.
+        publisher: TrustedPublisher,
+    },
+    /// It no longer may.
+    PublisherRemove {
+        /// Package.
+        pkg: PackageName,
+        /// Its id.
+        publisher: AccountId,
+    },
     /// The next document of the root of trust is in force.
     Trust {
         /// Its position in the chain; from 1.
@@ -160,6 +177,8 @@ const KINDS: &[&str] = &[
     "owner-remove",
     "alias-set",
     "alias-remove",
+    "publisher-add",
+    "publisher-remove",
     "trust",
     "heartbeat",
 ];
@@ -377,6 +396,8 @@ impl Event {
             | EventBody::OwnerRemove { .. }
             | EventBody::AliasSet { .. }
             | EventBody::AliasRemove { .. }
+            | EventBody::PublisherAdd { .. }
+            | EventBody::PublisherRemove { .. }
             | EventBody::Heartbeat {} => Vec::new(),
         }
     }
@@ -400,6 +421,8 @@ impl EventBody {
             | Self::Delete { pkg, .. }
             | Self::OwnerAdd { pkg, .. }
             | Self::OwnerRemove { pkg, .. }
+            | Self::PublisherAdd { pkg, .. }
+            | Self::PublisherRemove { pkg, .. }
             | Self::AliasSet { pkg, .. }
             | Self::AliasRemove { pkg, .. } => Some(pkg),
         }

@@ -29,6 +29,7 @@ mod resolve_record;
 mod schema;
 mod sign_in;
 mod time;
+mod trusted;
 mod vais;
 mod version;
 mod zig;
@@ -73,6 +74,10 @@ pub use sign_in::{
     SecurityEvent, SecurityEventsResponse, SessionResponse, TokenInfo, TokensResponse, User, VerifyRequest,
 };
 pub use time::rfc3339;
+pub use trusted::{
+    CiIdentity, ExchangeRequest, ExchangeResponse, InvalidPublisher, PUBLISHERS_MAX, Provider,
+    PublisherRequest, PublishersResponse, TrustedIssuer, TrustedPublisher,
+};
 pub use vais::{VaisDep, VaisPackage, VaisRelease, VaisVersion};
 pub use version::{InvalidVersion, Version, VersionReq};
 pub use zig::{ZigDep, ZigLine, ZigRecord, ZigSnippet};

@@ -3,12 +3,12 @@
 use schemars::{Schema, generate::SchemaSettings};
 
 use crate::{
-    AliasHistory, AliasMap, ApiConfig, CargoIndexConfig, ErrorBody, Event, GithubDependencies, GithubPackage,
-    GithubRelease, GithubTag, IndexLine, OwnersRequest, OwnersResponse, PackageDocument, PackageResponse,
-    PublishMetadata, PublishResponse, RavenPackage, ReasonRequest, RegistryConfig, ReleaseSummary,
-    ResolveHint, ResolveResponse, SearchAnswer, SearchResponse, Settings, UploadRequest, UploadResponse,
-    VaisPackage, VaisRelease, VersionRecord, VersionResponse, WriteResponse, ZionSearch, api::AliasRequest,
-    sign_in,
+    AliasHistory, AliasMap, ApiConfig, CargoIndexConfig, ErrorBody, Event, ExchangeRequest, ExchangeResponse,
+    GithubDependencies, GithubPackage, GithubRelease, GithubTag, IndexLine, OwnersRequest, OwnersResponse,
+    PackageDocument, PackageResponse, PublishMetadata, PublishResponse, PublisherRequest, PublishersResponse,
+    RavenPackage, ReasonRequest, RegistryConfig, ReleaseSummary, ResolveHint, ResolveResponse, SearchAnswer,
+    SearchResponse, Settings, UploadRequest, UploadResponse, VaisPackage, VaisRelease, VersionRecord,
+    VersionResponse, WriteResponse, ZionSearch, api::AliasRequest, sign_in,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.
@@ -27,6 +27,8 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "config" RegistryConfig,
         "delete-account-request" sign_in::DeleteAccountRequest,
         "error" ErrorBody,
+        "exchange-request" ExchangeRequest,
+        "exchange-response" ExchangeResponse,
         "event" Event,
         "github-dependencies" GithubDependencies,
         "github-package" GithubPackage,
@@ -53,6 +55,8 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "public-user" sign_in::PublicUser,
         "publish-metadata" PublishMetadata,
         "publish-response" PublishResponse,
+        "publisher-request" PublisherRequest,
+        "publishers-response" PublishersResponse,
         "raven-package" RavenPackage,
         "reason-request" ReasonRequest,
         "refresh-request" sign_in::RefreshRequest,

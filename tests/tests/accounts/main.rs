@@ -4,10 +4,12 @@
 mod audits;
 mod instances;
 mod limits;
+mod matrix;
 mod orgs;
 mod people;
 mod sessions;
 mod tokens;
+mod trusted;
 
 use std::net::IpAddr;
 
