@@ -160,7 +160,7 @@ pub(crate) fn once(project: &str, url: &str) -> anyhow::Result<()> {
             let registry = Registry::new(url, http, cache.path(), Network::Online, None)?;
             let (outcome, cost) = plan::choose_by_name(&registry, &roots, &rules).await?;
             let Outcome::Solved(solution) = outcome else { bail!("there is an answer") };
-            let indexes = plan::indexes_by_name(&registry, &solution).await?;
+            let indexes = plan::indexes_by_name(&registry, &solution, &rules.overlay).await?;
             ensure!(solution.releases.keys().all(|(key, version)| {
                 indexes.get(key).is_some_and(|index| index.find(version).is_some())
             }));

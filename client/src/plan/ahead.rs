@@ -19,7 +19,7 @@ use super::{
 use crate::{
     ClientError, Lock, LockedCheckpoint, Registry,
     registry::INDEX_BYTES_MAX,
-    resolve::{Outcome, PackageKey, Requirement, Rules, Solution, Universe},
+    resolve::{Outcome, Overlay, PackageKey, Requirement, Rules, Solution, Universe},
 };
 
 /// What would be chosen, if everything that the registry shows by name is as it should be. The lock is of no log, and has no
@@ -29,12 +29,11 @@ pub(super) async fn guess(
     roots: &[Requirement],
     rules: &Rules,
 ) -> Result<Option<Lock>, ClientError> {
-    let (Outcome::Solved(solution), _) = choose_by_name(registry, roots, rules).await? else {
-        return Ok(None);
-    };
-    let indexes = indexes_by_name(registry, &solution).await?;
+    let (outcome, _) = choose_by_name(registry, roots, rules).await?;
+    let Outcome::Solved(solution) = outcome else { return Ok(None) };
+    let indexes = indexes_by_name(registry, &solution, &rules.overlay).await?;
     let nowhere = LockedCheckpoint { size: 0, root: empty_root() };
-    Ok(Some(Lock::new(registry.base(), "", nowhere, super::packages(&solution, &indexes)?)))
+    Ok(Some(Lock::new(registry.base(), "", nowhere, super::packages(&solution, &indexes, &rules.overlay)?)))
 }
 
 /// Chooses versions by what the registry shows by name, with what that cost. Nothing of it is proved.
@@ -49,17 +48,20 @@ pub async fn choose_by_name(
         true => Some(own().await?),
         false => None,
     };
-    let mut universe = Universe::new(first.into_iter().chain([registry.base().to_owned()]).collect());
+    let mut universe = Universe::new(first.into_iter().chain([registry.base().to_owned()]).collect())
+        .with_overlay(rules.overlay.clone());
     choose(&ByName { registry, own: &own }, roots, &mut universe, rules).await
 }
 
-/// The index files of what was chosen, unproved: they have the digests.
+/// The index files of what was chosen, unproved: they have the digests. What lies on this disk has none.
 pub async fn indexes_by_name(
     registry: &Registry,
     solution: &Solution,
+    overlay: &Overlay,
 ) -> Result<BTreeMap<PackageKey, IndexFile>, ClientError> {
+    let fetched = solution.releases.iter().filter(|((key, _), _)| !overlay.is_local(key));
     let chosen: BTreeMap<&PackageKey, &PackageName> =
-        solution.releases.iter().map(|((key, _), chosen)| (key, &chosen.name)).collect();
+        fetched.map(|((key, _), chosen)| (key, &chosen.name)).collect();
     stream::iter(chosen)
         .map(async |(key, name)| Ok::<_, ClientError>((key.clone(), index(registry, name).await?)))
         .buffered(PARALLEL)

@@ -48,7 +48,8 @@ impl<'a> Records<'a> {
         names: &Names,
         universe: &mut Universe,
     ) -> Result<bool, ClientError> {
-        let open: Vec<_> = names.iter().filter(|(key, _)| !self.proved.contains(*key)).collect();
+        let open = names.iter().filter(|(key, _)| !self.proved.contains(*key) && !universe.is_local(key));
+        let open: Vec<_> = open.collect();
         self.snapshot.load(&open.iter().map(|(key, _)| key.name.clone()).collect::<Vec<_>>()).await?;
         let mut wrong = Vec::new();
         for (key, name) in open {
