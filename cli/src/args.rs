@@ -1,11 +1,13 @@
 //! The command line: verbs, options and their help, and nothing that acts.
 
+mod packages;
+mod people;
+mod project;
 mod publishers;
-mod verbs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use self::{publishers::*, verbs::*};
+pub use self::{packages::*, people::*, project::*, publishers::*};
 use crate::{admin, maintain, serve, trust, witness};
 
 /// Shown when no verb is given.
