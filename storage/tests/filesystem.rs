@@ -293,13 +293,17 @@ async fn a_body_too_long_for_the_journal_is_synced_by_itself() {
 }
 
 #[tokio::test]
-async fn room_that_is_reserved_is_not_counted_as_a_file() {
+async fn room_is_reserved_once_and_given_back_at_the_end() {
     let folder = tempfile::tempdir().expect("a directory");
     let store = Store::open_dir(folder.path()).expect("opens");
-    store.public.reserve(&[10, 5_000, 0]).await.expect("reserves");
-    let kept: Vec<String> =
-        files(folder.path()).into_iter().filter(|path| !path.contains(".journal/")).collect();
-    assert_eq!(kept, [] as [String; 0]);
+    let kept = || files(&folder.path().join("public/.tmp")).len();
+    for (lens, expected) in [(&[10, 5_000, 0][..], 1), (&[12_288], 1), (&[1], 1)] {
+        store.public.reserve(lens).await.expect("reserves");
+        assert_eq!(kept(), expected, "{lens:?}");
+    }
+    assert_eq!(store.public.list("", None).await.expect("lists").keys, []);
+    drop(store);
+    assert_eq!(kept(), 0);
 }
 
 #[tokio::test]

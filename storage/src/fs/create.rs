@@ -68,7 +68,8 @@ fn created(object: &NewObject, answer: Answer) -> Result<Outcome, StoreError> {
     }
 }
 
-/// Compares with what is there, or writes the bytes under a temporary name.
+/// Compares with what is there, or writes the bytes under a temporary name. A name that cannot be had shows under the
+/// lock, once its directory is there.
 fn stage(disk: &Disk, object: &NewObject) -> io::Result<Staged> {
     let path = disk.path_to_write(&object.key)?;
     let body = match &object.body {
@@ -89,8 +90,6 @@ fn stage(disk: &Disk, object: &NewObject) -> io::Result<Staged> {
         Err(e) => return Err(e),
     }
     disk.folder.ensure_parent(&path)?;
-    // A name that is too long shows only when its directory is there.
-    compare(&Body::Bytes(bytes::Bytes::new()), &path)?;
     let temp = disk.folder.write_temp(&body)?;
     if is_long {
         SyncCounters::add(&disk.writer.syncs.files, 1);

@@ -23,17 +23,19 @@ const KNOWN_DIRS_MAX: usize = 65_536;
 /// An area's directory, shared by all who write to it in this process.
 pub(super) struct Folder {
     root: PathBuf,
+    /// This process, as names of temporary files say it.
+    process: u32,
     next_temp: AtomicU64,
     /// Directories that are there.
     known: Mutex<HashSet<PathBuf>>,
-    /// A file without a name whose blocks are given up when there are no others, and its length.
-    reserve: Mutex<Option<(fs_err::File, u64)>>,
+    /// A file whose blocks are given up when there are no others, and its length.
+    reserve: Mutex<Option<(TempFile, u64)>>,
 }
 
 impl Folder {
     pub(super) fn new(root: PathBuf) -> Self {
         let (next_temp, known, reserve) = Default::default();
-        Self { root, next_temp, known, reserve }
+        Self { root, process: std::process::id(), next_temp, known, reserve }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -70,7 +72,7 @@ impl Folder {
     pub(super) fn create_temp(&self) -> io::Result<(fs_err::File, TempFile)> {
         loop {
             let number = self.next_temp.fetch_add(1, Ordering::Relaxed);
-            let path = self.root.join(TEMP_DIR).join(format!("{:x}-{number:x}", std::process::id()));
+            let path = self.root.join(TEMP_DIR).join(format!("{:x}-{number:x}", self.process));
             match fs_err::File::create_new(&path) {
                 Ok(file) => return Ok((file, TempFile { path, is_moved: false })),
                 // A process with our number, in another container or before a restart, has this name: take the next.
@@ -119,11 +121,9 @@ impl Folder {
         if self.has_reserve(bytes) {
             return Ok(());
         }
-        // The name goes at once, so that the blocks are free again whatever becomes of this process.
-        let (mut file, named) = self.create_temp()?;
-        drop(named);
+        let (mut file, temp) = self.create_temp()?;
         io::copy(&mut io::Read::take(io::repeat(0), bytes), &mut file)?;
-        *self.reserve.lock().unwrap_or_else(PoisonError::into_inner) = Some((file, bytes));
+        *self.reserve.lock().unwrap_or_else(PoisonError::into_inner) = Some((temp, bytes));
         Ok(())
     }
 
@@ -135,8 +135,7 @@ impl Folder {
 
     /// Gives up the reserve; whether there was one.
     pub(super) fn release(&self) -> bool {
-        let reserve = self.reserve.lock().unwrap_or_else(PoisonError::into_inner).take();
-        reserve.is_some_and(|(file, _)| file.set_len(0).is_ok())
+        self.reserve.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
     }
 
     fn known(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
@@ -147,7 +146,7 @@ impl Folder {
 
 /// Whether a write failed for want of room.
 pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 
 /// Whether a body's file had the length that was announced.

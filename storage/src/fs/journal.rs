@@ -63,9 +63,9 @@ pub(super) struct Journal {
     folders: Vec<Arc<Folder>>,
     boot: Boot,
     sizes: Sizes,
-    /// Opened by the first write.
+    /// Open while something is pending, and closed then, so that a file system that nobody writes to can be remounted.
     lock: Option<Arc<fs_err::File>>,
-    /// Those for even and for odd generations.
+    /// Those for even and for odd generations, open as long as the lock's file is.
     segments: [Option<fs_err::File>; 2],
     view: Option<View>,
     pending: VecDeque<Pending>,
@@ -156,6 +156,10 @@ impl Journal {
         lock.lock()?;
         let outcome = self.refresh(&lock).and_then(|()| work(self));
         let unlocked = lock.unlock();
+        if self.pending.is_empty() {
+            self.lock = None;
+            self.segments = [None, None];
+        }
         outcome.and_then(|outcome| unlocked.map(|()| outcome))
     }
 
@@ -195,6 +199,7 @@ impl Journal {
         while self.pending.front().is_some_and(|pending| pending.start < mark.applied) {
             self.pending.pop_front();
         }
+        self.open_segment(mark.generation)?;
         self.view = Some(View { applied: mark.applied, ..view });
         if mark.is_rotating {
             // Whoever began the next segment died, or could not finish: nothing is in it yet.
