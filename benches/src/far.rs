@@ -87,10 +87,10 @@ impl Row {
 /// Rounds, requests and seconds of one run.
 type Run = (Option<u32>, u64, f64);
 
-fn measured(report: &Report, row: Row, run: impl Fn() -> anyhow::Result<Run>) -> anyhow::Result<Row> {
+fn measured(report: &Report, mut row: Row, run: impl Fn() -> anyhow::Result<Run>) -> anyhow::Result<Row> {
     let runs: Vec<Run> = (0..RUNS).map(|_| run()).collect::<anyhow::Result<_>>()?;
     let wall = median(runs.iter().map(|(.., wall_s)| *wall_s)).context("there was a run")?;
-    let row = Row { rounds: runs[0].0, requests: runs[0].1, wall_s: rounded(wall), ..row };
+    (row.rounds, row.requests, row.wall_s) = (runs[0].0, runs[0].1, rounded(wall));
     report.measured("resolve-far", &row)?;
     Ok(row)
 }
@@ -109,18 +109,13 @@ fn serve(corpus: &Corpus, age: HintAge, folder: &Path) -> anyhow::Result<(Delaye
 
 fn ours(project: &str, url: &str, server: &Delayed) -> anyhow::Result<Run> {
     server.take_counts();
-    let output = Command::new(this_program()?)
+    let output = Command::new(std::env::current_exe()?)
         .args([ONCE, project, url])
         .env("SSL_CERT_FILE", &server.certificate)
         .output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let once: Once = serde_json::from_slice(&output.stdout)?;
     Ok((Some(once.rounds), server.take_counts().0, once.wall_ms / 1000.0))
-}
-
-#[expect(clippy::disallowed_methods, reason = "it runs itself")]
-fn this_program() -> std::io::Result<std::path::PathBuf> {
-    std::env::current_exe()
 }
 
 fn cargos(corpus: &Corpus, url: &str, server: &Delayed) -> anyhow::Result<Run> {

@@ -142,6 +142,8 @@ type FeatureSets = (Map<Vec<Name>, FeatureSet>, Vec<Rc<[Name]>>);
 type Packages = (Map<PackageKey, u32>, Vec<Rc<Met>>);
 /// Choices by number: who asks, for which package, by which requirement.
 type Choices = (Map<(Option<LineId>, u32, Rc<str>), u32>, Vec<Rc<ChoiceOf>>);
+/// The asks of versions of lines.
+type LineAsks = Map<(LineId, u32), Rc<[Ask]>>;
 /// What a feature of a release turns on: dependencies, and other features of the same release.
 type Expansion = (Rc<[Ask]>, Rc<[Name]>);
 
@@ -157,7 +159,7 @@ pub(super) struct Graph<'a> {
     /// Packages by how they are spelt, and where.
     spelt: RefCell<Map<String, Vec<(RegistryId, u32)>>>,
     /// The asks of versions of lines, which are wanted more than once; those of features likewise.
-    line_asks: RefCell<Map<(LineId, u32), Rc<[Ask]>>>,
+    line_asks: RefCell<LineAsks>,
     expansions: RefCell<Map<(LineId, Name, u32), Expansion>>,
     /// What can answer an ask, which many have in common.
     answers: RefCell<Map<Ask, Rc<Answers>>>,
