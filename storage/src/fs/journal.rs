@@ -33,6 +33,7 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 
 use self::format::{Boot, DATA_START, Header, MARK_BYTES, Mark, RECORD_HEAD_BYTES, aligned};
 pub(super) use self::format::{Item, What};
+use self::segment::Room;
 use super::{
     folder::{Folder, TempFile, is_full, make_durable_dir},
     syncs::SyncCounters,
@@ -269,7 +270,7 @@ impl Journal {
     /// Appends one record. It is not durable before [`Journal::settle`]. An error has changed nothing.
     pub(super) fn append(&mut self, items: Vec<(Item, Option<TempFile>)>) -> io::Result<()> {
         let bytes: usize = items.iter().map(|(item, _)| item.encoded_bytes()).sum();
-        self.make_room((RECORD_HEAD_BYTES + bytes) as u64, &mut |_, _| Ok(()))?;
+        self.make_room((RECORD_HEAD_BYTES + bytes) as u64, Room::Tried)?;
         self.step()?;
         let view = self.view();
         let items_only: Vec<Item> = items.iter().map(|(item, _)| item.clone()).collect();
@@ -288,7 +289,7 @@ impl Journal {
         if self.has_room(bytes) {
             return Ok(());
         }
-        self.locked(|journal| journal.make_room(bytes, &mut segment::fill))
+        self.locked(|journal| journal.make_room(bytes, Room::Filled))
     }
 
     /// Whether records of so many bytes in all will find room.

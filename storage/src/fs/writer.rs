@@ -146,7 +146,7 @@ impl Writer {
         let mut journal = lock(&self.journal);
         if lock(&job.answers).is_none() {
             let jobs = self.gather(if wait == Wait::Durable { GATHER } else { Duration::ZERO });
-            self.run(&mut journal, jobs);
+            self.run(&mut journal, &jobs);
             self.is_unsettled.store(journal.has_pending(), Ordering::Release);
         }
         drop(journal);
@@ -193,7 +193,7 @@ impl Writer {
         std::mem::take(&mut queue.jobs)
     }
 
-    fn run(&self, journal: &mut Journal, jobs: Vec<Arc<Job>>) {
+    fn run(&self, journal: &mut Journal, jobs: &[Arc<Job>]) {
         let mut rounds: Vec<Round<'_>> = jobs.iter().map(|job| Round::new(job)).collect();
         let begun = journal.locked(|journal| {
             let mut batch = Batch { folders: &self.folders, items: Vec::new(), bytes: 0, of: Vec::new() };

@@ -20,8 +20,17 @@ const NAMES: [&str; 2] = ["even", "odd"];
 /// Bytes written at a time where a file is filled with zeros.
 const FILL_BYTES: usize = 64 * 1024;
 
+/// Whether a segment's file must have its blocks before a record is written there.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Room {
+    /// It must: nothing may fail later.
+    Filled,
+    /// The record itself will say that there is none.
+    Tried,
+}
+
 /// Fills a file with zeros, so that what is written there later needs no room, and its sync no change of the file's length.
-pub(super) fn fill(file: &fs_err::File, from_to: (u64, u64)) -> io::Result<()> {
+fn fill(file: &fs_err::File, from_to: (u64, u64)) -> io::Result<()> {
     let zeros = [0; FILL_BYTES];
     let (mut at, end) = from_to;
     while at < end {
@@ -71,12 +80,8 @@ impl Journal {
 
     /// Makes room for so many bytes of records: in this segment, or in a new one.
     ///
-    /// The file grows ahead of its records if there is room for that; `must` is what has to be filled in any case.
-    pub(super) fn make_room(
-        &mut self,
-        bytes: u64,
-        must: &mut dyn FnMut(&fs_err::File, (u64, u64)) -> io::Result<()>,
-    ) -> io::Result<()> {
+    /// The file grows ahead of its records if the disk has room for that.
+    pub(super) fn make_room(&mut self, bytes: u64, room: Room) -> io::Result<()> {
         let bytes = aligned(bytes);
         let view = self.view();
         if view.end + bytes > self.sizes.segment_bytes && view.end > DATA_START {
@@ -91,7 +96,10 @@ impl Journal {
         let file = self.segment(view.header.generation)?;
         let ahead = needed.next_multiple_of(self.sizes.growth_bytes);
         match fill(file, (view.file_bytes, ahead)) {
-            Err(e) if is_full(&e) => must(file, (view.file_bytes, needed))?,
+            Err(e) if is_full(&e) => match room {
+                Room::Filled => fill(file, (view.file_bytes, needed))?,
+                Room::Tried => {}
+            },
             other => other?,
         }
         let file_bytes = file.metadata()?.len();
