@@ -20,11 +20,12 @@ mod ahead;
 mod proved;
 pub mod rounds;
 
+pub use ahead::{choose_by_name, indexes_by_name};
 use proved::Records;
 use rounds::{Names, choose};
 
-/// Index files fetched at once.
-const PARALLEL: usize = 64;
+/// Files asked for at once; how many requests are under way is the connections' business.
+const PARALLEL: usize = 256;
 
 /// Chooses versions for these requirements.
 pub async fn resolve(

@@ -42,6 +42,7 @@ pub fn api_router(service: Arc<Service>, files: Option<&PublicFiles>) -> Router 
         .route("/health", get(read::health))
         .route("/readyz", get(read::readyz))
         .route("/api/v1/registry/config", get(read::config))
+        .route("/api/v1/openapi.json", get(read::openapi))
         .route("/api/v1/registry/access", get(access::granted))
         .route("/api/v1/me", get(read::me))
         .route("/api/v1/resolve/{alias}", get(read::resolve))
@@ -122,7 +123,9 @@ fn log_refusal(refusal: &Refusal, id: &str) {
     if refusal.status() >= 500 {
         tracing::error!(request.id = id, code = refusal.problems[0].code.slug(), "{refusal}");
     } else {
-        tracing::debug!(request.id = id, code = refusal.problems[0].code.slug(), "{refusal}");
+        // Not what it says: that quotes the request, and people put tokens where names should be.
+        let code = refusal.problems[0].code;
+        tracing::debug!(request.id = id, code = code.slug(), "{}", code.title());
     }
 }
 

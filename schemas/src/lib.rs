@@ -21,6 +21,7 @@ mod json;
 mod language;
 pub mod layout;
 mod name;
+mod openapi;
 mod problem;
 mod raven;
 mod record;
@@ -59,10 +60,11 @@ pub use index::{CRATES_IO_INDEX, IndexDep, IndexFile, IndexLine, IndexLineError}
 pub use json::canonical_json;
 pub use language::{Language, LanguageApi, ManifestFields};
 pub use name::{InvalidName, PackageName};
+pub use openapi::openapi;
 pub use problem::{Code, Problem};
 pub use raven::{RavenOwner, RavenPackage};
 pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VcsInfo, VersionRecord};
-pub use resolve_hint::ResolveHint;
+pub use resolve_hint::{ResolveHint, ResolveHintError};
 pub use resolve_record::{
     Positions, ResolveDep, ResolveFeature, ResolveRecord, ResolveRecordError, ResolveRelease,
 };

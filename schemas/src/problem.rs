@@ -156,6 +156,7 @@ codes! {
     UpgradeRequired "DRY0608" "upgrade-required" 503 "a newer Drystone wrote what is there" "upgrade";
     Internal "DRY0609" "internal" 500 "something went wrong inside" "report it with the request id";
     StorageBroken "DRY0610" "storage-broken" 500 "the storage does not keep its contract" "tell the operator";
+    StorageDamaged "DRY0630" "storage-damaged" 500 "what the storage keeps for itself is damaged" "tell the operator: move `.journal` out of the directory, and run `drystone fsck --deep`";
     WrongKey "DRY0611" "wrong-key" 503 "the log belongs to another key" "start with the key that the log was made with";
     NotInitialised "DRY0612" "not-initialised" 503 "there is no registry here yet" "make one with `drystone serve` or `drystone admin init`";
     AlreadyInitialised "DRY0613" "already-initialised" 409 "there is a registry here already" "choose an empty directory or prefix";
@@ -217,7 +218,7 @@ impl Code {
             | Self::IssuerUnreachable
             | Self::RateLimited
             | Self::TooManyConnections => 69,
-            Self::Internal | Self::StorageBroken => 70,
+            Self::Internal | Self::StorageBroken | Self::StorageDamaged => 70,
             _ => 1,
         }
     }

@@ -143,7 +143,7 @@ impl RecordSource for Indexes<'_> {
             .buffered(PARALLEL)
             .try_collect()
             .await?;
-        Ok(Fetched { records, hinted: Names::new() })
+        Ok(Fetched { records, hinted: Names::new(), own_urls: Vec::new() })
     }
 }
 

@@ -48,6 +48,14 @@ impl Universe {
         Self { registries: vec![own_urls], packages: BTreeMap::new(), overlay: Overlay::none() }
     }
 
+    /// Adds a URL that means the project's own registry.
+    pub fn add_own_url(&mut self, url: String) {
+        let own = &mut self.registries[0];
+        if !own.contains(&url) {
+            own.push(url);
+        }
+    }
+
     /// Adds a registry under the URLs that mean it.
     pub fn add_registry(&mut self, urls: Vec<String>) -> RegistryId {
         self.registries.push(urls);

@@ -14,7 +14,7 @@ use drystone_schemas::{
     Sha256Digest, TrustedPublisher, Version, canonical_json, layout,
 };
 
-use super::{AliasShard, Desk, alias, cargo_name, package_key, quota, scope};
+use super::{AliasShard, Desk, alias, cargo_name, hints, package_key, quota, scope};
 use crate::{
     Action, Done, Intent, Refusal,
     intent::{Answer, Caller},
@@ -475,6 +475,9 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
         }
         let with_tag = |(key, bytes)| PlainFile { seen: seen.get(&key).cloned(), key, bytes };
         draft.plain = plain.into_iter().map(with_tag).collect();
+        if let Some(record) = record {
+            draft.plain.extend(hints::file(&mut desk.hints, state, &record.vers, place.seq));
+        }
     }
     draft.files = files
         .into_iter()

@@ -16,10 +16,10 @@ use drystone_schemas::{
     Sha256Digest, VaisPackage, confusable::look_alikes, layout,
 };
 use drystone_storage::{Key, Store, Versioned};
-use futures_util::future::{try_join, try_join_all, try_join4};
+use futures_util::future::{join, try_join, try_join_all, try_join4};
 use serde::de::DeserializeOwned;
 
-use super::{AliasShard, Desk, Holder, OnDesk, Party, alias_key, package_key, scope_key};
+use super::{AliasShard, Desk, Holder, OnDesk, Party, alias_key, hints, package_key, scope_key};
 use crate::{
     Action, Intent, Refusal,
     accounts::MemberRecord,
@@ -315,15 +315,17 @@ impl Desk {
         let done = intents.iter().map(async |intent| {
             Ok::<_, Refusal>((intent.id.to_string(), vault::read_done(&*store.vault, &intent.id).await?))
         });
-        let (tokens, done, parties, scopes) =
-            try_join4(try_join_all(tokens), try_join_all(done), try_join_all(parties), try_join_all(scopes))
-                .await?;
+        let private =
+            try_join4(try_join_all(tokens), try_join_all(done), try_join_all(parties), try_join_all(scopes));
+        let (private, hints) = join(private, hints::read(store, &settings, intents)).await;
+        let (tokens, done, parties, scopes) = private?;
         Ok(Self {
             settings,
             packages: BTreeMap::new(),
             aliases: BTreeMap::new(),
             all_aliases: None,
             vais_index: None,
+            hints,
             trust: None,
             taken_by_package: Vec::new(),
             tokens: tokens.into_iter().collect(),

@@ -7,6 +7,7 @@ mod limits;
 mod matrix;
 mod orgs;
 mod people;
+mod secrets;
 mod sessions;
 mod tokens;
 mod trusted;

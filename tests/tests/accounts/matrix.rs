@@ -309,6 +309,7 @@ fn document() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/access.md")
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test that refreshes a checked-in file")]
 #[tokio::test]
 async fn every_caller_gets_what_the_table_says() {
     let issuer = Issuer::start(IssuerKey::new_ec()).await;
