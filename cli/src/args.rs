@@ -159,6 +159,9 @@ pub enum Command {
     /// Show and change who may act for a package
     #[command(subcommand)]
     Owner(Owner),
+    /// Make author keys, and say which must sign a package
+    #[command(subcommand)]
+    Key(Key),
     /// Show and change organisations
     Org(Org),
     /// Show and change short names

@@ -98,6 +98,12 @@ async fn lock(snapshot: &Snapshot<'_>, solution: &Solution) -> Result<Lock, Clie
     let checkpoint = snapshot.checkpoint();
     let checkpoint = LockedCheckpoint { size: checkpoint.size(), root: checkpoint.root() };
     let packages = packages(solution, &indexes)?;
+    let lines = solution.releases.keys().filter_map(|(key, version)| indexes.get(key)?.find(version));
+    stream::iter(lines)
+        .map(|line| snapshot.check_authors(line))
+        .buffered(PARALLEL)
+        .try_for_each(async |_| Ok(()))
+        .await?;
     Ok(Lock::new(snapshot.registry().base(), &snapshot.log().origin, checkpoint, packages))
 }
 
@@ -203,6 +209,7 @@ async fn check_package(
         ))
         .into());
     }
+    snapshot.check_authors(line).await?;
     Ok(line.yanked.then(|| Notice::Yanked(package.clone())))
 }
 

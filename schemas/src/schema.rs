@@ -3,12 +3,12 @@
 use schemars::{Schema, generate::SchemaSettings};
 
 use crate::{
-    AliasHistory, AliasMap, ApiConfig, CargoIndexConfig, ErrorBody, Event, GithubDependencies, GithubPackage,
-    GithubRelease, GithubTag, IndexLine, OwnersRequest, OwnersResponse, PackageDocument, PackageResponse,
-    PublishMetadata, PublishResponse, RavenPackage, ReasonRequest, RegistryConfig, ReleaseSummary,
-    ResolveHint, ResolveResponse, SearchAnswer, SearchResponse, Settings, UploadRequest, UploadResponse,
-    VaisPackage, VaisRelease, VersionRecord, VersionResponse, WriteResponse, ZionSearch, api::AliasRequest,
-    sign_in,
+    AliasHistory, AliasMap, ApiConfig, AuthorKeyRequest, AuthorKeysFile, CargoIndexConfig, ErrorBody, Event,
+    GithubDependencies, GithubPackage, GithubRelease, GithubTag, IndexLine, OwnersRequest, OwnersResponse,
+    PackageDocument, PackageResponse, PublishMetadata, PublishResponse, RavenPackage, ReasonRequest,
+    RegistryConfig, ReleaseSummary, ResolveHint, ResolveResponse, RuleRequest, SearchAnswer, SearchResponse,
+    Settings, UploadRequest, UploadResponse, VaisPackage, VaisRelease, VersionRecord, VersionResponse,
+    WriteResponse, ZionSearch, api::AliasRequest, sign_in,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.
@@ -23,6 +23,8 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "alias-map" AliasMap,
         "alias-request" AliasRequest,
         "api-config" ApiConfig,
+        "author-key-request" AuthorKeyRequest,
+        "author-keys" AuthorKeysFile,
         "cargo-index-config" CargoIndexConfig,
         "config" RegistryConfig,
         "delete-account-request" sign_in::DeleteAccountRequest,
@@ -59,6 +61,7 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "register-request" sign_in::RegisterRequest,
         "resolve-hint" ResolveHint,
         "resolve-response" ResolveResponse,
+        "rule-request" RuleRequest,
         "search-answer" SearchAnswer,
         "search-response" SearchResponse,
         "security-events-response" sign_in::SecurityEventsResponse,

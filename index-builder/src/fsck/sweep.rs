@@ -66,7 +66,7 @@ impl Check<'_> {
             return None;
         }
         // A hint is no projection of the commit: it follows the log at its own pace.
-        let by_name = ["index/", "resolve/", "packages/", "aliases/"];
+        let by_name = ["index/", "resolve/", "packages/", "keys/", "aliases/"];
         if by_name.iter().any(|folder| key.starts_with(folder)) && !key.ends_with(".hint") {
             self.counts.by_name += 1;
             return self.by_name_stray(log, key).await;

@@ -147,7 +147,7 @@ impl Notes {
 impl Committer {
     /// Tells the store what will be published when everything is applied, if no witness has to be asked before.
     pub(super) async fn prepare(&self, notes: &Notes) {
-        if self.signing.outside.as_ref().is_some_and(|outside| !outside.witnesses.is_empty()) {
+        if self.signing.outside().is_some_and(|outside| !outside.witnesses.is_empty()) {
             return;
         }
         let files = [
@@ -282,7 +282,7 @@ impl Committer {
             last_entry: tree.last_entry.to_vec(),
             proof: tree.proof,
         };
-        Ok(if self.signing.outside.is_some() { notes.cosigned(Vec::new(), &self.signing) } else { notes })
+        Ok(if self.signing.outside().is_some() { notes.cosigned(Vec::new(), &self.signing) } else { notes })
     }
 
     /// Publishes what was signed, if it extends what is published, and answers with it as it was published: witnesses may

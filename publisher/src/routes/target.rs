@@ -16,7 +16,7 @@ use super::{change, github, no_such_route, only_allowed, read};
 use crate::{Refusal, Service};
 
 /// Verbs that follow a package.
-const PACKAGE_VERBS: [&str; 3] = ["owners", "deprecate", "undeprecate"];
+const PACKAGE_VERBS: [&str; 5] = ["owners", "deprecate", "undeprecate", "keys", "policy"];
 
 /// What an address names.
 #[derive(Debug, PartialEq, Eq)]
@@ -103,6 +103,9 @@ pub(super) async fn dispatch(State(service): State<Arc<Service>>, request: Reque
         (&Method::POST, false, ["undeprecate"]) => change::undeprecate(&service, &target, request).await,
         (&Method::PUT, false, ["owners"]) => change::add_owners(&service, &target, request).await,
         (&Method::DELETE, false, ["owners"]) => change::remove_owners(&service, &target, request).await,
+        (&Method::PUT, false, ["keys"]) => change::add_key(&service, &target, request).await,
+        (&Method::DELETE, false, ["keys"]) => change::remove_key(&service, &target, request).await,
+        (&Method::PUT, false, ["policy"]) => change::set_rule(&service, &target, request).await,
         (_, released, verb) => match allowed(released, verb) {
             Some(allow) => Ok(only_allowed(&method, allow)),
             None => Err(no_such_route(&path)),
@@ -120,6 +123,8 @@ fn allowed(released: bool, verb: &[&str]) -> Option<&'static str> {
         (true, ["unyank"]) => "POST, PUT",
         (true, ["delete"]) | (false, ["deprecate" | "undeprecate"]) => "POST",
         (false, ["owners"]) => "GET, HEAD, PUT, DELETE",
+        (false, ["keys"]) => "PUT, DELETE",
+        (false, ["policy"]) => "PUT",
         _ => return None,
     })
 }
