@@ -1,27 +1,25 @@
 //! What it takes to have the crates of a lock file: `drystone cargo fetch` beside `cargo fetch`, the store and the links
 //! out of it beside `cp` and `tar`.
 //!
-//! The archives are real ones, of cargo's own cache on this machine; the lock file is given by `DRYSTONE_BENCH_LOCK`, a
-//! directory with `Cargo.toml` and `Cargo.lock`. All of them must be in the cache, or nothing is measured.
+//! The projects are those that `drystone_tests::corpus` describes, or the directories with `Cargo.toml` and `Cargo.lock` that
+//! `DRYSTONE_BENCH_LOCK` names, with commas between. Their archives are real ones: what lacks of them is fetched once by cargo,
+//! into a home of its own beside the programs.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::Arc,
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context, bail};
 use drystone_client::{
-    Effects, Http, HttpOptions, Lock, LockedCheckpoint, LockedPackage, Network, Registry as ClientRegistry,
-    Store,
-    cargo::CargoLock,
-    install::{Installer, LinkMode, OnInstall, Stock},
+    Home, Lock, LockedCheckpoint, LockedPackage, Store, cargo::CargoLock, install::LinkMode,
 };
 use drystone_schemas::{Limits, PackageName, Sha256Digest, Version};
-use drystone_storage::{SystemClock, SystemEntropy};
+use drystone_tests::corpus::Corpus;
 use serde::Serialize;
 
 use crate::{
@@ -37,13 +35,19 @@ const RUNS: usize = 3;
 /// What every answer waits, in milliseconds.
 const DELAYS_MS: [u64; 3] = [0, 50, 100];
 
-const FETCH_COLUMNS: [&str; 9] =
-    ["what", "delay_ms", "crates", "wall_s", "cpu_s", "rss_peak_mib", "requests", "mib", "load"];
-const LOCAL_COLUMNS: [&str; 5] = ["what", "packages", "wall_s", "s_per_1000", "load"];
+const FETCH_COLUMNS: [&str; 10] =
+    ["project", "what", "delay_ms", "crates", "wall_s", "cpu_s", "rss_peak_mib", "requests", "mib", "load"];
+const LOCAL_COLUMNS: [&str; 8] =
+    ["project", "what", "packages", "wall_s", "s_per_1000", "cpu_s", "rss_peak_mib", "load"];
+/// Where archives are kept between measurements, in the directory of what is built.
+const KEPT: &str = "bench-home";
+/// Nothing is asked of it.
+const REGISTRY: &str = "https://registry.example";
 
 /// One cold fetch.
 #[derive(Debug, Clone, Serialize)]
 struct Fetched {
+    project: String,
     what: &'static str,
     delay_ms: u64,
     crates: usize,
@@ -58,50 +62,112 @@ struct Fetched {
 /// One way to have unpacked files.
 #[derive(Debug, Clone, Serialize)]
 struct Local {
+    project: String,
     what: String,
     packages: usize,
     wall_s: f64,
     s_per_1000: f64,
+    cpu_s: f64,
+    /// Of the program that was started; none where it starts others, or is this one.
+    rss_peak_mib: Option<f64>,
     load: f64,
+}
+
+/// A project of cargo's, with the archives that its lock file names.
+struct Project {
+    name: String,
+    dir: PathBuf,
+    archives: Vec<PathBuf>,
 }
 
 /// Measures fetching and linking.
 #[expect(clippy::disallowed_methods, reason = "says what is measured")]
 pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
-    let project = std::env::var_os("DRYSTONE_BENCH_LOCK").map(PathBuf::from);
-    let project =
-        project.context("`DRYSTONE_BENCH_LOCK` names a directory with `Cargo.toml` and `Cargo.lock`")?;
-    let folder = tempfile::tempdir()?;
-    let archives = archives_of(&project, folder.path())?;
-    fetches(report, &project, &archives, folder.path())?;
-    locals(report, &archives, folder.path())
+    let dirs: Vec<PathBuf> = match std::env::var("DRYSTONE_BENCH_LOCK") {
+        Ok(listed) => listed.split(',').map(PathBuf::from).collect(),
+        Err(_) => ["web", "bevy"].iter().filter_map(|name| Corpus::dir(name)).collect(),
+    };
+    let (mut fetched, mut local) = (Vec::new(), Vec::new());
+    for dir in dirs {
+        let folder = tempfile::tempdir()?;
+        let project = project(dir, folder.path())?;
+        locals(report, &project, folder.path(), &mut local)?;
+        fetches(report, &project, folder.path(), &mut fetched)?;
+    }
+    report.table(
+        "Cold fetch of one lock file into an empty `CARGO_HOME`, HTTP/2 over TLS (medians of three runs)",
+        &FETCH_COLUMNS,
+        &fetched,
+    )?;
+    report.table(
+        "Unpacked packages from archives on disk, one version of each crate (medians of three runs)",
+        &LOCAL_COLUMNS,
+        &local,
+    )
 }
 
-/// The archives of the lock file, copied into a directory of their own.
-#[expect(clippy::disallowed_methods, reason = "cargo's own cache lies below the home")]
-fn archives_of(project: &Path, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let lock = CargoLock::read(&project.join("Cargo.lock"))?;
-    let home = std::env::var_os("HOME").map(PathBuf::from).context("`HOME` is set")?;
-    let cache = fs_err::read_dir(home.join(".cargo/registry/cache"))?;
-    let caches = cache.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
-    let dir = folder.join("archives");
-    fs_err::create_dir_all(&dir)?;
+/// The archives of a lock file, in a directory of their own.
+fn project(dir: PathBuf, folder: &Path) -> anyhow::Result<Project> {
+    let lock = CargoLock::read(&dir.join("Cargo.lock"))?;
+    let kept =
+        program("drystone")?.ancestors().nth(2).context("programs lie in `target/release`")?.join(KEPT);
+    let copies = folder.join("archives");
+    fs_err::create_dir_all(&copies)?;
     let mut archives = Vec::new();
     for locked in lock.registries.values().flatten() {
         let name = format!("{}.crate", locked.stem());
-        let found = caches.iter().map(|cache| cache.join(&name)).find(|path| path.is_file());
-        let found = found.with_context(|| format!("`{name}` is not in cargo's cache"))?;
-        let bytes = fs_err::read(found)?;
+        let bytes = match archive(&kept, &name)? {
+            Some(bytes) => bytes,
+            None => {
+                say("  fetching archives");
+                fetch_once(&dir, folder, &kept)?;
+                archive(&kept, &name)?.with_context(|| format!("cargo did not fetch `{name}`"))?
+            }
+        };
         if Sha256Digest::of(&bytes) != locked.checksum {
             bail!("`{name}` in cargo's cache is not that of the lock file");
         }
-        fs_err::write(dir.join(&name), bytes)?;
-        archives.push(dir.join(name));
+        fs_err::write(copies.join(&name), bytes)?;
+        archives.push(copies.join(name));
     }
-    Ok(archives)
+    let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Project { name, dir, archives })
 }
 
-fn fetches(report: &mut Report, project: &Path, archives: &[PathBuf], folder: &Path) -> anyhow::Result<()> {
+/// An archive out of cargo's cache.
+fn archive(home: &Path, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
+    let Ok(caches) = fs_err::read_dir(home.join("registry/cache")) else { return Ok(None) };
+    for cache in caches {
+        let path = cache?.path().join(name);
+        if path.is_file() {
+            return Ok(Some(fs_err::read(path)?));
+        }
+    }
+    Ok(None)
+}
+
+/// Lets cargo fetch what a lock file names; what it unpacks is of no use here.
+fn fetch_once(project: &Path, folder: &Path, home: &Path) -> anyhow::Result<()> {
+    let app = copy_of(project, &folder.join("fetched"))?;
+    let mut cargo = Command::new("cargo");
+    let status =
+        cargo.args(["fetch", "--locked", "--quiet"]).current_dir(app).env("CARGO_HOME", home).status()?;
+    anyhow::ensure!(status.success(), "cargo fetch: {status}");
+    Ok(fs_err::remove_dir_all(home.join("registry/src"))?)
+}
+
+/// A project that has nothing but what cargo needs to read it.
+fn copy_of(project: &Path, app: &Path) -> anyhow::Result<PathBuf> {
+    fs_err::create_dir_all(app.join("src"))?;
+    fs_err::write(app.join("src/lib.rs"), "")?;
+    for file in ["Cargo.toml", "Cargo.lock"] {
+        fs_err::write(app.join(file), fs_err::read(project.join(file))?)?;
+    }
+    Ok(app.to_owned())
+}
+
+fn fetches(report: &Report, project: &Project, folder: &Path, rows: &mut Vec<Fetched>) -> anyhow::Result<()> {
+    let archives = &project.archives;
     let address = free_address()?;
     let url = format!("https://{address}");
     let registry = Registry::serve_with(&["--mirror-crates-io", "--public-url", &url])?;
@@ -110,13 +176,7 @@ fn fetches(report: &mut Report, project: &Path, archives: &[PathBuf], folder: &P
     registry.import(dir)?;
     let server = Delayed::start(address, &registry.public(), folder)?;
 
-    let app = folder.join("app");
-    fs_err::create_dir_all(app.join("src"))?;
-    fs_err::write(app.join("src/lib.rs"), "")?;
-    for file in ["Cargo.toml", "Cargo.lock"] {
-        fs_err::copy(project.join(file), app.join(file))?;
-    }
-    let mut rows = Vec::new();
+    let app = copy_of(&project.dir, &folder.join("app"))?;
     for delay_ms in DELAYS_MS {
         server.set_delay(Duration::from_millis(delay_ms));
         for what in ["cargo fetch", "drystone cargo fetch", "drystone cargo fetch, again"] {
@@ -124,7 +184,7 @@ fn fetches(report: &mut Report, project: &Path, archives: &[PathBuf], folder: &P
             for run in 0..RUNS {
                 let home = folder.join(format!("home-{delay_ms}-{run}-{}", what.starts_with("cargo")));
                 prepare(&home, &url, &server.certificate)?;
-                let fetched = fetch(what, delay_ms, &app, &home, &server, archives.len())?;
+                let fetched = fetch(what, delay_ms, project, &app, &home, &server)?;
                 report.measured("install", &fetched)?;
                 runs.push(fetched);
             }
@@ -140,11 +200,7 @@ fn fetches(report: &mut Report, project: &Path, archives: &[PathBuf], folder: &P
             }
         }
     }
-    report.table(
-        "Cold fetch of one lock file into an empty `CARGO_HOME`, HTTP/2 over TLS (medians of three runs)",
-        &FETCH_COLUMNS,
-        &rows,
-    )
+    Ok(())
 }
 
 fn prepare(home: &Path, url: &str, certificate: &Path) -> anyhow::Result<()> {
@@ -159,10 +215,10 @@ fn prepare(home: &Path, url: &str, certificate: &Path) -> anyhow::Result<()> {
 fn fetch(
     what: &'static str,
     delay_ms: u64,
+    project: &Project,
     app: &Path,
     home: &Path,
     server: &Delayed,
-    crates: usize,
 ) -> anyhow::Result<Fetched> {
     let mut command = if what.starts_with("cargo") {
         let mut cargo = Command::new("cargo");
@@ -182,15 +238,17 @@ fn fetch(
     let load_before = machine::load()?;
     server.take_counts();
     let start = Moment::now();
-    let (cpu_ms, rss_peak_mib) = watched(command).with_context(|| what.to_owned())?;
+    let cpu_before = machine::childrens_cpu_ms()?;
+    let rss_peak_mib = watched(command).with_context(|| what.to_owned())?;
     let took = start.elapsed();
     let (requests, bytes) = server.take_counts();
     Ok(Fetched {
+        project: project.name.clone(),
         what,
         delay_ms,
-        crates,
+        crates: project.archives.len(),
         wall_s: rounded(took.as_secs_f64()),
-        cpu_s: rounded(cpu_ms / 1000.0),
+        cpu_s: rounded((machine::childrens_cpu_ms()? - cpu_before) / 1000.0),
         rss_peak_mib: rounded(rss_peak_mib),
         requests,
         mib: rounded(bytes as f64 / f64::from(1 << 20)),
@@ -198,20 +256,19 @@ fn fetch(
     })
 }
 
-/// Runs a command to its end; the processor time, and the most memory, that were seen shortly before it.
-fn watched(mut command: Command) -> anyhow::Result<(f64, f64)> {
+/// Runs a command to its end; the most memory that was seen until shortly before it.
+fn watched(mut command: Command) -> anyhow::Result<f64> {
     let mut child = command.spawn()?;
     let pid = Pid(child.id());
-    let (mut cpu_ms, mut peak) = (0.0_f64, 0.0_f64);
+    let mut peak = 0.0_f64;
     loop {
         // A process that has just ended has no memory any more.
         peak = pid.resident_peak_mib().unwrap_or(peak).max(peak);
-        cpu_ms = pid.cpu_ms().unwrap_or(cpu_ms).max(cpu_ms);
         if let Some(status) = child.try_wait()? {
             if !status.success() {
                 bail!("{status}");
             }
-            return Ok((cpu_ms, peak));
+            return Ok(peak);
         }
         thread::sleep(Duration::from_millis(2));
     }
@@ -243,103 +300,124 @@ fn middle(runs: &[Fetched]) -> anyhow::Result<Fetched> {
     })
 }
 
+/// One way to have unpacked files: makes them in a directory, and tells the memory that a program took for it.
+type Way<'a> = &'a dyn Fn(&Path) -> anyhow::Result<Option<f64>>;
+
 /// The store, and the ways out of it, on archives that are on disk.
-fn locals(report: &mut Report, archives: &[PathBuf], folder: &Path) -> anyhow::Result<()> {
-    let one_version_each = one_version_each(archives)?;
-    let lock = lock_of(&one_version_each)?;
-    let mut rows: Vec<Local> = Vec::new();
-    let mut measure = |what: &str, packages: usize, work: &dyn Fn(&Path) -> anyhow::Result<()>| {
-        let mut walls = Vec::new();
+fn locals(report: &Report, project: &Project, folder: &Path, rows: &mut Vec<Local>) -> anyhow::Result<()> {
+    let packages = one_version_each(&project.archives)?;
+    let count = packages.len();
+    let mut measure = |what: &str, work: Way<'_>| {
+        let (mut walls, mut cpus, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
         let load = machine::load()?;
         for run in 0..RUNS {
             let place = folder.join(format!("run-{run}"));
             fs_err::create_dir_all(&place)?;
-            let start = Moment::now();
-            work(&place).with_context(|| what.to_owned())?;
+            let (start, cpu_before) = (Moment::now(), cpu_ms()?);
+            peaks.extend(work(&place).with_context(|| what.to_owned())?);
             walls.push(ms(start.elapsed()) / 1000.0);
+            cpus.push((cpu_ms()? - cpu_before) / 1000.0);
             fs_err::remove_dir_all(&place)?;
         }
         let wall_s = median(walls).unwrap_or_default();
         let local = Local {
+            project: project.name.clone(),
             what: what.to_owned(),
-            packages,
+            packages: count,
             wall_s: rounded(wall_s),
-            s_per_1000: rounded(wall_s * 1000.0 / packages as f64),
+            s_per_1000: rounded(wall_s * 1000.0 / count as f64),
+            cpu_s: rounded(median(cpus).unwrap_or_default()),
+            rss_peak_mib: median(peaks).map(rounded),
             load: rounded(load),
         };
         report.measured("install-local", &local)?;
         rows.push(local);
         anyhow::Ok(())
     };
-    let count = one_version_each.len();
-    measure("`tar xzf`, one after the other", count, &|place| {
-        for (_, _, path) in &one_version_each {
+    measure("`tar xzf`, one after the other", &|place| {
+        for (_, _, path) in &packages {
             let status = Command::new("tar").arg("xzf").arg(path).arg("-C").arg(place).status()?;
             anyhow::ensure!(status.success(), "tar: {status}");
         }
-        Ok(())
+        Ok(None)
     })?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let registry = offline_registry(folder)?;
-    let on_install = Arc::new(|_| ()) as OnInstall;
-    let limits = Limits::default();
-    let unpack_all = |store: &Store| -> anyhow::Result<()> {
-        let next = std::sync::atomic::AtomicUsize::new(0);
-        thread::scope(|scope| {
-            let worker = || -> anyhow::Result<()> {
-                while let Some((name, version, path)) =
-                    one_version_each.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
-                {
-                    let bytes = fs_err::read(path)?;
-                    let root = format!("{name}-{version}");
-                    store.unpack(&Sha256Digest::of(&bytes), &root, &bytes[..], &limits)?;
-                }
-                Ok(())
-            };
-            let cores = thread::available_parallelism()?.get();
-            let workers: Vec<_> = (0..cores).map(|_| scope.spawn(worker)).collect();
-            workers.into_iter().try_for_each(|worker| worker.join().expect("a worker does not panic"))
-        })
+    measure("into an empty store (hash, read strictly, unpack)", &|place| {
+        unpack_all(&packages, &Store::new(place))?;
+        Ok(None)
+    })?;
+    let home = folder.join("home");
+    let store = Store::new(Home::new(&home).store());
+    unpack_all(&packages, &store)?;
+    let drystone = program("drystone")?;
+    let install = |place: &Path, mode: &str| {
+        let mut command = Command::new(&drystone);
+        command.args(["install", "--offline", "--locked", "-qq", "--link-mode", mode]).current_dir(place);
+        command.env("DRYSTONE_HOME", &home).env_remove("DRYSTONE_REGISTRY");
+        watched(command)
     };
-    measure("into an empty store (hash, read strictly, unpack)", count, &|place| {
-        unpack_all(&Store::new(place))
-    })?;
-    let store = Store::new(folder.join("store"));
-    unpack_all(&store)?;
-    let installer =
-        Installer { store: &store, registry: &registry, limits: &limits, on_install: &on_install };
-    for mode in [LinkMode::Dir, LinkMode::Hard, LinkMode::Copy] {
-        measure(&format!("from the store into an empty project, `{}`", mode.as_str()), count, &|place| {
-            let report =
-                runtime.block_on(installer.install(&lock, Stock::take(&lock, &store), place, mode))?;
-            anyhow::ensure!(report.linked.len() == count, "{report:?}");
-            Ok(())
-        })?;
-    }
     let kept = folder.join("project");
-    runtime.block_on(installer.install(&lock, Stock::take(&lock, &store), &kept, LinkMode::Dir))?;
-    measure("again, with nothing to do", count, &|_| {
-        let stock = Stock::take(&lock, &store);
-        let report = runtime.block_on(installer.install(&lock, stock, &kept, LinkMode::Dir))?;
-        anyhow::ensure!(report.unchanged == count, "{report:?}");
-        Ok(())
-    })?;
-    for (what, option) in [("`cp -a` of the store", "-a"), ("`cp -al` of the store", "-al")] {
-        measure(what, count, &|place| {
-            let status = Command::new("cp").arg(option).arg(store.dir()).arg(place.join("copy")).status()?;
-            anyhow::ensure!(status.success(), "cp: {status}");
-            Ok(())
+    for mode in [LinkMode::Dir, LinkMode::Hard, LinkMode::Copy] {
+        let mode = mode.as_str();
+        measure(&format!("`drystone install`, from the store into an empty project, `{mode}`"), &|place| {
+            write_project(place, &packages)?;
+            install(place, mode).map(Some)
         })?;
     }
-    report.table(
-        "Unpacked packages from archives on disk, one version of each crate (medians of three runs)",
-        &LOCAL_COLUMNS,
-        &rows,
-    )
+    fs_err::create_dir_all(&kept)?;
+    write_project(&kept, &packages)?;
+    install(&kept, "dir")?;
+    measure("`drystone install` again, with nothing to do", &|_| install(&kept, "dir").map(Some))?;
+    for (what, option) in [("`cp -a` of the store", "-a"), ("`cp -al` of the store", "-al")] {
+        measure(what, &|place| {
+            let mut command = Command::new("cp");
+            command.arg(option).arg(store.dir()).arg(place.join("copy"));
+            watched(command).map(Some)
+        })?;
+    }
+    Ok(())
 }
 
+/// Processor time of this process, and of those that it has started and that have ended.
+fn cpu_ms() -> anyhow::Result<f64> {
+    Ok(machine::own_cpu_ms()? + machine::childrens_cpu_ms()?)
+}
+
+/// Unpacks every archive, on every core.
+fn unpack_all(packages: &[Archive], store: &Store) -> anyhow::Result<()> {
+    let (next, limits) = (AtomicUsize::new(0), Limits::default());
+    thread::scope(|scope| {
+        let worker = || -> anyhow::Result<()> {
+            while let Some((name, version, path)) = packages.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let bytes = fs_err::read(path)?;
+                let root = format!("{name}-{version}");
+                store.unpack(&Sha256Digest::of(&bytes), &root, &bytes[..], &limits)?;
+            }
+            Ok(())
+        };
+        let cores = thread::available_parallelism()?.get();
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("a worker does not panic"))
+    })
+}
+
+/// A project that asks for all packages, in the versions that are there, with its lock file.
+fn write_project(dir: &Path, packages: &[Archive]) -> anyhow::Result<()> {
+    let mut manifest = format!(
+        "[package]\nname = \"app\"\nversion = \"0.1.0\"\n\n[registry]\nurl = \"{REGISTRY}\"\n\n[dependencies]\n"
+    );
+    for (name, version, _) in packages {
+        manifest.push_str(&format!("{name} = \"={}\"\n", version.precedence_key()));
+    }
+    fs_err::write(dir.join("drystone.toml"), manifest)?;
+    lock_of(packages)?.write(dir)?;
+    Ok(())
+}
+
+/// A crate: its name, its version, and where its archive is.
+type Archive = (PackageName, Version, PathBuf);
+
 /// A project has room for one version of a name.
-fn one_version_each(archives: &[PathBuf]) -> anyhow::Result<Vec<(PackageName, Version, PathBuf)>> {
+fn one_version_each(archives: &[PathBuf]) -> anyhow::Result<Vec<Archive>> {
     let mut found = BTreeMap::new();
     for path in archives {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).context("a name in UTF-8")?;
@@ -353,8 +431,8 @@ fn one_version_each(archives: &[PathBuf]) -> anyhow::Result<Vec<(PackageName, Ve
     Ok(found.into_values().collect())
 }
 
-fn lock_of(archives: &[(PackageName, Version, PathBuf)]) -> anyhow::Result<Lock> {
-    let mut packages = BTreeMap::new();
+fn lock_of(archives: &[Archive]) -> anyhow::Result<Lock> {
+    let mut packages = Vec::new();
     for (name, version, path) in archives {
         let bytes = fs_err::read(path)?;
         let locked = LockedPackage {
@@ -364,19 +442,8 @@ fn lock_of(archives: &[(PackageName, Version, PathBuf)]) -> anyhow::Result<Lock>
             size: bytes.len() as u64,
             dependencies: Vec::new(),
         };
-        packages.insert(name.canonical(), locked);
+        packages.push(locked);
     }
     let root = drystone_log::Hash::digest(b"none");
-    Ok(Lock {
-        registry: "https://registry.example".into(),
-        origin: "registry.example/log".into(),
-        checkpoint: LockedCheckpoint { size: 1, root },
-        packages,
-    })
-}
-
-fn offline_registry(folder: &Path) -> anyhow::Result<ClientRegistry> {
-    let effects = Effects::new(Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
-    let http = Http::new(HttpOptions::new("bench"), effects);
-    Ok(ClientRegistry::new("https://registry.example", http, &folder.join("cache"), Network::Offline, None)?)
+    Ok(Lock::new(REGISTRY, "registry.example/log", LockedCheckpoint { size: 1, root }, packages))
 }

@@ -44,6 +44,27 @@ pub(crate) fn load() -> anyhow::Result<f64> {
         .context("`/proc/loadavg` starts with a number")
 }
 
+/// Processor time of this process so far, in milliseconds; a tick is 10.
+pub(crate) fn own_cpu_ms() -> anyhow::Result<f64> {
+    Ok(stat_ticks(&fs_err::read_to_string("/proc/self/stat")?, 11)? as f64 * TICK_MS)
+}
+
+/// The same of the children that have ended, and of theirs.
+pub(crate) fn childrens_cpu_ms() -> anyhow::Result<f64> {
+    Ok(stat_ticks(&fs_err::read_to_string("/proc/self/stat")?, 13)? as f64 * TICK_MS)
+}
+
+/// The sum of two fields of `stat`, which follow so many after the state.
+fn stat_ticks(text: &str, skipped: usize) -> anyhow::Result<u64> {
+    // The name, in brackets, may hold anything; the state comes after it.
+    let (_, rest) = text.rsplit_once(')').context("a process's name is in brackets")?;
+    let mut fields = rest.split_whitespace().skip(skipped);
+    let mut next = || -> anyhow::Result<u64> {
+        Ok(fields.next().context("`stat` has the fields of user and system time")?.parse()?)
+    };
+    Ok(next()? + next()?)
+}
+
 /// A process of which time and memory are asked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pid(pub(crate) u32);
@@ -61,13 +82,8 @@ impl Pid {
 
     fn own_ticks(self) -> anyhow::Result<u64> {
         let text = fs_err::read_to_string(format!("/proc/{}/stat", self.0))?;
-        // The name, in brackets, may hold anything; the state comes after it, and 11 fields later user and system time.
-        let (_, rest) = text.rsplit_once(')').context("a process's name is in brackets")?;
-        let mut fields = rest.split_whitespace().skip(11);
-        let mut next = || -> anyhow::Result<u64> {
-            Ok(fields.next().context("`stat` has the fields of user and system time")?.parse()?)
-        };
-        Ok(next()? + next()?)
+        // User and system time are 11 fields after the state.
+        stat_ticks(&text, 11)
     }
 
     /// Resident memory now, in MiB.

@@ -8,6 +8,7 @@ mod calls;
 mod cargo_api;
 mod clock;
 mod delayed;
+mod far;
 mod install;
 mod load;
 mod machine;
@@ -34,9 +35,10 @@ use crate::report::Report;
 type Bench = (&'static str, fn(&mut Report) -> anyhow::Result<()>);
 
 /// The measurements. Counts come first: they are the same on a busy machine.
-const BENCHES: [Bench; 10] = [
+const BENCHES: [Bench; 11] = [
     ("calls", calls::run),
     ("resolve", resolve::run),
+    ("resolve-far", far::run),
     ("proof", proof::run),
     ("rounds", rounds::run),
     ("memory", memory::run),
@@ -59,8 +61,14 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     let names: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
-    let asked = std::env::args().nth(1).with_context(|| format!("name a measurement: {names:?} or `all`"))?;
-    let chosen: Vec<&Bench> = BENCHES.iter().filter(|(name, _)| asked == "all" || asked == *name).collect();
+    let args: Vec<String> = std::env::args().collect();
+    if let [_, asked, project, url] = args.as_slice()
+        && asked == far::ONCE
+    {
+        return far::once(project, url);
+    }
+    let asked = args.get(1).with_context(|| format!("name a measurement: {names:?} or `all`"))?;
+    let chosen: Vec<&Bench> = BENCHES.iter().filter(|(name, _)| asked == "all" || asked == name).collect();
     if chosen.is_empty() {
         bail!("there is no measurement `{asked}`, only {names:?} and `all`");
     }

@@ -15,7 +15,7 @@ use drystone_tests::corpus::{
 };
 use serde::Serialize;
 
-use crate::report::Report;
+use crate::{machine, report::Report};
 
 const COLD: [&str; 6] = ["project", "packages", "hints", "rounds", "requests", "bytes"];
 const WARM: [&str; 4] = ["project", "ours_cpu_ms", "cargo_cpu_ms", "times_less"];
@@ -88,14 +88,14 @@ fn warm(project: &'static str, corpus: &Corpus) -> anyhow::Result<WarmRow> {
         ensure!(matches!(solve(&roots, &universe, &rules), Outcome::Solved(_)), "there is an answer");
         least.0 = least.0.min(own_cpu_ms()? - before);
 
-        let before = childrens_cpu_ms()?;
+        let before = machine::childrens_cpu_ms()?;
         let status = Command::new("cargo")
             .args(["generate-lockfile", "--offline", "--quiet"])
             .current_dir(dir.path().join("project"))
             .env("CARGO_HOME", dir.path().join("home"))
             .status()?;
         ensure!(status.success(), "cargo finds no answer");
-        least.1 = least.1.min(childrens_cpu_ms()? - before);
+        least.1 = least.1.min(machine::childrens_cpu_ms()? - before);
     }
     let (ours_cpu_ms, cargo_cpu_ms) = least;
     let round = |value: f64| (value * 10.0).round() / 10.0;
@@ -133,13 +133,4 @@ fn own_cpu_ms() -> anyhow::Result<f64> {
     let text = fs_err::read_to_string("/proc/thread-self/schedstat")?;
     let first = text.split(' ').next().context("`schedstat` starts with a number")?;
     Ok(first.parse::<f64>()? / 1e6)
-}
-
-/// Processor time of the children that have ended, as proc(5) describes `stat`: in hundredths of a second.
-fn childrens_cpu_ms() -> anyhow::Result<f64> {
-    let text = fs_err::read_to_string("/proc/self/stat")?;
-    let (_, fields) = text.rsplit_once(") ").context("`stat` has a name in brackets")?;
-    // `cutime` and `cstime` are the 16th and 17th field; the name is the second.
-    let ticks = fields.split(' ').skip(13).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
-    Ok(ticks * 10.0)
 }

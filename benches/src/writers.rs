@@ -42,8 +42,8 @@ const COLUMNS: [&str; 14] = [
     "puts",
     "gets",
     "lists",
-    "file_syncs",
-    "dir_syncs",
+    "journal_syncs",
+    "other_syncs",
     "sent_away",
     "lost",
 ];
@@ -82,8 +82,8 @@ struct Measured {
     gets: f64,
     lists: f64,
     deletes: f64,
-    file_syncs: f64,
-    dir_syncs: f64,
+    journal_syncs: f64,
+    other_syncs: f64,
     /// Answers of 503, after which the writer came back with the same id.
     sent_away: usize,
     /// Acknowledged versions that could not be read back, and problems that fsck found.
@@ -152,9 +152,8 @@ impl Fleet {
             Ok(match place {
                 Place::Memory { .. } => memory.clone(),
                 Place::Directory { .. } => {
-                    let public = FsArea::open(folder.path().join("public"))?;
-                    let vault = FsArea::open_private(folder.path().join("vault"))?;
-                    areas.extend([public.clone(), vault.clone()]);
+                    let (public, vault) = FsArea::open_store(folder.path())?;
+                    areas.push(public.clone());
                     Store { public: Arc::new(public), vault: Arc::new(vault) }
                 }
                 Place::Bucket => open_bucket(&bucket).await?,
@@ -189,8 +188,10 @@ impl Fleet {
 
     fn syncs(&self) -> Syncs {
         self.areas.iter().map(FsArea::syncs).fold(Syncs::default(), |sum, one| Syncs {
+            journal: sum.journal + one.journal,
             files: sum.files + one.files,
             directories: sum.directories + one.directories,
+            file_systems: sum.file_systems + one.file_systems,
         })
     }
 
@@ -281,6 +282,11 @@ async fn write(router: Router, token: String, packages: Vec<Pkg>) -> anyhow::Res
     Ok(written)
 }
 
+/// Syncs of everything but the journal.
+fn others(syncs: Syncs) -> u64 {
+    syncs.files + syncs.directories + syncs.file_systems
+}
+
 async fn measure(place: Place, publishers: usize, writers: usize) -> anyhow::Result<Measured> {
     let load_before = machine::load()?;
     let fleet = Fleet::open(place, publishers).await?;
@@ -324,8 +330,8 @@ async fn measure(place: Place, publishers: usize, writers: usize) -> anyhow::Res
         gets: each(gets),
         lists: each(lists),
         deletes: each(deletes),
-        file_syncs: each(syncs.files - syncs_before.files),
-        dir_syncs: each(syncs.directories - syncs_before.directories),
+        journal_syncs: each(syncs.journal - syncs_before.journal),
+        other_syncs: each(others(syncs) - others(syncs_before)),
         sent_away: written.iter().map(|written| written.sent_away).sum(),
         lost: fleet.lost(&acknowledged).await?,
         load: rounded(f64::midpoint(load_before, machine::load()?)),

@@ -1,10 +1,14 @@
 //! The command line: verbs, options and their help, and nothing that acts.
 
-mod verbs;
+mod keys;
+mod packages;
+mod people;
+mod project;
+mod publishers;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use self::verbs::*;
+pub use self::{keys::*, packages::*, people::*, project::*, publishers::*};
 use crate::{admin, maintain, serve, trust, witness};
 
 /// Shown when no verb is given.
@@ -37,6 +41,7 @@ Exit codes:
 Environment:
   DRYSTONE_REGISTRY  base URL of the registry
   DRYSTONE_TOKEN     token, in place of a stored one
+  DRYSTONE_ID_TOKEN  a CI provider's token, to publish without one of the registry's
   DRYSTONE_HOME      directory for cache, store, keys and tokens
   DRYSTONE_TRUST     trust document to begin with, in place of the registry's first
   DRYSTONE_MIRRORS   base URLs of mirrors, with commas between
@@ -162,6 +167,11 @@ pub enum Command {
     /// Make author keys, and say which must sign a package
     #[command(subcommand)]
     Key(Key),
+    /// Show and change which CI identities may publish a package
+    #[command(subcommand)]
+    TrustPublisher(TrustPublisher),
+    /// Print a token for this CI job, for tools such as cargo
+    CiToken(CiToken),
     /// Show and change organisations
     Org(Org),
     /// Show and change short names

@@ -19,6 +19,7 @@ mod publish;
 mod search;
 mod session;
 mod tree;
+mod trust_publisher;
 mod verify;
 mod yank;
 mod zig;
@@ -53,6 +54,8 @@ pub async fn run(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Undeprecate(args) => yank::undeprecate(&args, cx).await,
         Command::Owner(args) => owner::owner(&args, cx).await,
         Command::Key(args) => key::key(&args, cx).await,
+        Command::TrustPublisher(args) => trust_publisher::trust_publisher(&args, cx).await,
+        Command::CiToken(args) => trust_publisher::ci_token(&args, cx).await,
         Command::Org(args) => org::org(&args, cx).await,
         Command::Alias(args) => alias::alias(&args, cx).await,
         Command::Verify(args) => verify::verify(&args, cx).await,

@@ -127,6 +127,11 @@ impl Context {
         Ok(registry.with_mirrors(&self.mirrors())?)
     }
 
+    /// Opens a registry with this token.
+    pub fn open_as(&self, base: &str, token: Option<Token>) -> Result<Registry, Failure> {
+        Ok(Registry::new(base, self.http(), &self.home()?.cache(), self.asked_network(), token)?)
+    }
+
     /// Mirrors of the command line, else of the environment.
     fn mirrors(&self) -> Vec<String> {
         if !self.network.mirrors.is_empty() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use drystone_client::{Network, normalise_base};
 use drystone_index_builder::{
     AreaSource, FsckOptions, Progress, RebuildOptions, RecoverError, RecoverOptions, Source, fsck, rebuild,
-    recover,
+    recover, refresh_hints,
 };
 use drystone_log::VerifierKey;
 use drystone_schemas::{Code, Problem};
@@ -33,6 +33,9 @@ pub enum Args {
         /// Verifier key of the log; else the one that its first event names
         #[arg(long, value_name = "KEY", value_parser = parse_key)]
         log_key: Option<VerifierKey>,
+        /// Make the closure hints of all packages anew instead, which publishes leave as old as the packages
+        #[arg(long)]
+        hints: bool,
         /// Only list what would be written
         #[arg(long)]
         dry_run: bool,
@@ -71,10 +74,14 @@ fn parse_key(text: &str) -> Result<VerifierKey, String> {
 /// Maintains a registry.
 pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     match args {
-        Args::Rebuild { target, log_key, dry_run } => {
+        Args::Rebuild { target, log_key, hints, dry_run } => {
             let store = writable(cx, &target).await?;
             let bar = Bar::new(cx, "Rebuilding");
-            let report = rebuild(&store, &RebuildOptions { key: log_key, dry_run }, &bar).await;
+            let options = RebuildOptions { key: log_key, dry_run };
+            let report = match hints {
+                true => refresh_hints(&store, &options, &bar).await,
+                false => rebuild(&store, &options, &bar).await,
+            };
             bar.finish();
             let report = report.map_err(|e| Failure::new(Code::FsckProblems, e.to_string()))?;
             let verb = if dry_run { "Would write" } else { "Wrote" };

@@ -5,7 +5,8 @@
 use std::{path::Path, sync::Arc};
 
 use drystone_client::{
-    ClientError, Effects, Home, Http, HttpOptions, Network, Project, Registry, Snapshot, Store, TrustStore,
+    ClientError, Effects, Home, Http, HttpOptions, Network, Project, ProjectTree, Registry, Snapshot, Store,
+    TrustStore,
     install::{InstallReport, Installer, LinkMode, OnInstall, Stock},
     plan::{check_lock, resolve},
     resolve::{Rules, Versions},
@@ -27,14 +28,16 @@ pub(crate) async fn install(dir: &Path, url: &str, home: &Path) -> Result<Instal
     let project = project.with_fields(settings.language.map(|language| language.fields).unwrap_or_default());
 
     let snapshot = Snapshot::open(&registry, &TrustStore::new(home.clone())).await?;
-    let lock = resolve(&snapshot, &project.requirements()?, &Rules::newest(Versions::One)).await?;
+    let tree = ProjectTree::around(&project)?;
+    let rules = Rules { overlay: tree.overlay(), ..Rules::newest(Versions::One) };
+    let lock = resolve(&snapshot, &tree.requirements()?, &rules).await?;
     check_lock(&snapshot, &lock, &lock.packages.values().collect::<Vec<_>>()).await?;
-    lock.write(project.dir())?;
+    lock.write(tree.dir())?;
     let store = Store::new(home.store());
     let on_install = Arc::new(|_| ()) as OnInstall;
     let installer =
         Installer { store: &store, registry: &registry, limits: &settings.limits, on_install: &on_install };
-    installer.install(&lock, Stock::take(&lock, &store), project.dir(), LinkMode::Auto).await
+    installer.install(&lock, Stock::take(&lock, &store), tree.dir(), LinkMode::Auto).await
 }
 
 #[tokio::main]

@@ -172,7 +172,7 @@ impl Registry {
     }
 
     /// A change: needs a token, and is repeated under one key until its outcome is known.
-    async fn change<T: DeserializeOwned>(
+    pub(crate) async fn change<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,

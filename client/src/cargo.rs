@@ -7,8 +7,10 @@
 //! | `home` | where files lie below `CARGO_HOME`, and the form of cached index files |
 //! | `fetch` | what is missing, and how it gets there |
 //! | `vendor` | directory sources |
+//! | `workspace` | what the members of a workspace ask for, as cargo tells it |
+//! | `resolve` | writing `Cargo.lock` where there is none |
 //!
-//! Does not own resolving, building, or git sources, which are left to cargo.
+//! Does not own the choice of versions, building, or git sources, which are left to cargo.
 //! Invariant: nothing gets where cargo finds it whose bytes do not have the checksum of the lock file; what is there is
 //! whole.
 
@@ -16,10 +18,13 @@ mod config;
 mod fetch;
 mod home;
 mod lock;
+mod resolve;
 mod vendor;
+mod workspace;
 
 pub use config::CargoConfig;
 pub use fetch::{CargoFetch, CargoFetchReport, LeftOver};
 pub use home::CargoHome;
 pub use lock::{CARGO_LOCK, CargoLock, LockedCrate};
 pub use vendor::CargoVendorReport;
+pub use workspace::CargoWorkspace;

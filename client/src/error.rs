@@ -126,6 +126,14 @@ pub enum ClientError {
         /// What is wrong.
         detail: String,
     },
+    /// Something in a project of cargo's that only cargo can resolve.
+    #[error("{what} cannot be resolved here: {why}")]
+    LeftToCargo {
+        /// What.
+        what: String,
+        /// Why.
+        why: String,
+    },
     /// There is no manifest in the directory or above it.
     #[error("there is no `{file_name}` in `{dir}` or above it")]
     ProjectNotFound {
@@ -263,6 +271,19 @@ impl ClientError {
         }
     }
 
+    /// Several things that are not cached: the first of them by name.
+    pub(crate) fn offline_misses(names: &[String]) -> Self {
+        /// As many as can be read at a glance.
+        const SHOWN: usize = 8;
+        let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+        Self::OfflineMiss {
+            what: match names.len().saturating_sub(SHOWN) {
+                0 => shown,
+                more => format!("{shown} and {more} more: each of them"),
+            },
+        }
+    }
+
     /// A proof that does not check.
     pub(crate) fn proof(what: impl Into<String>, detail: impl std::fmt::Display) -> Self {
         VerificationError::Proof { what: what.into(), detail: detail.to_string() }.into()
@@ -332,6 +353,10 @@ impl ClientError {
             Self::BadCargoLock { .. } => vec![
                 Problem::new(Code::BadConfiguration, self.to_string())
                     .with_hint("make it anew with `cargo generate-lockfile`"),
+            ],
+            Self::LeftToCargo { .. } => vec![
+                Problem::new(Code::BadConfiguration, self.to_string())
+                    .with_hint("make the lock file with `cargo generate-lockfile`, and run this again"),
             ],
             Self::ProjectNotFound { .. } => one(Code::ProjectNotFound),
             Self::BadManifest { .. } => one(Code::ManifestInvalid),

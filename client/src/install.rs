@@ -23,10 +23,11 @@ use crate::{
 };
 
 mod link;
+mod parallel;
 mod record;
 
 pub use link::LinkMode;
-pub(crate) use link::{in_parallel, threads};
+pub(crate) use parallel::{in_parallel, threads};
 pub(crate) use record::recorded_digests;
 
 /// Name of the directory in a project.
@@ -103,7 +104,7 @@ impl<'a> Stock<'a> {
     /// Looks every package of a lock up in the store. Blocks.
     pub fn take(lock: &'a Lock, store: &Store) -> Self {
         let wanted: Vec<(&String, &LockedPackage)> = lock.packages.iter().collect();
-        let found = link::in_parallel(&wanted, |(_, package)| {
+        let found = in_parallel(&wanted, |(_, package)| {
             let entry = store.get(&package.digest);
             let damaged = entry.is_none() && store.is_damaged(&package.digest);
             (entry, damaged)
@@ -153,10 +154,10 @@ impl Installer<'_> {
         if self.registry.network() == Network::Offline {
             let names =
                 stock.missing.values().map(|package| format!("`{}` {}", package.name, package.version));
-            return Err(ClientError::OfflineMiss { what: names.collect::<Vec<_>>().join(", ") });
+            return Err(ClientError::offline_misses(&names.collect::<Vec<_>>()));
         }
         let memory = Semaphore::new(MEMORY_BYTES as usize);
-        let unpacking = Semaphore::new(link::threads());
+        let unpacking = Semaphore::new(threads());
         let fetched: Vec<(String, StoreEntry, bool)> = stream::iter(&stock.missing)
             .map(async |(key, package)| {
                 let (entry, new) = self.fetch_one(package, &memory, &unpacking).await?;
@@ -247,7 +248,8 @@ impl Installer<'_> {
         Ok(InstallReport { downloaded, ..report })
     }
 
-    /// Makes a directory hold copies of the lock's packages that need no store: for a repository.
+    /// Makes a directory hold copies of the lock's packages that need no store: for a repository. Packages of the project's
+    /// own disk stay where they are.
     pub async fn vendor(
         &self,
         lock: &Lock,
@@ -257,7 +259,8 @@ impl Installer<'_> {
         let store = self.store.clone();
         let in_use = blocking(move || store.in_use()).await?;
         let downloaded = self.fetch(&mut stock).await?;
-        let (lock, store, dir) = (lock.clone(), self.store.clone(), dir.to_owned());
+        let lock = Lock { locals: BTreeMap::new(), ..lock.clone() };
+        let (store, dir) = (self.store.clone(), dir.to_owned());
         let (present, damaged) = (stock.present, stock.damaged);
         let report = blocking(move || {
             let report = link::link_all(&lock, &dir, &present, &damaged, &store, LinkMode::Copy)?;

@@ -33,8 +33,12 @@ pub struct Lock {
     pub origin: String,
     /// The checkpoint that the versions were chosen at.
     pub checkpoint: LockedCheckpoint,
+    /// What the project replaces packages with, whoever asks for them: a requirement or a path, by canonical name.
+    pub overrides: BTreeMap<String, String>,
     /// The packages, by canonical name.
     pub packages: BTreeMap<String, LockedPackage>,
+    /// Packages on the project's own disk, by canonical name.
+    pub locals: BTreeMap<String, LockedLocal>,
 }
 
 /// Size and root of a log.
@@ -61,12 +65,31 @@ pub struct LockedPackage {
     pub dependencies: Vec<String>,
 }
 
+/// A package that lies on the project's own disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedLocal {
+    /// Name, as its manifest writes it.
+    pub name: PackageName,
+    /// Version.
+    pub version: Version,
+    /// Where it is, relative to the lock file, with `/` between names.
+    pub path: String,
+    /// Canonical names of what it needs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<String>,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     version: u32,
     registry: String,
     origin: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    overrides: BTreeMap<String, String>,
+    #[serde(default, rename = "local", skip_serializing_if = "Vec::is_empty")]
+    locals: Vec<LockedLocal>,
     #[serde(default, rename = "package", skip_serializing_if = "Vec::is_empty")]
     packages: Vec<FilePackage>,
     checkpoint: FileCheckpoint,
@@ -99,7 +122,38 @@ impl Lock {
         packages: impl IntoIterator<Item = LockedPackage>,
     ) -> Self {
         let packages = packages.into_iter().map(|package| (package.name.canonical(), package)).collect();
-        Self { registry: registry.into(), origin: origin.into(), checkpoint, packages }
+        Self {
+            registry: registry.into(),
+            origin: origin.into(),
+            checkpoint,
+            overrides: BTreeMap::new(),
+            packages,
+            locals: BTreeMap::new(),
+        }
+    }
+
+    /// The same with what the project itself says of packages.
+    #[must_use]
+    pub fn on_disk(
+        self,
+        overrides: BTreeMap<String, String>,
+        locals: impl IntoIterator<Item = LockedLocal>,
+    ) -> Self {
+        let locals = locals.into_iter().map(|local| (local.name.canonical(), local)).collect();
+        Self { overrides, locals, ..self }
+    }
+
+    /// The version that is locked, wherever the package lies.
+    pub fn version_of(&self, key: &str) -> Option<&Version> {
+        let of_registry = self.packages.get(key).map(|package| &package.version);
+        of_registry.or_else(|| self.locals.get(key).map(|local| &local.version))
+    }
+
+    /// Canonical names of what a locked package needs.
+    pub fn needs_of(&self, key: &str) -> &[String] {
+        let of_registry = self.packages.get(key).map(|package| &package.dependencies);
+        let found = of_registry.or_else(|| self.locals.get(key).map(|local| &local.dependencies));
+        found.map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Reads the lock file in a directory, if there is one.
@@ -145,13 +199,22 @@ impl Lock {
                 return Err(format!("`{key}` is there twice"));
             }
         }
-        for (key, package) in &packages {
-            if let Some(missing) = package.dependencies.iter().find(|name| !packages.contains_key(*name)) {
-                return Err(format!("`{key}` needs `{missing}`, which is not there"));
+        let mut locals = BTreeMap::new();
+        for local in file.locals {
+            let key = local.name.canonical();
+            if packages.contains_key(&key) || locals.insert(key.clone(), local).is_some() {
+                return Err(format!("`{key}` is there twice"));
             }
         }
         let checkpoint = LockedCheckpoint { size: file.checkpoint.size, root };
-        Ok(Self { registry: file.registry, origin: file.origin, checkpoint, packages })
+        let (registry, origin, overrides) = (file.registry, file.origin, file.overrides);
+        let lock = Self { registry, origin, checkpoint, overrides, packages, locals };
+        for key in lock.packages.keys().chain(lock.locals.keys()) {
+            if let Some(missing) = lock.needs_of(key).iter().find(|name| lock.version_of(name).is_none()) {
+                return Err(format!("`{key}` needs `{missing}`, which is not there"));
+            }
+        }
+        Ok(lock)
     }
 
     /// The file's text.
@@ -167,6 +230,8 @@ impl Lock {
             version: FORMAT,
             registry: self.registry.clone(),
             origin: self.origin.clone(),
+            overrides: self.overrides.clone(),
+            locals: self.locals.values().cloned().collect(),
             packages: self.packages.values().map(package).collect(),
             checkpoint: FileCheckpoint { size: self.checkpoint.size, root: self.checkpoint.root.to_base64() },
         };
@@ -186,23 +251,24 @@ impl Lock {
         let mut open: Vec<String> = Vec::new();
         for root in roots {
             let key = root.name.canonical();
-            if !self.packages.get(&key).is_some_and(|package| root.req.matches(&package.version)) {
+            if !self.version_of(&key).is_some_and(|version| root.req.matches(version)) {
                 return false;
             }
             open.push(key);
         }
         let mut reached = BTreeSet::new();
         while let Some(key) = open.pop() {
-            if let (Some(package), true) = (self.packages.get(&key), reached.insert(key)) {
-                open.extend(package.dependencies.iter().cloned());
+            if reached.insert(key.clone()) {
+                open.extend(self.needs_of(&key).iter().cloned());
             }
         }
-        reached.len() == self.packages.len()
+        reached.len() == self.packages.len() + self.locals.len()
     }
 
     /// Whether two locks choose the same, whatever checkpoint they were made at and wherever the log is served.
     pub fn same_choice(&self, other: &Self) -> bool {
-        self.origin == other.origin && self.packages == other.packages
+        (&self.origin, &self.overrides, &self.packages, &self.locals)
+            == (&other.origin, &other.overrides, &other.packages, &other.locals)
     }
 
     /// What changes from `old` to this lock, one line per package: `+`, `-` or `~`.
@@ -231,115 +297,30 @@ impl Lock {
                 Some(_) => {}
             }
         }
+        lines.extend(self.diff_on_disk(old));
         let gone = before.iter().filter(|(key, _)| !self.packages.contains_key(*key));
         lines.extend(gone.map(|(_, package)| format!("- {} {}", package.name, package.version)));
         lines
     }
+
+    /// The same of packages on disk, and of what packages are replaced with.
+    fn diff_on_disk(&self, old: Option<&Self>) -> Vec<String> {
+        let told = |lock: &Self| -> BTreeSet<String> {
+            let locals = lock.locals.values().map(|local| {
+                let needs = local.dependencies.join(", ");
+                let needs = if needs.is_empty() { needs } else { format!(", needs {needs}") };
+                format!("{} {} ({}){needs}", local.name, local.version, local.path)
+            });
+            let overrides =
+                lock.overrides.iter().map(|(name, with)| format!("{name} is replaced with {with}"));
+            locals.chain(overrides).collect()
+        };
+        let (before, now) = (old.map(told).unwrap_or_default(), told(self));
+        let new = now.difference(&before).map(|line| format!("+ {line}"));
+        let gone = before.difference(&now).map(|line| format!("- {line}"));
+        new.chain(gone).collect()
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use drystone_schemas::VersionReq;
-
-    use super::*;
-
-    fn package(name: &str, version: &str, dependencies: &[&str]) -> (String, LockedPackage) {
-        let name = PackageName::new(name).unwrap();
-        let locked = LockedPackage {
-            version: Version::new(version).unwrap(),
-            digest: Sha256Digest::of(format!("{name} {version}").as_bytes()),
-            size: 7,
-            dependencies: dependencies.iter().map(|&dep| dep.to_owned()).collect(),
-            name: name.clone(),
-        };
-        (name.canonical(), locked)
-    }
-
-    fn lock(packages: Vec<(String, LockedPackage)>) -> Lock {
-        Lock {
-            registry: "https://registry.example".into(),
-            origin: "registry.example/log/1".into(),
-            checkpoint: LockedCheckpoint { size: 7, root: Hash::digest(b"root") },
-            packages: packages.into_iter().collect(),
-        }
-    }
-
-    #[test]
-    fn a_lock_reads_back_and_looks_like_this() {
-        let lock = lock(vec![package("acme/Http", "1.2.0", &["url-x"]), package("Url_x", "0.1.0", &[])]);
-        let text = lock.to_text().unwrap();
-        let expected = format!(
-            r#"{HEADER}version = 1
-registry = "https://registry.example"
-origin = "registry.example/log/1"
-
-[[package]]
-name = "acme/Http"
-version = "1.2.0"
-sha256 = "{}"
-size = 7
-dependencies = ["url-x"]
-
-[[package]]
-name = "Url_x"
-version = "0.1.0"
-sha256 = "{}"
-size = 7
-
-[checkpoint]
-size = 7
-root = "{}"
-"#,
-            Sha256Digest::of(b"acme/Http 1.2.0").hex(),
-            Sha256Digest::of(b"Url_x 0.1.0").hex(),
-            Hash::digest(b"root").to_base64()
-        );
-        assert_eq!(text, expected);
-        assert_eq!(Lock::parse(&text), Ok(lock));
-    }
-
-    #[test]
-    fn a_lock_that_contradicts_itself_is_refused() {
-        let good = lock(vec![package("a", "1.0.0", &["b"]), package("b", "1.0.0", &[])]).to_text().unwrap();
-        assert!(Lock::parse(&good).is_ok());
-        for (what, bad) in [
-            ("needs `b`, which is not there", good.replace("name = \"b\"", "name = \"c\"")),
-            ("is there twice", good.replace("name = \"b\"", "name = \"A\"").replace("\"b\"", "\"a\"")),
-            ("has format 2", good.replace("version = 1\n", "version = 2\n")),
-            ("merge conflicts", format!("<<<<<<< ours\n{good}")),
-            ("is not a SHA-256 digest", good.replace(&Sha256Digest::of(b"a 1.0.0").hex(), "00")),
-            ("unknown field", format!("surprise = 1\n{good}")),
-        ] {
-            let error = Lock::parse(&bad).unwrap_err();
-            assert!(error.contains(what), "{what}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_lock_satisfies_what_it_was_made_for_and_nothing_else() {
-        let lock = lock(vec![package("a", "1.2.0", &["b"]), package("b", "1.0.0", &["a"])]);
-        let satisfies = |roots: &[(&str, &str)]| {
-            let root = |&(name, req): &(&str, &str)| {
-                Requirement::new(PackageName::new(name).unwrap(), VersionReq::new(req).unwrap())
-            };
-            lock.satisfies(&roots.iter().map(root).collect::<Vec<_>>())
-        };
-        assert!(satisfies(&[("A", "^1.1")]) && satisfies(&[("b", "*")]));
-        assert!(!satisfies(&[("a", "^2")]), "the requirement is not met");
-        assert!(!satisfies(&[("a", "^1"), ("c", "*")]), "`c` is not locked");
-        assert!(!satisfies(&[]), "nothing asks for `a` and `b` any more");
-    }
-
-    #[test]
-    fn differences_are_told_package_by_package() {
-        let old =
-            lock(vec![package("a", "1.0.0", &[]), package("b", "1.0.0", &[]), package("c", "1.0.0", &[])]);
-        let new =
-            lock(vec![package("a", "1.1.0", &[]), package("b", "1.0.0", &[]), package("d", "1.0.0", &[])]);
-        assert_eq!(new.diff(Some(&old)), ["~ a 1.0.0 -> 1.1.0", "+ d 1.0.0", "- c 1.0.0"]);
-        assert_eq!(old.diff(Some(&old)), Vec::<String>::new());
-        assert_eq!(old.diff(None).len(), 3);
-        let later = Lock { checkpoint: LockedCheckpoint { size: 9, ..old.checkpoint }, ..old.clone() };
-        assert!(later.same_choice(&old) && !new.same_choice(&old));
-    }
-}
+mod tests;

@@ -10,19 +10,22 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::oneshot;
 
 use crate::{
-    ClientError, Lock, LockedCheckpoint, LockedPackage, Registry, Snapshot, VerificationError,
-    resolve::{Outcome, PackageKey, RegistryId, Requirement, Rules, Solution, Universe, suggest},
+    ClientError, Lock, LockedCheckpoint, LockedLocal, LockedPackage, Registry, Snapshot, VerificationError,
+    resolve::{
+        Chosen, Outcome, Overlay, PackageKey, RegistryId, Requirement, Rules, Solution, Universe, suggest,
+    },
 };
 
 mod ahead;
 mod proved;
 pub mod rounds;
 
+pub use ahead::{choose_by_name, indexes_by_name};
 use proved::Records;
 use rounds::{Names, choose};
 
-/// Index files fetched at once.
-const PARALLEL: usize = 64;
+/// Files asked for at once; how many requests are under way is the connections' business.
+const PARALLEL: usize = 256;
 
 /// Chooses versions for these requirements.
 pub async fn resolve(
@@ -31,7 +34,8 @@ pub async fn resolve(
     rules: &Rules,
 ) -> Result<Lock, ClientError> {
     let own = snapshot.registry().config().await?.settings.cargo_index_url();
-    let mut universe = Universe::new(vec![own, snapshot.registry().base().to_owned()]);
+    let mut universe =
+        Universe::new(vec![own, snapshot.registry().base().to_owned()]).with_overlay(rules.overlay.clone());
     let mut records = Records::new(snapshot);
     loop {
         let (outcome, _) = choose(&records, roots, &mut universe, rules).await?;
@@ -39,7 +43,7 @@ pub async fn resolve(
             Outcome::Unknown(_) => return Err(ClientError::Internal("a choice ended without an end".into())),
             Outcome::Solved(solution) => {
                 if !records.prove(&solution.consulted, &mut universe).await? {
-                    return lock(snapshot, &solution).await;
+                    return lock(snapshot, &solution, &rules.overlay).await;
                 }
             }
             Outcome::Impossible(conflict) => {
@@ -91,43 +95,61 @@ pub fn locked_versions(versions: BTreeMap<String, Version>) -> BTreeMap<PackageK
 }
 
 /// The lock of a solution.
-async fn lock(snapshot: &Snapshot<'_>, solution: &Solution) -> Result<Lock, ClientError> {
+async fn lock(snapshot: &Snapshot<'_>, solution: &Solution, overlay: &Overlay) -> Result<Lock, ClientError> {
     // Digests are in the index files, which are fetched for what was chosen and for nothing else.
-    let chosen = solution.releases.iter().map(|((key, _), chosen)| (key.clone(), chosen.name.clone()));
+    let fetched = solution.releases.iter().filter(|((key, _), _)| !overlay.is_local(key));
+    let chosen = fetched.map(|((key, _), chosen)| (key.clone(), chosen.name.clone()));
     let indexes = fetch(snapshot, &chosen.collect()).await?;
     let checkpoint = snapshot.checkpoint();
     let checkpoint = LockedCheckpoint { size: checkpoint.size(), root: checkpoint.root() };
-    let packages = packages(solution, &indexes)?;
+    let packages = packages(solution, &indexes, overlay)?;
     let lines = solution.releases.keys().filter_map(|(key, version)| indexes.get(key)?.find(version));
     stream::iter(lines)
         .map(|line| snapshot.check_authors(line))
         .buffered(PARALLEL)
         .try_for_each(async |_| Ok(()))
         .await?;
-    Ok(Lock::new(snapshot.registry().base(), &snapshot.log().origin, checkpoint, packages))
+    let lock = Lock::new(snapshot.registry().base(), &snapshot.log().origin, checkpoint, packages);
+    Ok(lock.on_disk(overlay.overrides(), locals(solution, overlay)))
 }
 
 /// The packages of a solution, with what their index files say of them.
 fn packages(
     solution: &Solution,
     indexes: &BTreeMap<PackageKey, IndexFile>,
+    overlay: &Overlay,
 ) -> Result<Vec<LockedPackage>, ClientError> {
     let mut packages = Vec::with_capacity(solution.releases.len());
-    for ((key, version), chosen) in &solution.releases {
+    for ((key, version), chosen) in solution.releases.iter().filter(|((key, _), _)| !overlay.is_local(key)) {
         let line =
             indexes.get(key).and_then(|index| index.find(version)).filter(|line| line.deleted.is_none());
         let line =
             line.ok_or_else(|| ClientError::Internal(format!("`{}` was chosen unseen", chosen.name)))?;
-        let names: BTreeSet<String> = chosen.dependencies.iter().map(|(key, _)| key.name.clone()).collect();
         packages.push(LockedPackage {
             name: chosen.name.clone(),
             version: version.clone(),
             digest: digest(line)?,
             size: line.size,
-            dependencies: names.into_iter().collect(),
+            dependencies: needs(chosen),
         });
     }
     Ok(packages)
+}
+
+/// The packages of a solution that are on the project's disk.
+fn locals(solution: &Solution, overlay: &Overlay) -> Vec<LockedLocal> {
+    let on_disk = solution.releases.iter().filter_map(|((key, version), chosen)| {
+        let path = overlay.local.get(key)?.path.clone();
+        let (name, version) = (chosen.name.clone(), version.clone());
+        Some(LockedLocal { name, version, path, dependencies: needs(chosen) })
+    });
+    on_disk.collect()
+}
+
+/// Canonical names of what a release needs, sorted.
+fn needs(chosen: &Chosen) -> Vec<String> {
+    let names: BTreeSet<String> = chosen.dependencies.iter().map(|(key, _)| key.name.clone()).collect();
+    names.into_iter().collect()
 }
 
 fn digest(line: &IndexLine) -> Result<Sha256Digest, ClientError> {

@@ -16,11 +16,13 @@ pub mod cargo_lock;
 mod explain;
 mod graph;
 mod met;
+mod overlay;
 mod package;
 mod positions;
 mod solution;
 mod universe;
 
+pub use overlay::{Local, Overlay};
 pub use package::Package;
 pub use solution::{Chosen, Solution};
 pub use universe::{PackageKey, RegistryId, Universe};
@@ -76,12 +78,20 @@ pub struct Rules {
     pub rust_version: Option<semver::Version>,
     /// Versions that are taken before all others, and may be yanked.
     pub locked: BTreeMap<PackageKey, BTreeSet<Version>>,
+    /// What the project says of packages in place of their registry; counts where packages are fetched.
+    pub overlay: Overlay,
 }
 
 impl Rules {
     /// The newest version of everything, so many versions of a package side by side.
     pub const fn newest(versions: Versions) -> Self {
-        Self { versions, order: Order::NewestFirst, rust_version: None, locked: BTreeMap::new() }
+        Self {
+            versions,
+            order: Order::NewestFirst,
+            rust_version: None,
+            locked: BTreeMap::new(),
+            overlay: Overlay::none(),
+        }
     }
 }
 

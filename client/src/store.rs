@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ClientError, VerificationError,
     disk::{Disk, RealDisk},
-    unpack::{Rules, UnpackedFile, modified_ns, unpack},
+    unpack::{Rules, UnpackedFile, unpack},
 };
 
 mod collect;
@@ -206,14 +206,50 @@ impl StoreEntry {
     }
 
     /// What is not as it was unpacked, as far as that can be seen without reading: the first such file.
-    fn damage(&self) -> Option<String> {
-        let is_whole = |file: &UnpackedFile, path: PathBuf| {
-            fs_err::symlink_metadata(path).is_ok_and(|m| {
-                m.is_file() && m.len() == file.len && modified_ns(&m).is_ok_and(|ns| ns == file.modified_ns)
-            })
-        };
-        let damaged = self.files().find(|(file, path)| !is_whole(file, path.clone()))?;
-        Some(damaged.0.path.clone())
+    fn damage(&self) -> Option<&str> {
+        let look = Look::into(&self.files_dir);
+        let is_whole = |file: &UnpackedFile| look.at(&file.path) == Some((file.len, file.modified_ns));
+        self.marker.files.iter().find(|file| !is_whole(file)).map(|file| &*file.path)
+    }
+}
+
+/// Looks at the files of one directory: a project of a thousand packages has tens of thousands of them, and the way from the
+/// root to each is the longer part of the work.
+struct Look<'a> {
+    #[cfg(unix)]
+    dir: Option<rustix::fd::OwnedFd>,
+    #[cfg_attr(unix, expect(dead_code, reason = "what is open has no need of its name"))]
+    path: &'a Path,
+}
+
+impl<'a> Look<'a> {
+    fn into(path: &'a Path) -> Self {
+        Self {
+            #[cfg(unix)]
+            dir: {
+                use rustix::fs::{Mode, OFlags, open};
+                open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
+            },
+            path,
+        }
+    }
+
+    /// Length, and time of the last change in nanoseconds since 1970, of what is a file and no link.
+    #[cfg(unix)]
+    fn at(&self, name: &str) -> Option<(u64, u64)> {
+        use rustix::fs::{AtFlags, FileType, statat};
+        let found = statat(self.dir.as_ref()?, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+        let modified_ns = i128::from(found.st_mtime) * 1_000_000_000 + i128::from(found.st_mtime_nsec);
+        let modified_ns = u64::try_from(modified_ns).ok()?;
+        is_file.then_some((u64::try_from(found.st_size).ok()?, modified_ns))
+    }
+
+    /// The same.
+    #[cfg(not(unix))]
+    fn at(&self, name: &str) -> Option<(u64, u64)> {
+        let found = fs_err::symlink_metadata(self.path.join(name)).ok().filter(|found| found.is_file())?;
+        Some((found.len(), crate::unpack::modified_ns(&found).ok()?))
     }
 }
 

@@ -3,14 +3,106 @@
 //! Owns: which names. Does not own: where they are written, or when. With all features and for all platforms, without
 //! dependencies for tests; of each package the newest release of each of its last lines of compatible versions, because a
 //! project's compiler or a requirement may ask for an older line.
-//! Invariant: a function of resolve records alone.
+//!
+//! Two ways lead there. A release brings its own package's hint up to date by the hints that its dependencies have at that
+//! moment ([`hint_after_publish`]): a few reads, and as old as these are. Where every record is at hand, all hints are made
+//! anew ([`closure_hints`]).
+//! Invariant: both are functions of what they are given.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drystone_schemas::{PackageName, ResolveDep, ResolveRecord, ResolveRelease, Version, VersionReq};
+use drystone_schemas::{
+    DepKind, IndexFile, IndexLine, PackageName, ResolveDep, ResolveHint, ResolveRecord, ResolveRelease,
+    Settings, Version, VersionRecord, VersionReq,
+};
+
+use crate::project::index_deps;
 
 /// Lines of compatible versions that are followed, from the newest.
 const LINES_FOLLOWED: usize = 3;
+/// Hints of other packages that one release reads, so that a publish stays cheap whatever it depends on; what later
+/// dependencies lead to is missing until all hints are made anew.
+const HINTS_READ_MAX: usize = 64;
+
+/// The packages whose hints [`hint_after_publish`] wants to know for a release: its own first. None if it needs nothing of
+/// this registry.
+pub fn hints_needed(record: &VersionRecord, settings: &Settings) -> Vec<PackageName> {
+    let deps = index_deps(record, settings);
+    let own = deps.iter().filter(|dep| dep.kind != DepKind::Dev && dep.registry.is_none());
+    let mut seen = BTreeSet::from([record.name.canonical()]);
+    let named = own.filter_map(|dep| PackageName::new(dep.package_name()).ok());
+    let others: Vec<PackageName> =
+        named.filter(|name| seen.insert(name.canonical())).take(HINTS_READ_MAX).collect();
+    if others.is_empty() { others } else { [vec![record.name.clone()], others].concat() }
+}
+
+/// The hint of a package after the release `vers`, which is the event at `seq`; none if what is there need not be changed.
+///
+/// `index` has the release already; `known` finds the hint of a package by its canonical name.
+pub fn hint_after_publish<'a>(
+    index: &IndexFile,
+    vers: &Version,
+    seq: u64,
+    known: &impl Fn(&str) -> Option<&'a ResolveHint>,
+) -> Option<ResolveHint> {
+    let newest = newest_of_lines(index);
+    let own = newest.iter().find(|line| line.vers == *vers)?.name.canonical();
+    let before = known(&own);
+    let kept = |start: &Version| {
+        let (_, of) = before?.lines.iter().find(|(line, _)| line == start)?;
+        Some(before?.names_of(of).cloned().collect::<Vec<_>>())
+    };
+    let lines = newest.iter().map(|line| {
+        let start = line.vers.line_start();
+        let kept = if line.vers == *vers { None } else { kept(&start) };
+        (start, kept.unwrap_or_else(|| reached(line, &own, known)))
+    });
+    let hint = ResolveHint::new(seq, lines.collect());
+    let changes = before.map_or(!hint.names.is_empty(), |before| !before.says_the_same(&hint));
+    changes.then_some(hint)
+}
+
+/// The newest release of each line that is followed, the newest line first.
+fn newest_of_lines(index: &IndexFile) -> Vec<&IndexLine> {
+    let mut newest: BTreeMap<(u64, u64, u64), &IndexLine> = BTreeMap::new();
+    let there = || index.lines.iter().filter(|line| line.deleted.is_none());
+    let stable = |line: &&IndexLine| !line.yanked && !line.vers.is_prerelease();
+    let any_stable = there().any(|line| stable(&line));
+    for line in there().filter(|line| stable(line) || !any_stable) {
+        let best = newest.entry(line.vers.compatible_line()).or_insert(line);
+        if line.vers > best.vers {
+            *best = line;
+        }
+    }
+    newest.into_values().rev().take(LINES_FOLLOWED).collect()
+}
+
+/// What a release leads to, as far as the hints of its dependencies tell.
+fn reached<'a>(
+    line: &IndexLine,
+    own: &str,
+    known: &impl Fn(&str) -> Option<&'a ResolveHint>,
+) -> Vec<PackageName> {
+    let mut names: BTreeMap<String, PackageName> = BTreeMap::new();
+    for dep in line.deps.iter().filter(|dep| dep.kind != DepKind::Dev && dep.registry.is_none()) {
+        let Ok(name) = PackageName::new(dep.package_name()) else { continue };
+        let hint = known(&name.canonical());
+        names.entry(name.canonical()).or_insert(name);
+        let Some(hint) = hint else { continue };
+        let req = VersionReq::new(&dep.req).ok();
+        let meets = |line: &Version| req.as_ref().is_none_or(|req| req.may_match_line(line));
+        let any = hint.lines.iter().any(|(line, _)| meets(line));
+        let followed = hint.lines.iter().enumerate();
+        for (_, (_, of)) in followed.filter(|(at, (line, _))| if any { meets(line) } else { *at == 0 }) {
+            let further = hint.names_of(of).map(|name| (name.canonical(), name));
+            for (key, name) in further {
+                names.entry(key).or_insert_with(|| name.clone());
+            }
+        }
+    }
+    names.remove(own);
+    names.into_values().collect()
+}
 
 /// A package as the hints see it: what its newest releases need.
 struct Node {
@@ -21,13 +113,19 @@ struct Node {
     versions: Vec<Version>,
 }
 
-/// The hints of all packages, by canonical name. Names that are not among the packages are left out.
+/// The hints of all packages, by canonical name, as they are at `seq`. Names that are not among the packages are left out.
 pub fn closure_hints<'a>(
     records: impl IntoIterator<Item = &'a ResolveRecord>,
-) -> BTreeMap<String, (PackageName, Vec<PackageName>)> {
+    seq: u64,
+) -> BTreeMap<String, (PackageName, ResolveHint)> {
     let nodes: BTreeMap<String, Node> =
         records.into_iter().map(|record| (record.name.canonical(), node(record))).collect();
-    nodes.iter().map(|(key, node)| (key.clone(), (node.name.clone(), closure(key, &nodes)))).collect()
+    let hint = |(key, node): (&String, &Node)| {
+        let line = |at: usize| (node.versions[at].line_start(), closure(key, at, &nodes));
+        let lines = (0..node.lines.len().min(LINES_FOLLOWED)).map(line).collect();
+        (key.clone(), (node.name.clone(), ResolveHint::new(seq, lines)))
+    };
+    nodes.iter().map(hint).collect()
 }
 
 fn node(record: &ResolveRecord) -> Node {
@@ -56,13 +154,11 @@ fn node(record: &ResolveRecord) -> Node {
     }
 }
 
-/// Everything that the newest lines of a package lead to, and from there the line that is asked for.
-fn closure(start: &str, nodes: &BTreeMap<String, Node>) -> Vec<PackageName> {
+/// Everything that a line of a package leads to, and from there the lines that are asked for.
+fn closure(start: &str, line: usize, nodes: &BTreeMap<String, Node>) -> Vec<PackageName> {
     let mut seen: BTreeSet<(&str, usize)> = BTreeSet::new();
     let mut names = BTreeSet::new();
-    let Some((start, node)) = nodes.get_key_value(start) else { return Vec::new() };
-    let mut open: Vec<(&str, usize)> =
-        (0..node.lines.len().min(LINES_FOLLOWED)).map(|line| (start.as_str(), line)).collect();
+    let mut open: Vec<(&str, usize)> = vec![(start, line)];
     while let Some((key, line)) = open.pop() {
         if !seen.insert((key, line)) {
             continue;
@@ -88,6 +184,9 @@ fn lines_for<'a>(node: &'a Node, req: Option<&'a VersionReq>) -> impl Iterator<I
 
 #[cfg(test)]
 mod tests {
+    use drystone_schemas::{Positions, Sha256Digest};
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn record(name: &str, releases: &[(&str, &[(&str, &str)])]) -> ResolveRecord {
@@ -132,11 +231,110 @@ mod tests {
             record("long-gone", &[("1.0.0", &[])]),
             record("was_three", &[("1.0.0", &[])]),
         ];
-        let hints = closure_hints(&records);
-        let names: Vec<&str> = hints["app"].1.iter().map(PackageName::as_str).collect();
+        let hints = closure_hints(&records, 9);
+        let names: Vec<&str> = hints["app"].1.names.iter().map(PackageName::as_str).collect();
         assert_eq!(names, ["bytes", "four", "net_kit", "rc", "two"]);
-        let of_bytes: Vec<&str> = hints["bytes"].1.iter().map(PackageName::as_str).collect();
+        let of_bytes: Vec<&str> = hints["bytes"].1.names.iter().map(PackageName::as_str).collect();
         assert_eq!(of_bytes, ["App", "four", "net_kit", "rc", "two"]);
-        assert_eq!(hints["two"].1, []);
+        assert_eq!(shown(&hints["app"].1), ["4.0.0 four rc", "3.0.0 bytes four net_kit rc two", "2.0.0 two"]);
+        assert_eq!(hints["two"].1.names, []);
+    }
+
+    fn line(name: &str, version: &str, deps: &[(&str, &str)]) -> IndexLine {
+        let dep = |(name, req): &(&str, &str)| {
+            let registry = (*name == "elsewhere").then_some("https://other.example/index");
+            let kind = if *name == "for-tests" { "dev" } else { "normal" };
+            json!({"name": name, "req": req, "features": [], "optional": false, "default_features": true,
+                "target": null, "kind": kind, "registry": registry})
+        };
+        let deps: Vec<Value> = deps.iter().map(dep).collect();
+        let line = json!({"name": name, "vers": version, "deps": deps, "cksum": "", "features": {},
+            "yanked": false, "links": null, "v": 1, "pubtime": "", "seq": 1, "published": 1, "size": 1,
+            "format": "generic", "record": Sha256Digest::of(b"")});
+        serde_json::from_value(line).unwrap()
+    }
+
+    fn shown(hint: &ResolveHint) -> Vec<String> {
+        let line = |(line, of): &(Version, Positions)| {
+            let names: Vec<&str> = hint.names_of(of).map(PackageName::as_str).collect();
+            format!("{line} {}", names.join(" "))
+        };
+        hint.lines.iter().map(line).collect()
+    }
+
+    /// Name, version, dependencies.
+    type Release<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
+    /// Publishes releases one after the other; what each leaves of its package's hint.
+    fn publish(releases: &[Release<'_>]) -> Vec<Option<Vec<String>>> {
+        let mut files: BTreeMap<&str, IndexFile> = BTreeMap::new();
+        let mut hints: BTreeMap<String, ResolveHint> = BTreeMap::new();
+        let mut left = Vec::new();
+        for (seq, (name, version, deps)) in (1..).zip(releases) {
+            let index = files.entry(name).or_default();
+            index.lines.push(line(name, version, deps));
+            let vers = Version::new(version).unwrap();
+            let hint = hint_after_publish(index, &vers, seq, &|name| hints.get(name));
+            left.push(hint.as_ref().map(shown));
+            hints.extend(hint.map(|hint| ((*name).to_owned(), hint)));
+        }
+        left
+    }
+
+    #[test]
+    fn a_release_takes_along_what_its_dependencies_lead_to() {
+        let some = |lines: &[&str]| Some(lines.iter().map(|&line| line.to_owned()).collect::<Vec<_>>());
+        let left = publish(&[
+            ("leaf", "1.0.0", &[("for-tests", "*"), ("elsewhere", "*")]),
+            ("mid", "1.0.0", &[("leaf", "^1")]),
+            ("mid", "2.0.0", &[("later", "^1")]),
+            // Only the line that may be meant, and nothing that is the package itself.
+            ("top", "1.0.0", &[("mid", "^1")]),
+            ("top", "1.0.1", &[("mid", "^1.7"), ("top", "^0.1")]),
+            // What no line fits is probably about to come: the newest.
+            ("top", "2.0.0", &[("mid", "^3")]),
+            // An old line: the newer ones stay as they are.
+            ("top", "1.1.0", &[("leaf", "^1")]),
+            // Behind the newest of its line.
+            ("top", "1.0.2", &[("later", "^1")]),
+            ("top", "1.2.0-rc.1", &[("later", "^1")]),
+        ]);
+        let expected = [
+            None,
+            some(&["1.0.0 leaf"]),
+            some(&["2.0.0 later", "1.0.0 leaf"]),
+            some(&["1.0.0 leaf mid"]),
+            None,
+            some(&["2.0.0 later mid", "1.0.0 leaf mid"]),
+            some(&["2.0.0 later mid", "1.0.0 leaf"]),
+            None,
+            None,
+        ];
+        assert_eq!(left, expected);
+    }
+
+    #[test]
+    fn a_release_asks_for_the_hints_of_its_own_registry_only() {
+        let record = |names: &[&str]| {
+            let dep = |name: &&str| {
+                let kind = if *name == "for-tests" { "dev" } else { "normal" };
+                let registry = (*name == "elsewhere").then_some("https://other.example/index");
+                json!({"name": name, "req": "*", "features": [], "optional": false, "default_features": true,
+                    "target": null, "kind": kind, "registry_index": registry})
+            };
+            let deps: Vec<Value> = names.iter().map(dep).collect();
+            let record = json!({"v": 1, "name": "App", "vers": "1.0.0", "format": "generic",
+                "tarball": Sha256Digest::of(b""), "size": 1, "unpacked": 1, "deps": deps, "files": []});
+            serde_json::from_value::<VersionRecord>(record).unwrap()
+        };
+        let settings = Settings::new("demo", "https://pkg.example");
+        let needed = |names: &[&str]| -> Vec<String> {
+            hints_needed(&record(names), &settings).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(needed(&["a", "for-tests", "elsewhere", "A", "b_c", "b-c", "app"]), ["App", "a", "b_c"]);
+        assert_eq!(needed(&["for-tests", "elsewhere"]), [""; 0]);
+        let many: Vec<String> = (0..2 * HINTS_READ_MAX).map(|at| format!("p{at}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(needed(&many).len(), 1 + HINTS_READ_MAX);
     }
 }

@@ -33,7 +33,7 @@ mod support;
 pub use audit::{AuditOptions, AuditReport, Kept, KeptError, audit};
 pub use fsck::{FsckCounts, FsckOptions, FsckProblem, FsckReport, ProblemKind, fsck};
 pub use gc::{GcAges, GcClass, GcError, GcOptions, GcReport, GcTally, gc};
-pub use hints::closure_hints;
+pub use hints::{closure_hints, hint_after_publish, hints_needed};
 pub use objects::ObjectError;
 pub use progress::{Progress, Silent};
 pub use project::{
@@ -41,7 +41,7 @@ pub use project::{
     github_release, project, project_config, project_plain, vais_index_file, vais_package,
 };
 pub use published::{EntriesError, Published, PublishedError};
-pub use rebuild::{RebuildError, RebuildOptions, RebuildReport, rebuild};
+pub use rebuild::{RebuildError, RebuildOptions, RebuildReport, rebuild, refresh_hints};
 pub use recover::{RecoverError, RecoverOptions, RecoverReport, recover};
 pub use replay::{Replay, ReplayError, Replayed, replay};
 pub use replica::{Config, Fault, Identity, Needed, Replica, SavedError};

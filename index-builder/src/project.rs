@@ -27,6 +27,7 @@ pub(crate) use aliases::{resolve_file, whole_map};
 pub use error::ProjectError;
 pub use github::github_release;
 pub(crate) use github::project_api;
+pub(crate) use line::index_deps;
 pub use package::PackageState;
 pub use vais::{vais_index_file, vais_package};
 

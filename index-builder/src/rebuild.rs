@@ -15,7 +15,7 @@ use drystone_log::{
     prove_inclusion,
     tile::{new_tiles, tile_bytes},
 };
-use drystone_schemas::{FileClass, Sha256Digest, file_seq, layout};
+use drystone_schemas::{FileClass, ResolveHint, Sha256Digest, file_seq, layout};
 use drystone_storage::{
     Area, Body, InvalidKey, Key, Meta, NewObject, Outcome, Replace, Store, StoreError, Versioned,
 };
@@ -28,6 +28,10 @@ use crate::{
     replay::{Replay, ReplayError, replay},
     source::AreaSource,
 };
+
+mod hints;
+
+pub use hints::refresh_hints;
 
 /// Longest by-name file that is read, in bytes, as in the commit protocol.
 pub(crate) const BY_NAME_BYTES_MAX: u64 = 64 << 20;
@@ -325,6 +329,8 @@ enum Keep<'a> {
     Ahead { store: &'a Store, size: u64 },
     /// Any proof file that holds.
     Proof { published: &'a Published },
+    /// A hint that says the same, or is of a later event.
+    Hint(&'a ResolveHint),
 }
 
 impl Keep<'_> {
@@ -339,6 +345,8 @@ impl Keep<'_> {
                 let entry = proof.extra.as_deref().unwrap_or_default();
                 proof.verify(entry, &published.key, published.checkpoint.origin()).is_ok()
             })),
+            Self::Hint(hint) => Ok(ResolveHint::parse(present)
+                .is_ok_and(|there| there.seq > hint.seq || there.says_the_same(hint))),
         }
     }
 }

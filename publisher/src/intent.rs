@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use drystone_log::SignedTrust;
 use drystone_schemas::{
     AccountId, Alias, AuthorKey, AuthorSignatures, DeleteCode, EventId, PackageName, Role, Settings,
-    Sha256Digest, Version, VersionRecord, canonical_json,
+    Sha256Digest, TrustedPublisher, Version, VersionRecord, canonical_json,
 };
 use drystone_storage::NewObject;
 
@@ -115,6 +115,20 @@ pub enum Action {
         /// The package that it means now.
         pkg: PackageName,
     },
+    /// Let a CI identity publish versions.
+    PublisherAdd {
+        /// Package.
+        pkg: PackageName,
+        /// Who.
+        publisher: Box<TrustedPublisher>,
+    },
+    /// Let it no longer.
+    PublisherRemove {
+        /// Package.
+        pkg: PackageName,
+        /// Its id.
+        publisher: AccountId,
+    },
     /// Change the registry's settings.
     Configure {
         /// The new ones.
@@ -166,7 +180,9 @@ impl Action {
             | Self::AuthorKeyRemove { pkg, .. }
             | Self::Policy { pkg, .. }
             | Self::AliasSet { pkg, .. }
-            | Self::AliasRemove { pkg, .. } => Some(pkg),
+            | Self::AliasRemove { pkg, .. }
+            | Self::PublisherAdd { pkg, .. }
+            | Self::PublisherRemove { pkg, .. } => Some(pkg),
             Self::Configure { .. } | Self::Trust { .. } => None,
         }
     }
@@ -193,6 +209,7 @@ impl Action {
             | Self::AuthorKeyRemove { .. }
             | Self::Policy { .. } => Scope::Owners,
             Self::AliasSet { .. } | Self::AliasRemove { .. } => Scope::Alias,
+            Self::PublisherAdd { .. } | Self::PublisherRemove { .. } => Scope::TrustedPublishing,
             Self::Delete { .. } | Self::Configure { .. } | Self::Trust { .. } => Scope::Admin,
         }
     }
@@ -218,6 +235,12 @@ impl Action {
             Self::Policy { pkg, rule } => format!("policy {pkg} {rule:?}"),
             Self::AliasSet { alias, pkg } => format!("alias-set {alias} {pkg}"),
             Self::AliasRemove { alias, .. } => return Self::removal_digest(alias),
+            // Without the id, which is another one whenever the same is asked again.
+            Self::PublisherAdd { pkg, publisher } => {
+                let who = Sha256Digest::of(&canonical_json(&(&publisher.issuer, &publisher.identity)));
+                format!("publisher-add {pkg} {who}")
+            }
+            Self::PublisherRemove { pkg, publisher } => format!("publisher-remove {pkg} {publisher}"),
             Self::Configure { settings } => format!("config {}", Sha256Digest::of(&canonical_json(settings))),
             Self::Trust { document } => format!("trust {}", Sha256Digest::of(&document.to_bytes())),
         };
@@ -247,6 +270,8 @@ pub(crate) enum Caller {
     Token(Sha256Digest),
     /// The operator, at the machine.
     Operator(AccountId),
+    /// An account, as it asked before.
+    Account(AccountId),
 }
 
 /// A change that somebody asks for, with what must be stored before it can be committed.

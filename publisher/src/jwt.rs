@@ -5,7 +5,10 @@
 //! Invariant: the algorithm is the key's, never the token's; what names extensions that must be understood is refused.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, Ed25519KeyPair, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
+    UnparsedPublicKey,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
@@ -31,18 +34,30 @@ pub(crate) enum InvalidJwt {
 pub(crate) enum PublicKey {
     /// EdDSA.
     Ed25519(Vec<u8>),
+    /// RS256: modulus and exponent, big-endian.
+    Rsa { n: Vec<u8>, e: Vec<u8> },
+    /// ES256: an uncompressed point.
+    P256(Vec<u8>),
 }
 
 impl PublicKey {
     const fn algorithm(&self) -> &'static str {
         match self {
             Self::Ed25519(_) => "EdDSA",
+            Self::Rsa { .. } => "RS256",
+            Self::P256(_) => "ES256",
         }
     }
 
     fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         let verified = match self {
             Self::Ed25519(key) => UnparsedPublicKey::new(&ED25519, key).verify(message, signature),
+            Self::Rsa { n, e } => {
+                RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
+            }
+            Self::P256(point) => {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature)
+            }
         };
         verified.is_ok()
     }

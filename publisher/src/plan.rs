@@ -7,6 +7,7 @@ mod authors;
 mod cargo_name;
 mod decide;
 mod gather;
+mod hints;
 mod quota;
 mod scope;
 
@@ -26,6 +27,7 @@ use crate::{
 
 pub(crate) use decide::{Decision, Place, decide};
 pub(crate) use gather::ByName;
+pub(crate) use hints::Hints;
 
 /// Everything that the decisions of one batch look at; events of the batch change it as they are decided.
 pub(crate) struct Desk {
@@ -40,6 +42,8 @@ pub(crate) struct Desk {
     pub(crate) all_aliases: Option<OnDesk<AliasMap>>,
     /// The index of all packages by canonical name, where the existing client of the registry's language asks for one.
     pub(crate) vais_index: Option<BTreeMap<String, VaisPackage>>,
+    /// Closure hints by canonical name: of packages with a new release, and of what these need. Advice, and nothing else.
+    pub(crate) hints: Hints,
     /// The newest document of the root of trust, where an intent brings the next.
     pub(crate) trust: Option<SignedTrust>,
     /// Canonical names that packages have, of those asked for as aliases and of those that look like them.

@@ -87,6 +87,7 @@ impl From<StoreError> for Refusal {
             StoreError::Full { .. } => Code::StorageFull,
             StoreError::Refused { .. } => Code::StorageRefused,
             StoreError::TooLong { .. } => return Self::internal(error),
+            StoreError::Damaged { .. } => Code::StorageDamaged,
             StoreError::Broken(_) => Code::StorageBroken,
         };
         Self::hiding(code, code.title(), error)

@@ -14,6 +14,7 @@ mod publish;
 mod raven;
 mod read;
 mod target;
+mod trusted;
 mod vais;
 mod zion;
 
@@ -41,6 +42,7 @@ pub fn api_router(service: Arc<Service>, files: Option<&PublicFiles>) -> Router 
         .route("/health", get(read::health))
         .route("/readyz", get(read::readyz))
         .route("/api/v1/registry/config", get(read::config))
+        .route("/api/v1/openapi.json", get(read::openapi))
         .route("/api/v1/registry/access", get(access::granted))
         .route("/api/v1/me", get(read::me))
         .route("/api/v1/resolve/{alias}", get(read::resolve))
@@ -51,6 +53,7 @@ pub fn api_router(service: Arc<Service>, files: Option<&PublicFiles>) -> Router 
         .route("/api/v1/packages/{*rest}", any(target::dispatch))
         .merge(auth::router())
         .merge(orgs::router())
+        .merge(trusted::router())
         .merge(cargo::router(&service))
         .merge(github::router())
         .method_not_allowed_fallback(method_not_allowed)
@@ -120,7 +123,9 @@ fn log_refusal(refusal: &Refusal, id: &str) {
     if refusal.status() >= 500 {
         tracing::error!(request.id = id, code = refusal.problems[0].code.slug(), "{refusal}");
     } else {
-        tracing::debug!(request.id = id, code = refusal.problems[0].code.slug(), "{refusal}");
+        // Not what it says: that quotes the request, and people put tokens where names should be.
+        let code = refusal.problems[0].code;
+        tracing::debug!(request.id = id, code = code.slug(), "{}", code.title());
     }
 }
 

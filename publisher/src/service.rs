@@ -30,6 +30,7 @@ use crate::{
     spool::{self, IN_MEMORY_BYTES_MAX},
     swap::Turns,
     trust::policy_in_force,
+    trusted::{HttpIssuers, IssuerKeys, IssuerLink},
     vault,
 };
 
@@ -50,12 +51,14 @@ pub struct Options {
     pub inspections_max: usize,
     /// Sends mail to accounts; without one, no address can be verified and no password reset.
     pub mailer: Option<Arc<dyn Mailer>>,
+    /// Reads the keys of issuers of CI identities.
+    pub issuers: Arc<dyn IssuerLink>,
 }
 
 impl Options {
     /// Options without mail.
     pub fn new(spool: PathBuf, inspections_max: usize) -> Self {
-        Self { spool, inspections_max, mailer: None }
+        Self { spool, inspections_max, mailer: None, issuers: Arc::new(HttpIssuers::default()) }
     }
 }
 
@@ -73,6 +76,7 @@ pub(crate) struct Core {
     looked_ms: AtomicU64,
     pub(crate) turns: Turns,
     pub(crate) key_ring: KeyRing,
+    pub(crate) issuer_keys: IssuerKeys,
     pub(crate) hasher: Hasher,
     pub(crate) uses: Uses,
     pub(crate) counted: Counted,
@@ -109,6 +113,7 @@ impl Service {
             looked_ms: AtomicU64::new(0),
             turns: Turns::default(),
             key_ring: KeyRing::default(),
+            issuer_keys: IssuerKeys::default(),
             hasher: Hasher::default(),
             uses: Uses::default(),
             counted: Counted::default(),

@@ -1,6 +1,8 @@
 //! The private area as the publisher sees it: tokens, accounts, and what accounts have used up.
 
-use drystone_schemas::{AccountId, Code, EventId, Login, PackageName, Sha256Digest, canonical_json, layout};
+use drystone_schemas::{
+    AccountId, Code, EventId, Login, PackageName, Sha256Digest, Version, canonical_json, layout,
+};
 use drystone_storage::{Area, Key, Meta, Replace};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -96,6 +98,16 @@ pub struct TokenRecord {
     /// What kind it is.
     #[serde(default, skip_serializing_if = "TokenKind::is_personal")]
     pub(crate) kind: TokenKind,
+    /// The one upload that it is for; any if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) upload: Option<Upload>,
+}
+
+/// One version with one archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Upload {
+    pub(crate) vers: Version,
+    pub(crate) tarball: Sha256Digest,
 }
 
 impl TokenRecord {
@@ -112,6 +124,7 @@ impl TokenRecord {
             packages: Vec::new(),
             session: None,
             kind: TokenKind::Personal,
+            upload: None,
         }
     }
 

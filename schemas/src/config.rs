@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Alias, Format, Language, LanguageApi, canonical_json};
+use crate::{Alias, Format, Language, LanguageApi, TrustedIssuer, canonical_json};
 
 /// Who may read a registry's files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -74,6 +74,9 @@ pub struct Settings {
     /// Who may make an account. Absent where the operator does.
     #[serde(default, skip_serializing_if = "Registration::is_closed")]
     pub registration: Registration,
+    /// Whose CI identities may publish, where a package trusts them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<TrustedIssuer>,
     /// Limits on what comes from outside.
     pub limits: Limits,
 }
@@ -100,6 +103,11 @@ pub enum InvalidSettings {
     /// A language whose name, keys or entry files cannot be.
     #[error("the language `{0}` has a name, a key or an entry file that cannot be used")]
     Language(String),
+    /// An issuer whose URL cannot be, or one too many.
+    #[error(
+        "`{0}` is not the URL of an issuer such as `https://issuer.example`, or one of more than 16, or there twice"
+    )]
+    Issuer(String),
     /// No format at all.
     #[error("no package format is allowed")]
     NoFormat,
@@ -123,23 +131,22 @@ impl Settings {
             reads: ReadAccess::Public,
             freshness: None,
             registration: Registration::Closed,
+            issuers: Vec::new(),
             limits: Limits::default(),
         }
     }
 
     /// Checks what the types cannot.
     pub fn check(&self) -> Result<(), InvalidSettings> {
-        for url in std::iter::once(&self.public_url).chain(&self.api_url) {
-            let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-            let host_ok = rest.is_some_and(|rest| {
-                !rest.is_empty()
-                    && !rest.starts_with('/')
-                    && !rest.ends_with('/')
-                    && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:/[]".contains(&b))
-            });
-            if !host_ok {
-                return Err(InvalidSettings::Url(url.clone()));
-            }
+        if let Some(url) =
+            std::iter::once(&self.public_url).chain(&self.api_url).find(|url| !is_base_url(url))
+        {
+            return Err(InvalidSettings::Url(url.clone()));
+        }
+        let issuers: BTreeSet<&str> = self.issuers.iter().map(|issuer| &*issuer.url).collect();
+        let all_differ = issuers.len() == self.issuers.len() && issuers.len() <= ISSUERS_MAX;
+        if let Some(issuer) = self.issuers.iter().find(|issuer| !all_differ || !is_issuer_url(&issuer.url)) {
+            return Err(InvalidSettings::Issuer(issuer.url.clone()));
         }
         let manifest = &self.generic_manifest;
         let plain = manifest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
@@ -178,6 +185,26 @@ impl Settings {
     pub fn cargo_index_url(&self) -> String {
         format!("sparse+{}/index/", self.public_url)
     }
+}
+
+/// Most issuers.
+const ISSUERS_MAX: usize = 16;
+
+/// Whether a text is `http://` or `https://` and a host, perhaps with a path, and without a slash at the end.
+fn is_base_url(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    rest.is_some_and(|rest| {
+        !rest.is_empty()
+            && !rest.starts_with('/')
+            && !rest.ends_with('/')
+            && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:/[]".contains(&b))
+    })
+}
+
+/// Whether a text is the URL of an issuer: nobody on the way may change its keys.
+fn is_issuer_url(url: &str) -> bool {
+    let host = url.strip_prefix("http://").map(|rest| rest.split(['/', ':']).next().unwrap_or_default());
+    is_base_url(url) && host.is_none_or(|host| matches!(host, "127.0.0.1" | "localhost"))
 }
 
 /// Longest archive of the format `cargo` in a new registry, in bytes: as long as the public registry takes.

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Alias, AuthorKeys, Exceptions, PackageName, Sha256Digest, SigningRule, Version, ZigSnippet,
-    canonical_json,
+    AccountId, Alias, AuthorKeys, Exceptions, PackageName, Sha256Digest, SigningRule, TrustedPublisher,
+    Version, ZigSnippet, canonical_json,
 };
 
 /// `packages/<name>.json`. Together with the index file it is the whole state of a package.
@@ -35,6 +35,9 @@ pub struct PackageDocument {
     /// Short names that mean this package.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<Alias>,
+    /// CI identities that may publish versions of it, in the order in which they were added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publishers: Vec<TrustedPublisher>,
     /// Set while the package is deprecated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deprecated: Option<Deprecation>,
@@ -114,6 +117,11 @@ impl PackageDocument {
     /// The role of an account, if it has one.
     pub fn role_of(&self, account: &AccountId) -> Option<Role> {
         self.owners.iter().find(|owner| owner.account == *account).map(|owner| owner.role)
+    }
+
+    /// The trusted publisher with this id.
+    pub fn publisher(&self, id: &AccountId) -> Option<&TrustedPublisher> {
+        self.publishers.iter().find(|publisher| publisher.id == *id)
     }
 }
 

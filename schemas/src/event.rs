@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Alias, AuthorKey, AuthorSignatures, PackageName, Role, Sha256Digest, Version,
-    account::is_ulid, canonical_json,
+    AccountId, Alias, AuthorKey, AuthorSignatures, PackageName, Role, Sha256Digest, TrustedPublisher,
+    Version, account::is_ulid, canonical_json,
 };
 
 /// Longest event, in bytes, newline included. The log format ends at 65,535; events hold only codes, ids and digests.
@@ -175,6 +175,20 @@ pub enum EventBody {
         /// The short name.
         alias: Alias,
     },
+    /// A CI identity may publish versions of the package.
+    PublisherAdd {
+        /// Package.
+        pkg: PackageName,
+        /// Who.
+        publisher: TrustedPublisher,
+    },
+    /// It no longer may.
+    PublisherRemove {
+        /// Package.
+        pkg: PackageName,
+        /// Its id.
+        publisher: AccountId,
+    },
     /// The next document of the root of trust is in force.
     Trust {
         /// Its position in the chain; from 1.
@@ -205,6 +219,8 @@ const KINDS: &[&str] = &[
     "policy",
     "alias-set",
     "alias-remove",
+    "publisher-add",
+    "publisher-remove",
     "trust",
     "heartbeat",
 ];
@@ -430,6 +446,8 @@ impl Event {
             | EventBody::AuthorKeyRemove { .. }
             | EventBody::AliasSet { .. }
             | EventBody::AliasRemove { .. }
+            | EventBody::PublisherAdd { .. }
+            | EventBody::PublisherRemove { .. }
             | EventBody::Heartbeat {} => Vec::new(),
         }
     }
@@ -456,6 +474,8 @@ impl EventBody {
             | Self::AuthorKeyAdd { pkg, .. }
             | Self::AuthorKeyRemove { pkg, .. }
             | Self::Policy { pkg, .. }
+            | Self::PublisherAdd { pkg, .. }
+            | Self::PublisherRemove { pkg, .. }
             | Self::AliasSet { pkg, .. }
             | Self::AliasRemove { pkg, .. } => Some(pkg),
         }

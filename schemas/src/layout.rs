@@ -248,6 +248,21 @@ pub fn token_of(id: &AccountId, token: &EventId) -> String {
     format!("{}{token}", tokens_of(id))
 }
 
+/// In the vault: where the CI identities lie that wait for a package to publish its first version.
+pub fn pending_publishers(package: &PackageName) -> String {
+    format!("pending/{}/", package.canonical())
+}
+
+/// In the vault: one of them, by its id.
+pub fn pending_publisher(package: &PackageName, publisher: &AccountId) -> String {
+    format!("{}{}", pending_publishers(package), publisher.ulid())
+}
+
+/// In the vault: that an issuer's token was exchanged, by the SHA-256 of issuer and `jti`.
+pub fn identity_used(digest: &Sha256Digest) -> String {
+    format!("jti/{}", digest.hex())
+}
+
 /// In the vault: where the sessions of an account lie.
 pub fn sessions_of(id: &AccountId) -> String {
     format!("sessions/{}/", id.ulid())

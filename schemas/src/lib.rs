@@ -22,6 +22,7 @@ mod json;
 mod language;
 pub mod layout;
 mod name;
+mod openapi;
 mod problem;
 mod raven;
 mod record;
@@ -30,6 +31,7 @@ mod resolve_record;
 mod schema;
 mod sign_in;
 mod time;
+mod trusted;
 mod vais;
 mod version;
 mod zig;
@@ -65,10 +67,11 @@ pub use index::{CRATES_IO_INDEX, IndexDep, IndexFile, IndexLine, IndexLineError}
 pub use json::canonical_json;
 pub use language::{Language, LanguageApi, ManifestFields};
 pub use name::{InvalidName, PackageName};
+pub use openapi::openapi;
 pub use problem::{Code, Problem};
 pub use raven::{RavenOwner, RavenPackage};
 pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VcsInfo, VersionRecord};
-pub use resolve_hint::ResolveHint;
+pub use resolve_hint::{ResolveHint, ResolveHintError};
 pub use resolve_record::{
     Positions, ResolveDep, ResolveFeature, ResolveRecord, ResolveRecordError, ResolveRelease,
 };
@@ -80,6 +83,10 @@ pub use sign_in::{
     SecurityEvent, SecurityEventsResponse, SessionResponse, TokenInfo, TokensResponse, User, VerifyRequest,
 };
 pub use time::{parse_rfc3339, rfc3339};
+pub use trusted::{
+    CiIdentity, ExchangeRequest, ExchangeResponse, InvalidPublisher, PUBLISHERS_MAX, Provider,
+    PublisherRequest, PublishersResponse, TrustedIssuer, TrustedPublisher,
+};
 pub use vais::{VaisDep, VaisPackage, VaisRelease, VaisVersion};
 pub use version::{InvalidVersion, Version, VersionReq};
 pub use zig::{ZigDep, ZigLine, ZigRecord, ZigSnippet};

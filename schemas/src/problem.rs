@@ -136,6 +136,15 @@ codes! {
     InvalidTokenRequest "DRY0523" "invalid-token-request" 422 "a token like this cannot be made" "see the scopes and patterns in the API reference";
     ScopeHeld "DRY0524" "scope-held" 403 "packages under this name belong to somebody else" "publish under a name of your own, or ask its owner to invite you";
     NotInvited "DRY0525" "not-invited" 403 "nobody has invited the account" "ask an owner of the organisation";
+    InvalidPublisher "DRY0526" "invalid-publisher" 422 "a CI identity like this cannot be trusted" "see the fields of a trusted publisher in the API reference";
+    PublisherNotFound "DRY0527" "publisher-not-found" 404 "there is no such trusted publisher" "list them with `drystone trust-publisher list PACKAGE`";
+    PublisherLimit "DRY0528" "publisher-limit" 403 "there are as many trusted publishers as there may be" "remove those that are not used";
+    IdentityInvalid "DRY0529" "identity-invalid" 401 "the CI identity's token cannot be taken" "let the job ask its provider for a new token, for this registry's URL as the audience";
+    IdentityRefused "DRY0530" "identity-refused" 403 "the package does not trust this CI identity" "an owner compares it with `drystone trust-publisher list PACKAGE`";
+    IdentityUsed "DRY0531" "identity-used" 403 "the CI identity's token was exchanged before" "let the job ask its provider for a new token";
+    IssuerUnknown "DRY0532" "issuer-unknown" 403 "this registry does not take tokens of this issuer" "see `issuers` in the registry's config.json, or ask the operator";
+    IssuerUnreachable "DRY0533" "issuer-unreachable" 503 "the keys of the issuer cannot be read" "try again later";
+    TokenBound "DRY0534" "token-bound" 403 "the token is for another upload" "publish the version and the archive that the token was asked for";
 
     TryAgain "DRY0601" "try-again" 503 "the outcome is not known yet" "repeat the same request with the same idempotency key";
     StorageUnavailable "DRY0602" "storage-unavailable" 503 "the storage does not answer" "try again later";
@@ -147,6 +156,7 @@ codes! {
     UpgradeRequired "DRY0608" "upgrade-required" 503 "a newer Drystone wrote what is there" "upgrade";
     Internal "DRY0609" "internal" 500 "something went wrong inside" "report it with the request id";
     StorageBroken "DRY0610" "storage-broken" 500 "the storage does not keep its contract" "tell the operator";
+    StorageDamaged "DRY0630" "storage-damaged" 500 "what the storage keeps for itself is damaged" "tell the operator: move `.journal` out of the directory, and run `drystone fsck --deep`";
     WrongKey "DRY0611" "wrong-key" 503 "the log belongs to another key" "start with the key that the log was made with";
     NotInitialised "DRY0612" "not-initialised" 503 "there is no registry here yet" "make one with `drystone serve` or `drystone admin init`";
     AlreadyInitialised "DRY0613" "already-initialised" 409 "there is a registry here already" "choose an empty directory or prefix";
@@ -200,16 +210,22 @@ impl Code {
             | Self::LoginFailed
             | Self::SessionNeeded
             | Self::SessionEnded
-            | Self::TokenPattern => 4,
+            | Self::TokenPattern
+            | Self::TokenBound
+            | Self::IdentityInvalid
+            | Self::IdentityRefused
+            | Self::IdentityUsed
+            | Self::IssuerUnknown => 4,
             Self::VerificationFailed => 5,
             Self::Unreachable
             | Self::StorageUnavailable
             | Self::TryAgain
             | Self::Overloaded
             | Self::CollectionUnderWay
+            | Self::IssuerUnreachable
             | Self::RateLimited
             | Self::TooManyConnections => 69,
-            Self::Internal | Self::StorageBroken => 70,
+            Self::Internal | Self::StorageBroken | Self::StorageDamaged => 70,
             _ => 1,
         }
     }

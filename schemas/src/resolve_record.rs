@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error as _, SeqAccess, Visitor},
@@ -105,12 +106,13 @@ pub struct ResolveRelease {
 }
 
 /// A set of positions, as runs: `[first, count, first, count, ...]`, ascending.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Positions(Vec<u32>);
 
 impl Positions {
-    fn new(mut positions: Vec<u32>) -> Self {
+    /// The set of these positions.
+    pub fn new(mut positions: Vec<u32>) -> Self {
         positions.sort_unstable();
         positions.dedup();
         let mut runs: Vec<u32> = Vec::new();
@@ -130,12 +132,13 @@ impl Positions {
 
     /// Whether a position is in the set.
     pub fn contains(&self, position: usize) -> bool {
-        self.0
-            .chunks_exact(2)
-            .any(|run| (run[0] as usize..run[0] as usize + run[1] as usize).contains(&position))
+        let runs = self.0.as_chunks::<2>().0;
+        let after = runs.partition_point(|[first, _]| *first as usize <= position);
+        runs[..after].last().is_some_and(|[first, count]| position < *first as usize + *count as usize)
     }
 
-    fn end(&self) -> u64 {
+    /// One more than the last position; 0 for the empty set.
+    pub(crate) fn end(&self) -> u64 {
         self.0.chunks_exact(2).map(|run| u64::from(run[0]) + u64::from(run[1])).max().unwrap_or(0)
     }
 }

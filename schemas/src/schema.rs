@@ -4,11 +4,12 @@ use schemars::{Schema, generate::SchemaSettings};
 
 use crate::{
     AliasHistory, AliasMap, ApiConfig, AuthorKeyRequest, AuthorKeysFile, CargoIndexConfig, ErrorBody, Event,
-    GithubDependencies, GithubPackage, GithubRelease, GithubTag, IndexLine, OwnersRequest, OwnersResponse,
-    PackageDocument, PackageResponse, PublishMetadata, PublishResponse, RavenPackage, ReasonRequest,
-    RegistryConfig, ReleaseSummary, ResolveHint, ResolveResponse, RuleRequest, SearchAnswer, SearchResponse,
-    Settings, UploadRequest, UploadResponse, VaisPackage, VaisRelease, VersionRecord, VersionResponse,
-    WriteResponse, ZionSearch, api::AliasRequest, sign_in,
+    ExchangeRequest, ExchangeResponse, GithubDependencies, GithubPackage, GithubRelease, GithubTag,
+    IndexLine, OwnersRequest, OwnersResponse, PackageDocument, PackageResponse, PublishMetadata,
+    PublishResponse, PublisherRequest, PublishersResponse, RavenPackage, ReasonRequest, RegistryConfig,
+    ReleaseSummary, ResolveHint, ResolveResponse, RuleRequest, SearchAnswer, SearchResponse, Settings,
+    UploadRequest, UploadResponse, VaisPackage, VaisRelease, VersionRecord, VersionResponse, WriteResponse,
+    ZionSearch, api::AliasRequest, sign_in,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.
@@ -29,6 +30,8 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "config" RegistryConfig,
         "delete-account-request" sign_in::DeleteAccountRequest,
         "error" ErrorBody,
+        "exchange-request" ExchangeRequest,
+        "exchange-response" ExchangeResponse,
         "event" Event,
         "github-dependencies" GithubDependencies,
         "github-package" GithubPackage,
@@ -55,6 +58,8 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "public-user" sign_in::PublicUser,
         "publish-metadata" PublishMetadata,
         "publish-response" PublishResponse,
+        "publisher-request" PublisherRequest,
+        "publishers-response" PublishersResponse,
         "raven-package" RavenPackage,
         "reason-request" ReasonRequest,
         "refresh-request" sign_in::RefreshRequest,

@@ -61,6 +61,12 @@ impl Version {
         }
     }
 
+    /// The least version of its line of compatible versions that is no pre-release.
+    pub fn line_start(&self) -> Self {
+        let (major, minor, patch) = self.compatible_line();
+        Self(semver::Version::new(major, minor, patch))
+    }
+
     /// Whether it is a pre-release.
     pub fn is_prerelease(&self) -> bool {
         !self.0.pre.is_empty()
@@ -134,6 +140,52 @@ impl VersionReq {
     pub fn matches(&self, version: &Version) -> bool {
         self.0.matches(&version.0)
     }
+
+    /// Whether some version, published or not, both satisfies it and is compatible with `line`. Pre-releases do not count.
+    pub fn may_match_line(&self, line: &Version) -> bool {
+        let start = line.compatible_line();
+        let mut both = start..after_line(start);
+        for comparator in &self.0.comparators {
+            let one = span(comparator);
+            both = both.start.max(one.start)..both.end.min(one.end);
+        }
+        !both.is_empty()
+    }
+}
+
+/// The three numbers of a version.
+type Numbers = (u64, u64, u64);
+
+/// The first version that is not compatible with those of a line any more.
+const fn after_line(start: Numbers) -> Numbers {
+    match start {
+        (0, 0, patch) => (0, 0, patch.saturating_add(1)),
+        (0, minor, _) => (0, minor.saturating_add(1), 0),
+        (major, ..) => (major.saturating_add(1), 0, 0),
+    }
+}
+
+/// The versions that satisfy a comparator, as semver documents its operators; pre-releases aside.
+fn span(comparator: &semver::Comparator) -> std::ops::Range<Numbers> {
+    const END: Numbers = (u64::MAX, u64::MAX, u64::MAX);
+    let semver::Comparator { op, major, minor, patch, .. } = *comparator;
+    let start = (major, minor.unwrap_or(0), patch.unwrap_or(0));
+    // The first version beyond those that begin with the numbers given.
+    let beyond = match (minor, patch) {
+        (Some(minor), Some(patch)) => (major, minor, patch.saturating_add(1)),
+        (Some(minor), None) => (major, minor.saturating_add(1), 0),
+        (None, _) => (major.saturating_add(1), 0, 0),
+    };
+    match op {
+        semver::Op::Greater => beyond..END,
+        semver::Op::GreaterEq => start..END,
+        semver::Op::Less => (0, 0, 0)..start,
+        semver::Op::LessEq => (0, 0, 0)..beyond,
+        semver::Op::Tilde if patch.is_some() => start..(major, start.1.saturating_add(1), 0),
+        semver::Op::Caret if major > 0 || patch.is_some() => start..after_line(start),
+        // `=1.2`, `~1`, `^0.2`, `1.*`: whatever begins with the numbers given.
+        _ => start..beyond,
+    }
 }
 
 impl fmt::Display for VersionReq {
@@ -173,6 +225,60 @@ impl From<VersionReq> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_requirement_may_match_a_line_if_one_of_its_versions_would_do() {
+        let mut versions = Vec::new();
+        for major in 0..4 {
+            for minor in 0..4 {
+                versions
+                    .extend((0..4).map(|patch| Version::new(&format!("{major}.{minor}.{patch}")).unwrap()));
+            }
+        }
+        for req in [
+            "*",
+            "^1.2.3",
+            "^1.2",
+            "^1",
+            "^0.1.2",
+            "^0.1",
+            "^0.0.2",
+            "^0.0",
+            "^0",
+            "~1.2.1",
+            "~1.2",
+            "~1",
+            "~0.1.1",
+            "=1.2.1",
+            "=1.2",
+            "=1",
+            "=0.0.1",
+            ">1.2.1",
+            ">1.2",
+            ">1",
+            ">=1.2.1",
+            ">=0.1",
+            "<1.2.1",
+            "<1",
+            "<=1.2",
+            "<=0",
+            "1.*",
+            "0.1.*",
+            "0.*",
+            ">=0.1, <2",
+            ">=1.1, <1.1",
+            ">2, <1",
+            ">0.0.1, <=0.0.2",
+        ] {
+            let req = VersionReq::new(req).unwrap();
+            for line in &versions {
+                let compatible = |other: &&Version| other.compatible_line() == line.compatible_line();
+                let any = versions.iter().filter(compatible).any(|version| req.matches(version));
+                assert_eq!(req.may_match_line(line), any, "{req} {line}");
+                assert_eq!(line.line_start().compatible_line(), line.compatible_line());
+            }
+        }
+    }
 
     #[test]
     fn strict_semver_only() {

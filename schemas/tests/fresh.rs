@@ -24,3 +24,15 @@ fn schema_files_are_fresh() {
     names.sort();
     assert_eq!(present, names, "files without a type, or types without a file");
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test that reads and refreshes a checked-in file")]
+fn the_description_of_the_api_is_fresh() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
+    let text = serde_json::to_string_pretty(&drystone_schemas::openapi()).unwrap() + "\n";
+    if std::env::var_os("DRYSTONE_UPDATE").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let on_disk = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(on_disk == text, "docs/openapi.json is stale: run this test with DRYSTONE_UPDATE=1");
+}

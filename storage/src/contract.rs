@@ -1,6 +1,6 @@
 //! The two storage roles, their outcomes and their errors.
 
-use std::{ops::Range, path::PathBuf};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -191,6 +191,16 @@ pub enum StoreError {
         /// The reader's limit, in bytes.
         len_max: u64,
     },
+    /// What the store keeps for itself is not what it wrote: an operator has to look.
+    #[error("storage is damaged for `{op}` on `{key}`: {detail}")]
+    Damaged {
+        /// Which call.
+        op: &'static str,
+        /// On which key.
+        key: String,
+        /// What is wrong.
+        detail: String,
+    },
     /// The backend broke its contract; see [`crate::probe`].
     #[error("storage breaks its contract: {0}")]
     Broken(String),
@@ -248,11 +258,28 @@ pub trait Objects: Send + Sync + 'static {
         join_all(keys.iter().map(|key| self.delete(key))).await
     }
 
-    /// Tells that these bytes will be put, or swapped in, under these keys in a moment, so that a backend may make them
-    /// durable beforehand, beside other work, and the write itself only needs to name them.
+    /// The same area, with writes that are answered as soon as they are in order; `None` from backends without that.
     ///
-    /// A hint: it never fails, changes nothing that anybody can see, and need not be followed by the write.
-    async fn prepare_round(&self, _writes: &[(Key, Bytes)]) {}
+    /// Such a write is checked like any other. It is durable, and others see it, no later than any write that comes after it
+    /// is answered or [`Objects::settle`] returns; until then it may be undone, with all that come after it. What was
+    /// written so is not read back before. A store's two areas have one order.
+    fn ordered(&self) -> Option<Arc<dyn Area>> {
+        None
+    }
+
+    /// Makes every write durable and visible that was answered because it was in order.
+    ///
+    /// Errors: it is not known what became of them.
+    async fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Makes sure that files of these lengths, in bytes, will find room when they are written in a moment.
+    ///
+    /// Errors: there is no room for them. Backends that need no room of this machine's know of none.
+    async fn reserve(&self, _lens: &[u64]) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Lets a client upload `key` itself: exactly `len` bytes with this SHA-256 (hex), only if the key is free.
     /// `None` if the backend has no such thing; then uploads go through the function.

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use crate::{
-    Key, Meta, NewObject, ObjectReader, Objects, Op, Outcome, Page, Pointers, PresignedPut, Replace, Stat,
-    Store, StoreError, Tag, Versioned,
+    Area, Key, Meta, NewObject, ObjectReader, Objects, Op, Outcome, Page, Pointers, PresignedPut, Replace,
+    Stat, Store, StoreError, Tag, Versioned,
 };
 
 /// What has been counted since the last reset.
@@ -217,9 +217,19 @@ impl<A: Objects> Objects for Counting<A> {
         self.inner.delete(key).await
     }
 
-    async fn prepare_round(&self, writes: &[(Key, Bytes)]) {
-        // Not a call to the store: what it prepares is counted when it is written.
-        self.inner.prepare_round(writes).await;
+    fn ordered(&self) -> Option<Arc<dyn Area>> {
+        let inner = self.inner.ordered()?;
+        Some(Arc::new(Counting::new(inner, self.area, self.counter.clone())))
+    }
+
+    async fn settle(&self) -> Result<(), StoreError> {
+        // Not a call either: a store that has this needs no request for it.
+        self.inner.settle().await
+    }
+
+    async fn reserve(&self, lens: &[u64]) -> Result<(), StoreError> {
+        // Not a call to the store: what it makes room for is counted when it is written.
+        self.inner.reserve(lens).await
     }
 
     async fn presign_put(

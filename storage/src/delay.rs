@@ -79,9 +79,9 @@ impl<A: Objects> Objects for Delayed<A> {
         self.travel(self.inner.delete_round(keys)).await
     }
 
-    async fn prepare_round(&self, writes: &[(Key, Bytes)]) {
+    async fn reserve(&self, lens: &[u64]) -> Result<(), StoreError> {
         // Nothing of it travels before the write does.
-        self.inner.prepare_round(writes).await;
+        self.inner.reserve(lens).await
     }
 
     async fn presign_put(

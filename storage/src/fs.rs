@@ -3,26 +3,28 @@
 //! Owns: the mapping of both storage roles to files, and the hop from async calls to blocking threads (one hop a
 //! round; none to read a short file). Does not own: HTTP metadata, which follows from the key in the web server's configuration.
 //!
-//! Temporary files lie in `<root>/.tmp/` and lock files in `<root>/.lock/`; web servers must deny both, as they
-//! deny all dot-directories. A crashed process leaves at most temporary files; whoever opens the area an hour later
-//! removes them, see [`FsArea::remove_stale_temps`].
+//! Below the root lie temporary files, in `.tmp/`, and beside or below it the write-ahead journal, in `.journal/`; web
+//! servers must deny both, as they deny all names that begin with a dot. A crashed process leaves at most temporary files;
+//! whoever opens the area an hour later removes them, see [`FsArea::remove_stale_temps`].
 //!
-//! Invariant: a final name is only ever given to a file whose bytes are complete and durable (link or rename after
-//! fsync), and a write is answered only after the directory that holds the name is durable too.
+//! Invariant: a final name is only ever given to a file whose bytes are complete, and durable: in the journal, or by
+//! themselves if they are long. So whoever sees a name may rely on it, and readers wait for nobody.
 
+mod compare;
 mod create;
 mod disk;
 mod errors;
-mod locks;
-mod parallel;
-mod prepared;
+mod folder;
+mod journal;
 mod read;
 mod swap;
+mod syncs;
 mod walk;
+mod writer;
 
 use std::{
     ops::Range,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -30,10 +32,16 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use self::disk::Syncs;
-use self::{disk::Disk, read::Short, swap::Swap};
+pub use self::syncs::Syncs;
+use self::{
+    disk::{Disk, Home},
+    errors::definite,
+    read::Short,
+    swap::Swap,
+    writer::Wait,
+};
 use crate::{
-    Key, Meta, NewObject, ObjectReader, Objects, Outcome, Page, Pointers, PresignedPut, Replace, Stat,
+    Area, Key, Meta, NewObject, ObjectReader, Objects, Outcome, Page, Pointers, PresignedPut, Replace, Stat,
     StoreError, Tag, Versioned,
 };
 
@@ -45,11 +53,12 @@ use crate::{
 /// Tags of pointers are the SHA-256 of their bytes; tags of objects are a file's identity (inode, length,
 /// modification time), because hashing a tarball to tell its size would be wasteful.
 ///
-/// One gap is left open: after a writer was killed between rename and directory sync, a reader may see a pointer
-/// that a power failure within the next seconds can still undo.
+/// A directory that lost power is brought back by whoever opens it next: every write that was answered is there, and
+/// nothing is half written. In a directory that may only be read, opening is refused if that is still to be done.
 #[derive(Clone)]
 pub struct FsArea {
     disk: Arc<Disk>,
+    wait: Wait,
 }
 
 impl FsArea {
@@ -57,15 +66,31 @@ impl FsArea {
     ///
     /// A directory that cannot be written is opened too; then writes are [`StoreError::Refused`].
     pub fn open(root: PathBuf) -> Result<Self, StoreError> {
-        Ok(Self { disk: Arc::new(Disk::open(root, 0o777)?) })
+        Self::open_one(root, 0o777)
     }
 
     /// Opens a directory like [`FsArea::open`], and creates it readable by its owner alone.
     pub fn open_private(root: PathBuf) -> Result<Self, StoreError> {
-        Ok(Self { disk: Arc::new(Disk::open(root, 0o700)?) })
+        Self::open_one(root, 0o700)
     }
 
-    /// How often this area was synced to disk, by all of its clones.
+    fn open_one(root: PathBuf, mode: u32) -> Result<Self, StoreError> {
+        let (home, area) = Home::of(root, mode);
+        Ok(Self::of(home.open()?.swap_remove(usize::from(area))))
+    }
+
+    /// Opens the public area and the vault of a store in a directory, which share a journal.
+    pub fn open_store(dir: &Path) -> Result<(Self, Self), StoreError> {
+        let mut areas = Home::store(dir).open()?.into_iter().map(Self::of);
+        let mut next = || areas.next().expect("a store has two areas");
+        Ok((next(), next()))
+    }
+
+    fn of(disk: Disk) -> Self {
+        Self { disk: Arc::new(disk), wait: Wait::Durable }
+    }
+
+    /// How often this area, and those that share its journal, were synced to disk by all clones.
     pub fn syncs(&self) -> Syncs {
         self.disk.syncs()
     }
@@ -106,9 +131,9 @@ impl Objects for FsArea {
     }
 
     async fn put_round(&self, objects: &[NewObject]) -> Vec<Result<Outcome, StoreError>> {
-        let disk = self.disk.clone();
-        let owned: Arc<[NewObject]> = objects.into();
-        match blocking(move || create::create_round(&disk, &owned)).await {
+        let (disk, wait, owned) = (self.disk.clone(), self.wait, objects.to_vec());
+        let announced = disk.writer.announce();
+        match blocking(move || create::create_round(&disk, &owned, wait, announced)).await {
             Ok(answers) => answers,
             Err(detail) => objects.iter().map(|o| Err(unknown("put_new", &o.key, detail.clone()))).collect(),
         }
@@ -151,16 +176,34 @@ impl Objects for FsArea {
 
     async fn delete_round(&self, keys: &[Key]) -> Vec<Result<(), StoreError>> {
         let (disk, owned) = (self.disk.clone(), keys.to_vec());
-        match blocking(move || swap::delete_round(&disk, &owned)).await {
+        let announced = disk.writer.announce();
+        match blocking(move || swap::delete_round(&disk, &owned, announced)).await {
             Ok(answers) => answers,
             Err(detail) => keys.iter().map(|key| Err(unknown("delete", key, detail.clone()))).collect(),
         }
     }
 
-    async fn prepare_round(&self, writes: &[(Key, Bytes)]) {
-        let (disk, owned) = (self.disk.clone(), Arc::from(writes));
-        // A hint that could not be followed is none.
-        drop(blocking(move || prepared::prepare_round(&disk, &owned)).await);
+    fn ordered(&self) -> Option<Arc<dyn Area>> {
+        // Alone, an area has no order with the other one of its store.
+        let ordered = Self { disk: self.disk.clone(), wait: Wait::Ordered };
+        self.disk.is_one_of_many.then(|| Arc::new(ordered) as Arc<dyn Area>)
+    }
+
+    async fn settle(&self) -> Result<(), StoreError> {
+        if !self.disk.writer.is_unsettled() {
+            return Ok(());
+        }
+        let disk = self.disk.clone();
+        let settled = blocking(move || disk.writer.settle()).await;
+        let failed = |detail| unknown("settle", "the journal", detail);
+        settled.map_err(failed)?.map_err(|e| failed(e.to_string()))
+    }
+
+    async fn reserve(&self, lens: &[u64]) -> Result<(), StoreError> {
+        let (disk, lens) = (self.disk.clone(), lens.to_vec());
+        let reserved = blocking(move || disk.reserve(&lens)).await;
+        let failed = |detail| unavailable("reserve", "room", detail);
+        reserved.map_err(failed)?.map_err(|e| definite("reserve", "room", &e))
     }
 
     async fn presign_put(
@@ -198,11 +241,11 @@ impl Pointers for FsArea {
         &self,
         swaps: Vec<(Key, Option<Tag>, Bytes, Meta)>,
     ) -> Vec<Result<Replace, StoreError>> {
-        let disk = self.disk.clone();
-        let count = swaps.len();
-        let swaps: Arc<[Swap]> =
+        let (disk, wait, count) = (self.disk.clone(), self.wait, swaps.len());
+        let swaps: Vec<Swap> =
             swaps.into_iter().map(|(key, seen, bytes, _)| Swap { key, seen, bytes }).collect();
-        match blocking(move || swap::swap_round(&disk, &swaps)).await {
+        let announced = disk.writer.announce();
+        match blocking(move || swap::swap_round(&disk, &swaps, wait, announced)).await {
             Ok(answers) => answers,
             Err(detail) => (0..count).map(|_| Ok(Replace::Unknown(detail.clone()))).collect(),
         }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    Key, Meta, NewObject, ObjectReader, Objects, Outcome, Page, Pointers, PresignedPut, Replace, Stat,
+    Area, Key, Meta, NewObject, ObjectReader, Objects, Outcome, Page, Pointers, PresignedPut, Replace, Stat,
     StoreError, Tag, Versioned,
 };
 
@@ -48,8 +48,16 @@ impl<T: Objects + ?Sized> Objects for Arc<T> {
         (**self).delete_round(keys).await
     }
 
-    async fn prepare_round(&self, writes: &[(Key, Bytes)]) {
-        (**self).prepare_round(writes).await;
+    fn ordered(&self) -> Option<Arc<dyn Area>> {
+        (**self).ordered()
+    }
+
+    async fn settle(&self) -> Result<(), StoreError> {
+        (**self).settle().await
+    }
+
+    async fn reserve(&self, lens: &[u64]) -> Result<(), StoreError> {
+        (**self).reserve(lens).await
     }
 
     async fn presign_put(

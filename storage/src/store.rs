@@ -21,11 +21,26 @@ impl Store {
 
     /// Opens a store in a directory: the public area at `<root>/public`, the vault at `<root>/vault`.
     ///
+    /// Both share one journal, at `<root>/.journal`: after a power failure they are as at one moment.
+    ///
     /// Missing directories are made, the vault readable by its owner alone. Blocks briefly: call it at start-up.
     pub fn open_dir(root: &Path) -> Result<Self, StoreError> {
-        Ok(Self {
-            public: Arc::new(FsArea::open(root.join("public"))?),
-            vault: Arc::new(FsArea::open_private(root.join("vault"))?),
-        })
+        let (public, vault) = FsArea::open_store(root)?;
+        Ok(Self { public: Arc::new(public), vault: Arc::new(vault) })
+    }
+
+    /// The same store, with writes that are answered as soon as they are in order (see [`crate::Objects::ordered`]);
+    /// itself where it has no such thing.
+    pub fn ordered(&self) -> Self {
+        match (self.public.ordered(), self.vault.ordered()) {
+            (Some(public), Some(vault)) => Self { public, vault },
+            _ => self.clone(),
+        }
+    }
+
+    /// Makes every write durable and visible that was answered because it was in order.
+    pub async fn settle(&self) -> Result<(), StoreError> {
+        self.public.settle().await?;
+        self.vault.settle().await
     }
 }

@@ -137,12 +137,14 @@ async fn the_directory_can_be_served_as_it_lies() {
 
     let root = dir.path().join("registry");
     let mut served = files(&root);
-    served.retain(|path| !path.contains("/.lock/"));
+    served.retain(|path| !path.starts_with(".journal/"));
     let expected = ["public/index/se/rd/serde", "public/o/1", "vault/head"].map(str::to_owned);
     assert_eq!(served, BTreeSet::from(expected));
     assert_eq!(fs_err::read(root.join("public/index/se/rd/serde")).expect("reads"), b"line");
-    let mode = fs_err::metadata(root.join("vault")).expect("there").permissions().mode();
-    assert_eq!(mode & 0o077, 0, "the vault is its owner's alone");
+    for own in ["vault", ".journal"] {
+        let mode = fs_err::metadata(root.join(own)).expect("there").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "`{own}` is its owner's alone");
+    }
 }
 
 #[tokio::test]
@@ -152,7 +154,7 @@ async fn keys_that_a_tree_cannot_hold_are_refused() {
     area.put_new(&object("a/b", "x")).await.expect("puts");
     area.put_new(&object("good", "x")).await.expect("puts");
     let long = format!("long/{}", "n".repeat(300));
-    for name in ["a", "a/b/c", "a/b/c/d", ".tmp/x", ".lock/00", &long] {
+    for name in ["a", "a/b/c", "a/b/c/d", ".tmp/x", ".journal/odd", &long] {
         let put = area.put_new(&object(name, "x")).await;
         assert!(matches!(put, Err(StoreError::Refused { .. })), "put `{name}`: {put:?}");
         let swap = area.replace(&key(name), None, Bytes::from_static(b"x"), Meta::PRIVATE).await;
@@ -184,7 +186,6 @@ async fn a_directory_that_vanished_is_made_again() {
     let area = FsArea::open(dir.path().to_owned()).expect("opens");
     area.put_new(&object("a/b/1", "x")).await.expect("puts");
     fs_err::remove_dir_all(dir.path().join("a")).expect("removes");
-    assert!(matches!(area.put_new(&object("a/b/2", "x")).await, Err(StoreError::Unavailable { .. })));
     assert_eq!(area.put_new(&object("a/b/2", "x")).await.expect("puts"), Outcome::Created);
 }
 
@@ -238,49 +239,82 @@ async fn stale_temporary_files_are_removed_and_fresh_ones_kept() {
 }
 
 #[tokio::test]
-async fn what_is_prepared_is_synced_once_and_leaves_nothing_behind() {
+async fn rounds_share_one_sync_and_what_is_only_in_order_waits_for_it() {
     let folder = tempfile::tempdir().expect("a directory");
-    let area = FsArea::open(folder.path().join("area")).expect("opens");
-    let text = |text: &'static str| Bytes::from_static(text.as_bytes());
-    area.put_new(&object("seen/before", "x")).await.expect("puts");
-    let replace = async |name: &str, bytes| area.replace(&key(name), None, bytes, Meta::PRIVATE).await;
-    let synced = area.syncs();
-
-    area.prepare_round(&[(key("o/1"), text("one")), (key("p"), text("two")), (key("q"), text("other"))])
-        .await;
-    assert_eq!(area.syncs().files, synced.files + 3);
-    assert_eq!(area.put_new(&object("o/1", "one")).await.expect("puts"), Outcome::Created);
-    assert!(matches!(replace("p", text("two")).await, Ok(Replace::Replaced(_))));
-    assert_eq!(area.syncs().files, synced.files + 3, "what was prepared is not written again");
-    // Only the bytes that were prepared are used, and each preparation once.
-    assert!(matches!(replace("q", text("three")).await, Ok(Replace::Replaced(_))));
-    assert_eq!(area.put_new(&object("o/1", "one")).await.expect("puts"), Outcome::AlreadyThereSame);
-    assert_eq!(area.syncs().files, synced.files + 4);
-    for (name, bytes) in [("o/1", "one"), ("p", "two"), ("q", "three")] {
-        assert_eq!(area.get(&key(name), 9).await.expect("reads"), Some(text(bytes)), "{name}");
-    }
-    // What was prepared for nothing is forgotten by the second preparation after it.
-    let temps = || files(&folder.path().join("area/.tmp")).len();
-    assert_eq!(temps(), 1);
-    area.prepare_round(&[(key("r"), text("four"))]).await;
-    area.prepare_round(&[(key("s"), text("five"))]).await;
-    assert_eq!(temps(), 2);
-    drop(area);
-    assert_eq!(temps(), 0);
+    let store = Store::open_dir(folder.path()).expect("opens");
+    let ordered = store.ordered();
+    let syncs = {
+        // Another opening of one of the areas finds the store's journal.
+        let alone = FsArea::open(folder.path().join("public")).expect("opens");
+        alone.put_new(&object("warm", "up")).await.expect("puts");
+        let before = alone.syncs();
+        alone.put_round(&[object("o/1", "x"), object("o/2", "x"), object("deep/er/3", "x")]).await;
+        let after = alone.syncs();
+        assert_eq!(
+            (after.journal, after.files, after.directories),
+            (before.journal + 1, 0, before.directories)
+        );
+        assert!(folder.path().join(".journal").is_dir() && !folder.path().join("public/.journal").exists());
+        alone
+    };
+    drop(syncs);
+    let head = ordered.vault.replace(&key("head"), None, Bytes::from_static(b"1"), Meta::PRIVATE).await;
+    assert!(matches!(head, Ok(Replace::Replaced(_))));
+    assert_eq!(ordered.public.put_new(&object("o/4", "x")).await.expect("puts"), Outcome::Created);
+    assert!(store.vault.read(&key("head"), 9).await.expect("reads").is_none(), "nobody sees it yet");
+    // It counts all the same, for this process and for others.
+    let other = Store::open_dir(folder.path()).expect("opens");
+    assert!(other.vault.read(&key("head"), 9).await.expect("reads").is_some(), "who comes finishes it");
+    let again = ordered.vault.replace(&key("head"), None, Bytes::from_static(b"2"), Meta::PRIVATE).await;
+    assert!(matches!(again, Ok(Replace::Conflict)), "{again:?}");
+    ordered.public.put_new(&object("o/5", "x")).await.expect("puts");
+    store.settle().await.expect("settles");
+    assert!(store.public.get(&key("o/5"), 9).await.expect("reads").is_some());
 }
 
 #[tokio::test]
-async fn a_round_of_deletions_syncs_each_directory_once() {
+async fn a_body_too_long_for_the_journal_is_synced_by_itself() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let area = FsArea::open(folder.path().join("area")).expect("opens");
+    area.put_new(&object("o/warm", "up")).await.expect("puts");
+    let before = area.syncs();
+    let long = vec![7; 300 << 10];
+    assert_eq!(area.put_new(&object("o/long", long.clone())).await.expect("puts"), Outcome::Created);
+    let after = area.syncs();
+    assert_eq!((after.journal, after.files), (before.journal + 1, 1));
+    assert_eq!(after.directories, before.directories + 2, "its directory, and the root");
+    assert_eq!(area.put_new(&object("o/long", long)).await.expect("puts"), Outcome::AlreadyThereSame);
+    assert_eq!(
+        area.put_new(&object("o/long", vec![8; 300 << 10])).await.expect("puts"),
+        Outcome::AlreadyThereDifferent
+    );
+    area.delete(&key("o/long")).await.expect("deletes");
+    assert!(area.get(&key("o/long"), 1 << 20).await.expect("reads").is_none());
+}
+
+#[tokio::test]
+async fn room_that_is_reserved_is_not_counted_as_a_file() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let store = Store::open_dir(folder.path()).expect("opens");
+    store.public.reserve(&[10, 5_000, 0]).await.expect("reserves");
+    let kept: Vec<String> =
+        files(folder.path()).into_iter().filter(|path| !path.contains(".journal/")).collect();
+    assert_eq!(kept, [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn a_round_of_deletions_is_one_sync() {
     let folder = tempfile::tempdir().expect("a directory");
     let area = FsArea::open(folder.path().join("area")).expect("opens");
     let names = ["a/1", "a/2", "b/1", "a/missing", "missing/1"];
     for name in &names[..3] {
         area.put_new(&object(name, "x")).await.expect("puts");
     }
-    let before = area.syncs().directories;
+    let before = area.syncs();
     let outcomes = area.delete_round(&names.map(key)).await;
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
-    assert_eq!(area.syncs().directories, before + 2);
+    let after = area.syncs();
+    assert_eq!((after.journal, after.directories), (before.journal + 1, before.directories));
     assert_eq!(area.list("", None).await.expect("lists").keys, []);
     let outcomes = area.delete_round(&[key(".tmp/x"), key("a/1")]).await;
     assert!(matches!(&outcomes[..], [Err(StoreError::Refused { .. }), Ok(())]), "{outcomes:?}");

@@ -28,14 +28,20 @@ pub struct Corpus {
 }
 
 impl Corpus {
+    /// The directory of a project; none if it is not there.
+    pub fn dir(project: &str) -> Option<PathBuf> {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(project);
+        if data.is_dir() {
+            return Some(data);
+        }
+        assert!(std::env::var_os("DRYSTONE_TEST_DATA").is_none(), "{} is required", data.display());
+        println!("skipped: {} is not there", data.display());
+        None
+    }
+
     /// Unpacks the index of a project; none if it is not there.
     pub fn open(project: &str) -> Option<Self> {
-        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(project);
-        if !data.is_dir() {
-            assert!(std::env::var_os("DRYSTONE_TEST_DATA").is_none(), "{} is required", data.display());
-            println!("skipped: {} is not there", data.display());
-            return None;
-        }
+        let data = Self::dir(project)?;
         let unpacked = tempfile::tempdir().expect("a temporary directory can be made");
         let tar = Command::new("tar")
             .args(["--zstd", "-xf"])

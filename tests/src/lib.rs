@@ -17,6 +17,7 @@ pub mod corpus;
 pub mod deployment;
 mod effects;
 mod gate;
+pub mod issuer;
 mod mail;
 mod package;
 pub mod process;

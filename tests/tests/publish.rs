@@ -1,7 +1,11 @@
 //! Publishing and changing, through the router of a registry in memory.
 
+use std::sync::Arc;
+
 use axum::http::Method;
-use drystone_storage::Counter;
+use drystone_index_builder::{AreaSource, FsckOptions, RebuildOptions, Silent, fsck, refresh_hints};
+use drystone_schemas::layout::{self, CacheClass};
+use drystone_storage::{Counter, FsArea, Key, Meta, Store};
 use drystone_tests::{Pkg, TestRegistry};
 use serde_json::json;
 
@@ -159,6 +163,68 @@ async fn a_cold_publish_stays_in_its_budget() {
     assert!(warm.rounds <= 6, "{warm:?} {:#?}", counter.log());
 }
 
+/// A release brings its package's closure hint up to date: a read for the hint and one for each that it needs, beside reads that
+/// are there anyway, and a write only if the hint changes.
+#[tokio::test]
+async fn a_publish_that_needs_others_writes_its_hint_in_no_more_rounds() {
+    let registry = TestRegistry::new().await;
+    let needs = |names: &[&str]| {
+        names.iter().fold("\n[dependencies]\n".to_owned(), |text, name| format!("{text}{name} = \"^1\"\n"))
+    };
+    for (name, deps) in [("leaf", [].as_slice()), ("mid", &["leaf"]), ("top", &["mid"])] {
+        let answer = registry.publish(&Pkg::new(name, "1.0.0").with_manifest(&needs(deps))).await;
+        assert_eq!(answer.status, 201, "{}", answer.json());
+    }
+    let hint = async |name: &str| {
+        let answer = registry.get(&format!("/resolve/3/{}/{name}.hint", &name[..1])).await;
+        (answer.status == 200).then(|| String::from_utf8(answer.body).unwrap())
+    };
+    assert_eq!(registry.get("/resolve/le/af/leaf.hint").await.status, 404, "what needs nothing has no hint");
+    let first = "{\"lines\":[[\"1.0.0\",[0,2]]],\"names\":[\"leaf\",\"mid\"],\"seq\":3}\n";
+    assert_eq!(hint("top").await.as_deref(), Some(first));
+
+    let counter = Counter::new();
+    let cold = registry.another(|store| counter.wrap(store)).await;
+    let publish = async |version: &str, deps: &[&str], puts_max: u64, gets_max: u64| {
+        counter.reset();
+        let answer = cold.publish(&Pkg::new("top", version).with_manifest(&needs(deps))).await;
+        assert_eq!(answer.status, 201, "{}", answer.json());
+        let (counts, log) = (counter.counts(), counter.log());
+        let within = counts.puts <= puts_max && counts.gets <= gets_max && counts.rounds <= 7;
+        assert!(within, "{version}: {counts:?} {log:#?}");
+    };
+    publish("1.1.0", &["mid"], 18, 14).await;
+    assert_eq!(hint("top").await.as_deref(), Some(first), "nothing has changed");
+    publish("1.2.0", &["mid", "new"], 19, 15).await;
+    let second = "{\"lines\":[[\"1.0.0\",[0,3]]],\"names\":[\"leaf\",\"mid\",\"new\"],\"seq\":5}\n";
+    assert_eq!(hint("top").await.as_deref(), Some(second));
+
+    // All hints made anew know what there is; what is made anew once need not be again.
+    let options = RebuildOptions { key: None, dry_run: false };
+    let refresh = async || refresh_hints(&registry.store, &options, &Silent).await.unwrap().written;
+    assert_eq!(refresh().await, ["resolve/3/t/top.hint"]);
+    let third = "{\"lines\":[[\"1.0.0\",[0,2]]],\"names\":[\"leaf\",\"mid\"],\"seq\":5}\n";
+    assert_eq!(hint("top").await.as_deref(), Some(third));
+    assert_eq!(refresh().await, [""; 0]);
+
+    // Only its form and its place can be wrong.
+    let problems = async || {
+        let source = AreaSource::new(registry.store.public.clone());
+        let vault = Some(registry.store.vault.clone());
+        let report = fsck(&source, vault, &FsckOptions { key: None, deep: true }, &Silent).await;
+        report.problems.iter().map(|problem| format!("{} {}", problem.key, problem.kind)).collect::<Vec<_>>()
+    };
+    assert_eq!(problems().await, [""; 0]);
+    let meta = Meta { content_type: layout::JSON, cache_control: CacheClass::Fresh.cache_control() };
+    for (name, bytes) in [("3/m/mid", "{\"names\":[\"b\",\"a\"],\"seq\":1}"), ("3/n/new", third)] {
+        let key = Key::new(format!("resolve/{name}.hint")).unwrap();
+        let seen = registry.store.public.read(&key, 1 << 20).await.unwrap().map(|file| file.tag);
+        registry.store.public.replace(&key, seen.as_ref(), bytes.into(), meta).await.unwrap();
+    }
+    assert_eq!(problems().await, ["resolve/3/m/mid.hint damaged", "resolve/3/n/new.hint stray"]);
+    assert_eq!(refresh().await, ["resolve/3/m/mid.hint"]);
+}
+
 /// An account whose releases, changes and bytes are counted costs two reads, beside that of the token, and a write beside the
 /// outcome; and no round.
 #[tokio::test]
@@ -181,4 +247,21 @@ async fn a_counted_publish_takes_as_many_rounds() {
     assert_eq!(cold.publish_as(ann.reveal(), &Pkg::new("http", "1.2.0")).await.status, 201);
     let warm = counter.counts();
     assert!(warm.rounds <= 6, "{warm:?} {:#?}", counter.log());
+}
+
+#[tokio::test]
+async fn a_publish_into_a_directory_waits_for_the_disk_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (public, vault) = FsArea::open_store(folder.path()).unwrap();
+    let store = Store { public: Arc::new(public.clone()), vault: Arc::new(vault) };
+    let registry = TestRegistry::on(store).await;
+    // The first publishes make directories and let the journal grow, as rarely happens later.
+    for patch in 0..3 {
+        assert_eq!(registry.publish(&Pkg::new("http", &format!("1.0.{patch}"))).await.status, 201);
+    }
+    let before = public.syncs();
+    assert_eq!(registry.publish(&Pkg::new("http", "1.1.0")).await.status, 201);
+    let after = public.syncs();
+    let others = |syncs: drystone_storage::Syncs| syncs.files + syncs.directories + syncs.file_systems;
+    assert_eq!((after.journal - before.journal, others(after) - others(before)), (1, 0));
 }

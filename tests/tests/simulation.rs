@@ -62,6 +62,14 @@ fn assert_held(report: &Report) {
     );
 }
 
+/// A scope that somebody else took meanwhile; a package that appeared between the look at head and the look at its files.
+#[test]
+fn runs_that_once_failed_hold() {
+    for seed in [2_208, 45_141] {
+        assert_held(&run_random(seed, Broken::Nothing, false));
+    }
+}
+
 #[test]
 fn random_runs_keep_every_invariant() {
     if let Some(seed) = number("DRYSTONE_SIM_SEED") {

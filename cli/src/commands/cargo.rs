@@ -1,10 +1,14 @@
 //! `cargo fetch`, `cargo vendor`: the fast way to what a `Cargo.lock` names.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::Arc,
+};
 
 use drystone_client::{
-    cargo::{CARGO_LOCK, CargoConfig, CargoFetch, CargoHome, CargoLock, LeftOver},
-    disk::RealDisk,
+    cargo::{CARGO_LOCK, CargoConfig, CargoFetch, CargoHome, CargoLock, CargoWorkspace, LeftOver},
+    disk::{Disk as _, RealDisk},
 };
 use drystone_schemas::{Code, Limits, Problem};
 
@@ -19,8 +23,6 @@ pub(super) async fn cargo(args: &args::Cargo, cx: &Context) -> Result<(), Failur
         args::Cargo::Fetch(args) => &args.lock_path,
         args::Cargo::Vendor(args) => &args.lock_path,
     };
-    let path = lock_path(cx, path.as_ref())?;
-    let lock = CargoLock::read(&path)?;
     let home = cargo_home(cx)?;
     let variable = |name: &str| cx.env.get(name).map(str::to_owned);
     let config = CargoConfig::read(&cx.cwd, home.dir(), &variable)?;
@@ -43,6 +45,14 @@ pub(super) async fn cargo(args: &args::Cargo, cx: &Context) -> Result<(), Failur
         disk: Arc::new(RealDisk),
         on_install: &on_install,
     };
+    let path = match path {
+        Some(path) => cx.path(path),
+        None => match CargoLock::find(&cx.cwd) {
+            Some(path) => path,
+            None => write_lock(cx, &fetch).await?,
+        },
+    };
+    let lock = CargoLock::read(&path)?;
     match args {
         args::Cargo::Fetch(_) => {
             let report = fetch.fetch(&lock).await?;
@@ -72,16 +82,40 @@ fn tell_left(cx: &Context, left: &[LeftOver]) {
     }
 }
 
-fn lock_path(cx: &Context, given: Option<&PathBuf>) -> Result<PathBuf, Failure> {
-    if let Some(path) = given {
-        return Ok(cx.path(path));
+/// Chooses versions for the workspace around the working directory, as cargo tells it, and writes its lock file.
+async fn write_lock(cx: &Context, fetch: &CargoFetch<'_>) -> Result<PathBuf, Failure> {
+    let metadata = ask(cx, "CARGO", "cargo", &["metadata", "--no-deps", "--format-version", "1"])?;
+    let root = ask(cx, "CARGO", "cargo", &["locate-project", "--workspace", "--message-format", "plain"])?;
+    let root = PathBuf::from(String::from_utf8_lossy(&root).trim());
+    let workspace = CargoWorkspace::parse(&metadata, &fs_err::read_to_string(root)?)?;
+    let compiler = ask(cx, "RUSTC", "rustc", &["--version"])?;
+    // `rustc 1.95.0 (...)`, or `rustc 1.97.0-nightly (...)`, which counts as the release that it becomes.
+    let compiler = String::from_utf8_lossy(&compiler);
+    let compiler = compiler.split(' ').nth(1).and_then(|text| text.split('-').next()?.parse().ok());
+    let text = fetch.lock(&workspace, compiler).await?;
+    let path = workspace.root.join(CARGO_LOCK);
+    RealDisk.replace(&path, text.as_bytes())?;
+    let crates = text.matches("\n[[package]]\n").count();
+    cx.printer.step("Locked", &format!("{} in `{CARGO_LOCK}`", count(crates, "package")));
+    Ok(path)
+}
+
+/// What a program of the toolchain says; the environment may name another one.
+fn ask(cx: &Context, variable: &str, program: &str, arguments: &[&str]) -> Result<Vec<u8>, Failure> {
+    let program = cx.env.get(variable).unwrap_or(program);
+    let told = Command::new(program).args(arguments).current_dir(&cx.cwd).stdin(Stdio::null()).output();
+    let failed = |why: &str| {
+        let detail =
+            format!("there is no `{CARGO_LOCK}`, and `{program} {}` fails: {why}", arguments.join(" "));
+        Failure::from(Problem::new(Code::ProjectNotFound, detail).with_hint(format!(
+            "go to a project of cargo's, and set `{variable}` if it is not where programs are"
+        )))
+    };
+    match told {
+        Ok(output) if output.status.success() => Ok(output.stdout),
+        Ok(output) => Err(failed(String::from_utf8_lossy(&output.stderr).trim())),
+        Err(error) => Err(failed(&error.to_string())),
     }
-    CargoLock::find(&cx.cwd).ok_or_else(|| {
-        let detail = format!("there is no `{CARGO_LOCK}` in `{}` or above it", cx.cwd.display());
-        Problem::new(Code::ProjectNotFound, detail)
-            .with_hint("make one with `cargo generate-lockfile`")
-            .into()
-    })
 }
 
 /// `CARGO_HOME`, else `.cargo` below the user's home.

@@ -1,7 +1,9 @@
 //! `add` and `remove`: the manifest changes only if versions can be found for what it would say.
 
+use std::path::{Path, PathBuf};
+
 use drystone_client::{
-    ClientError, Lock, Snapshot,
+    ClientError, Lock, Project, Snapshot,
     project::{DependencyTable, Edit},
     resolve::Order,
 };
@@ -26,14 +28,20 @@ struct Edited {
 pub(super) async fn add(args: &args::Add, cx: &Context) -> Result<(), Failure> {
     let mut workspace = Workspace::open(cx, &args.project, args.lock.frozen).await?;
     let mut manifest = Vec::new();
-    {
-        let snapshot = workspace.snapshot(cx).await?;
-        let mut edits = Vec::new();
-        for spec in &args.packages {
-            edits.push(requirement(cx, &snapshot, spec).await?);
+    let wanted = if args.dev { DependencyTable::Dev } else { DependencyTable::Normal };
+    if let Some(dir) = &args.path {
+        let (name, dir) = at_path(cx, &workspace.project, dir, args.packages.first())?;
+        if workspace.project.add_path(wanted, &name, &dir)? != Edit::Unchanged {
+            manifest.push(format!("{name} at {}", dir.display()));
         }
-        drop(snapshot);
-        let wanted = if args.dev { DependencyTable::Dev } else { DependencyTable::Normal };
+    } else {
+        let mut edits = Vec::new();
+        {
+            let snapshot = workspace.snapshot(cx).await?;
+            for spec in &args.packages {
+                edits.push(requirement(cx, &snapshot, spec).await?);
+            }
+        }
         for (name, req) in edits {
             if workspace.project.add(wanted, &name, &req)? != Edit::Unchanged {
                 manifest.push(format!("{name} {req}"));
@@ -63,15 +71,16 @@ pub(super) async fn remove(args: &args::Remove, cx: &Context) -> Result<(), Fail
 /// Resolves what the edited manifest says, and only then writes manifest, lock and packages.
 async fn apply(
     cx: &Context,
-    workspace: Workspace,
+    mut workspace: Workspace,
     manifest: Vec<String>,
     verb: &str,
     no_install: bool,
     rules: &LockArgs,
 ) -> Result<(), Failure> {
     let then = if no_install { Then::Nothing } else { Then::Fetch };
+    workspace.reread().map_err(|failure| failure.noting("nothing was changed"))?;
     let new: Lock = workspace
-        .resolve(cx, &workspace.project.requirements()?, &Keep::All, Order::NewestFirst, then)
+        .resolve(cx, &Keep::All, Order::NewestFirst, then)
         .await
         .map_err(|failure| failure.noting("nothing was changed"))?;
     let diff = new.diff(workspace.lock.as_ref());
@@ -86,6 +95,28 @@ async fn apply(
         false => Some(workspace.install(cx, &lock, drystone_client::install::LinkMode::Auto).await?),
     };
     finish(cx, &Edited { manifest, changes: Changes { lock: diff, install } })
+}
+
+/// The package in a directory, and how the manifest is to name the directory: as it was given, from where the manifest is.
+fn at_path(
+    cx: &Context,
+    project: &Project,
+    dir: &Path,
+    spec: Option<&String>,
+) -> Result<(PackageName, PathBuf), Failure> {
+    let given = cx.path(dir);
+    let manifest = given.join(project.path().file_name().unwrap_or_default());
+    let found = Project::open(&manifest)?.like(project);
+    let name = package_name(found.name().unwrap_or_default())?;
+    if let Some(text) = spec
+        && package_name(text)?.canonical() != name.canonical()
+    {
+        return Err(Failure::new(
+            Code::BadUsage,
+            format!("`{}` holds `{name}`, not `{text}`", dir.display()),
+        ));
+    }
+    Ok((name, project.way_to(&given)?))
 }
 
 /// The package that a specification means, and the requirement to write: the one given, else the newest version.

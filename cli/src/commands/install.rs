@@ -7,7 +7,7 @@ use std::{
 
 use clap::ValueEnum as _;
 use drystone_client::{
-    ClientError, Lock, Network, Project, Registry, Snapshot, Store, TrustStore,
+    ClientError, Lock, Network, Project, ProjectTree, Registry, Snapshot, Store, TrustStore,
     install::{InstallEvent, InstallReport, Installer, LinkMode, OnInstall, PACKAGES_DIR, Stock},
     plan::{Notice, check_lock, locked_versions, resolve, resolve_beside},
     resolve::{Order, Requirement, Rules},
@@ -59,7 +59,10 @@ pub(super) enum Then {
 
 /// A project with its registry.
 pub(super) struct Workspace {
+    /// The manifest at hand.
     pub(super) project: Project,
+    /// It, and all that belongs to it.
+    pub(super) tree: ProjectTree,
     pub(super) registry: Registry,
     pub(super) lock: Option<Lock>,
     /// The choice that was made last, all of it proved.
@@ -111,7 +114,7 @@ pub(super) async fn vendor(args: &args::Vendor, cx: &Context) -> Result<(), Fail
     let on_install = on_install(cx);
     let installer =
         Installer { store: &store, registry: &workspace.registry, limits: &limits, on_install: &on_install };
-    let dir = workspace.project.dir().join(&args.dir);
+    let dir = workspace.tree.dir().join(&args.dir);
     let report = installer.vendor(&lock, stock, &dir).await?;
     let all = count(lock.packages.len(), "package");
     let (new, gone) = (report.linked.len(), report.removed.len());
@@ -153,9 +156,18 @@ impl Workspace {
     pub(super) async fn open(cx: &Context, args: &args::ProjectArgs, frozen: bool) -> Result<Self, Failure> {
         let project = cx.project(args).await?;
         let network = if frozen { Network::Offline } else { cx.asked_network() };
-        let registry = cx.open(&cx.registry_url(Some(&project))?, network)?;
-        let lock = Lock::read(project.dir())?;
-        Ok(Self { project, registry, lock, proved: OnceLock::new() })
+        let tree = ProjectTree::around(&project)?;
+        // A member without a registry of its own has the root's.
+        let naming = if project.registry_url().is_some() { Some(&project) } else { tree.members().first() };
+        let registry = cx.open(&cx.registry_url(naming)?, network)?;
+        let lock = Lock::read(tree.dir())?;
+        Ok(Self { project, tree, registry, lock, proved: OnceLock::new() })
+    }
+
+    /// Takes edits of the manifest at hand into account.
+    pub(super) fn reread(&mut self) -> Result<(), Failure> {
+        self.tree = ProjectTree::around(&self.project)?;
+        Ok(())
     }
 
     /// The lock for the manifest as it is, written if it changed; with the lines of the difference.
@@ -167,14 +179,15 @@ impl Workspace {
         rules: &LockArgs,
         then: Then,
     ) -> Result<(Lock, Vec<String>), Failure> {
-        let roots = self.project.requirements()?;
-        if let (Keep::All, Some(lock)) = (keep, self.lock.as_ref().filter(|lock| lock.satisfies(&roots))) {
+        if let (Keep::All, Some(lock)) = (keep, &self.lock)
+            && self.tree.is_answered_by(lock)?
+        {
             return Ok((lock.clone(), vec![]));
         }
         let fixed = rules.locked || rules.frozen;
-        let new = match self.resolve(cx, &roots, keep, order, then).await {
+        let new = match self.resolve(cx, keep, order, then).await {
             Err(failure) if fixed && failure.code() == Some(drystone_schemas::Code::OfflineMiss) => {
-                return Err(ClientError::LockWouldChange { diff: self.unmet(&roots) }.into());
+                return Err(ClientError::LockWouldChange { diff: self.unmet()? }.into());
             }
             other => other?,
         };
@@ -186,11 +199,10 @@ impl Workspace {
         Ok((new, diff))
     }
 
-    /// Chooses versions for these requirements.
+    /// Chooses versions for what the manifests say.
     pub(super) async fn resolve(
         &self,
         cx: &Context,
-        roots: &[Requirement],
         keep: &Keep,
         order: Order,
         then: Then,
@@ -201,7 +213,8 @@ impl Workspace {
             Keep::None => locked.clear(),
             Keep::AllBut(names) => locked.retain(|key, _| !names.contains(key)),
         }
-        let free = Rules { order, ..Rules::default() };
+        let roots = &self.tree.requirements()?;
+        let free = Rules { order, overlay: self.tree.overlay(), ..Rules::default() };
         let rules = Rules { locked: locked_versions(locked), ..free.clone() };
         let (snapshot, mut lock) = if self.registry.network() == Network::Offline {
             let snapshot = self.snapshot(cx).await?;
@@ -250,7 +263,7 @@ impl Workspace {
         if let Some(old) = self.lock.as_ref().filter(|old| old.same_choice(&new)) {
             return Ok(old.clone());
         }
-        new.write(self.project.dir())?;
+        new.write(self.tree.dir())?;
         cx.printer.step("Locked", &count(new.packages.len(), "package"));
         diff.iter().for_each(|line| cx.printer.more(line));
         Ok(new)
@@ -269,9 +282,9 @@ impl Workspace {
         let on_install = on_install(cx);
         let installer =
             Installer { store: &store, registry: &self.registry, limits: &limits, on_install: &on_install };
-        let report = installer.install(lock, stock, self.project.dir(), mode).await?;
+        let report = installer.install(lock, stock, self.tree.dir(), mode).await?;
         report.repaired.iter().for_each(|package| cx.printer.step("Repaired", package));
-        let (all, dir) = (count(lock.packages.len(), "package"), PACKAGES_DIR);
+        let (all, dir) = (count(lock.packages.len() + lock.locals.len(), "package"), PACKAGES_DIR);
         match report.linked.len() + report.removed.len() {
             0 => cx.printer.step("Installed", &format!("{all} already in {dir}/")),
             _ => cx.printer.step("Installed", &format!("{all} in {dir}/, {} downloaded", report.downloaded)),
@@ -312,16 +325,14 @@ impl Workspace {
     }
 
     /// What of the manifest the lock does not answer, where nothing more can be known.
-    fn unmet(&self, roots: &[Requirement]) -> Vec<String> {
+    fn unmet(&self) -> Result<Vec<String>, Failure> {
         let locked = |root: &Requirement| {
-            let package = self.lock.as_ref()?.packages.get(&root.name.canonical())?;
-            root.req.matches(&package.version).then_some(())
+            let version = self.lock.as_ref()?.version_of(&root.name.canonical())?;
+            root.req.matches(version).then_some(())
         };
-        roots
-            .iter()
-            .filter(|root| locked(root).is_none())
-            .map(|root| format!("+ {} {}", root.name, root.req))
-            .collect()
+        let roots = self.tree.requirements()?;
+        let unmet = roots.iter().filter(|root| locked(root).is_none());
+        Ok(unmet.map(|root| format!("+ {} {}", root.name, root.req)).collect())
     }
 }
 

@@ -27,9 +27,7 @@ pub(super) async fn outdated(args: &args::Outdated, cx: &Context) -> Result<(), 
         let problem = Problem::new(Code::ProjectNotFound, "there is no lock file here");
         return Err(problem.with_hint("make one with `drystone lock`").into());
     };
-    let newest: Lock = workspace
-        .resolve(cx, &workspace.project.requirements()?, &Keep::None, Order::NewestFirst, Then::Nothing)
-        .await?;
+    let newest: Lock = workspace.resolve(cx, &Keep::None, Order::NewestFirst, Then::Nothing).await?;
     let snapshot = workspace.snapshot(cx).await?;
     let mut all = Vec::new();
     for (key, package) in &lock.packages {

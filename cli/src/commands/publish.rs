@@ -4,7 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use drystone_archive::{can_be_repacked, root_directory};
 use drystone_client::{
-    ClientError, LocalArchive, Project, Registry,
+    ClientError, LocalArchive, Project, Registry, Token,
+    ci::{CiSource, CiUpload},
     pack::{Packed, pack_directory},
     project::DEFAULT_MANIFEST,
     publish::{Intent, OnSent, check_archive, expected},
@@ -30,10 +31,24 @@ const CARGO_HINT: &str =
 pub(super) async fn publish(args: &args::Publish, cx: &Context) -> Result<(), Failure> {
     let dir = args.dir.as_ref().map_or_else(|| cx.cwd.clone(), |dir| cx.path(dir));
     let registry = cx.registry(Project::open(&dir.join(DEFAULT_MANIFEST)).ok().as_ref())?;
-    registry.token()?;
+    let ci = match registry.token() {
+        Ok(_) => None,
+        // A CI job without a token may show who it is instead.
+        Err(missing) => Some(CiSource::of_env(|name| cx.env.get(name)).ok_or(missing)?),
+    };
     let settings = registry.config().await?.settings.clone();
     let prepared = prepare(cx, &dir, args, &settings).await;
     let prepared = prepared.map_err(|failure| failure.noting("nothing was uploaded"))?;
+    let registry = match ci {
+        None => registry,
+        Some(source) => {
+            let (record, digest) = (&prepared.record, &prepared.archive.digest);
+            let upload = CiUpload { name: &record.name, release: Some((&record.vers, digest)) };
+            let secret = registry.exchange(&source, &upload).await?;
+            cx.printer.step("Trusted", "as a CI job, for this upload");
+            cx.open_as(registry.base(), Some(Token { secret, api: None }))?
+        }
+    };
     let intent = if args.dry_run { Intent::DryRun } else { Intent::Publish };
     let origin = registry.config().await?.origin.clone();
     let signatures = signatures(cx, &origin, &prepared.record, &args.signing)?;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use drystone_client::{Lock, LockedPackage, Project};
-use drystone_schemas::{Code, Problem};
+use drystone_client::{ClientError, Lock, Project, ProjectTree};
+use drystone_schemas::{Code, PackageName, Problem};
 use serde::Serialize;
 
 use crate::{
@@ -27,75 +27,123 @@ const ASCII: Strokes = Strokes { branch: "|-- ", last: "`-- ", pipe: "|   " };
 struct Node<'a> {
     name: &'a str,
     version: String,
-    sha256: String,
+    /// Of the archive, where a registry has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    /// Where it is on disk, else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
     dependencies: &'a [String],
 }
 
 #[derive(Serialize)]
 struct Tree<'a> {
-    roots: &'a [String],
+    roots: BTreeSet<&'a String>,
     packages: Vec<Node<'a>>,
+}
+
+/// A manifest of the workspace, with the canonical names of what it asks for.
+struct Member {
+    title: String,
+    roots: Vec<String>,
+}
+
+/// What is locked, and for whom.
+struct Locked {
+    members: Vec<Member>,
+    lock: Lock,
 }
 
 /// Who needs a package.
 #[derive(Serialize)]
-struct Dependents<'a> {
-    name: &'a str,
+struct Dependents {
+    name: String,
     version: String,
     /// Shortest ways to it: from a requirement of the project, package by package.
     paths: Vec<Vec<String>>,
 }
 
 pub(super) async fn tree(args: &args::Tree, cx: &Context) -> Result<(), Failure> {
-    let (project, lock) = locked_project(&args.project, cx).await?;
-    let roots: Vec<String> = project.requirements()?.iter().map(|root| root.name.canonical()).collect();
+    let locked = Locked::read(&args.project, cx).await?;
     let strokes = if is_utf8(&cx.env) { &UNICODE } else { &ASCII };
-    let title = title(&project);
     if let Some(text) = &args.invert {
-        let package = find(&lock, text)?;
-        let dependents = Dependents {
-            name: package.name.as_str(),
-            version: package.version.to_string(),
-            paths: paths(&package.name.canonical(), &roots, &lock),
-        };
-        let drawing = Drawing::of_dependents(&title, &roots, &lock, strokes);
-        return cx.printer.result(&dependents, || drawing.draw(&package.name.canonical()));
+        let (key, dependents) = locked.dependents(text)?;
+        let drawing = Drawing::of_dependents(&locked.members, &locked.lock, strokes);
+        return cx.printer.result(&dependents, || drawing.draw(&key));
     }
+    let lock = &locked.lock;
     let packages = lock.packages.values().map(|package| Node {
         name: package.name.as_str(),
         version: package.version.to_string(),
-        sha256: package.digest.hex(),
+        sha256: Some(package.digest.hex()),
+        path: None,
         dependencies: &package.dependencies,
     });
-    let tree = Tree { roots: &roots, packages: packages.collect() };
-    cx.printer.result(&tree, || Drawing::of_dependencies(&title, &roots, &lock, strokes).draw(PROJECT))
+    let locals = lock.locals.values().map(|local| Node {
+        name: local.name.as_str(),
+        version: local.version.to_string(),
+        sha256: None,
+        path: Some(&local.path),
+        dependencies: &local.dependencies,
+    });
+    let roots = locked.members.iter().flat_map(|member| &member.roots).collect();
+    let tree = Tree { roots, packages: packages.chain(locals).collect() };
+    cx.printer.result(&tree, || {
+        let drawing = Drawing::of_dependencies(&locked.members, lock, strokes);
+        (0..locked.members.len()).map(|at| drawing.draw(&member_key(at))).collect()
+    })
 }
 
 /// `why`: each requirement of the project that leads to a package, with the shortest way.
 pub(super) async fn why(args: &args::Why, cx: &Context) -> Result<(), Failure> {
-    let (project, lock) = locked_project(&args.project, cx).await?;
-    let roots: Vec<String> = project.requirements()?.iter().map(|root| root.name.canonical()).collect();
-    let package = find(&lock, &args.package)?;
-    let paths = paths(&package.name.canonical(), &roots, &lock);
-    let shown = |key: &String| label(&lock, key);
-    let lines: String = paths
-        .iter()
-        .map(|path| {
-            format!("{} -> {}\n", title(&project), path.iter().map(shown).collect::<Vec<_>>().join(" -> "))
-        })
-        .collect();
-    let dependents = Dependents { name: package.name.as_str(), version: package.version.to_string(), paths };
-    cx.printer.result(&dependents, || lines)
+    let locked = Locked::read(&args.project, cx).await?;
+    let (key, dependents) = locked.dependents(&args.package)?;
+    let shown = |key: &String| label(&locked.lock, key);
+    let lines = |member: &Member| -> String {
+        let ways = paths(&key, &member.roots, &locked.lock);
+        let line = |way: &Vec<String>| {
+            format!("{} -> {}\n", member.title, way.iter().map(shown).collect::<Vec<_>>().join(" -> "))
+        };
+        ways.iter().map(line).collect()
+    };
+    cx.printer.result(&dependents, || locked.members.iter().map(lines).collect())
 }
 
-/// The project with its lock, which must be there.
-async fn locked_project(args: &args::ProjectArgs, cx: &Context) -> Result<(Project, Lock), Failure> {
-    let project = cx.project(args).await?;
-    let Some(lock) = Lock::read(project.dir())? else {
-        let problem = Problem::new(Code::ProjectNotFound, "there is no lock file here");
-        return Err(problem.with_hint("make one with `drystone lock`").into());
-    };
-    Ok((project, lock))
+impl Locked {
+    /// The project with its lock, which must be there.
+    async fn read(args: &args::ProjectArgs, cx: &Context) -> Result<Self, Failure> {
+        let tree = ProjectTree::around(&cx.project(args).await?)?;
+        let Some(lock) = Lock::read(tree.dir())? else {
+            let problem = Problem::new(Code::ProjectNotFound, "there is no lock file here");
+            return Err(problem.with_hint("make one with `drystone lock`").into());
+        };
+        let member = |project: &Project| {
+            let roots = tree.requirements_of(project)?;
+            let roots = roots.iter().map(|root| root.name.canonical()).collect();
+            Ok::<_, ClientError>(Member { title: title(project), roots })
+        };
+        let members = tree.members().iter().map(member).collect::<Result<Vec<_>, _>>()?;
+        // A root that is nothing but the list of its members has nothing to show.
+        let members = members.into_iter().enumerate();
+        let shown =
+            members.filter(|(at, member)| *at > 0 || !member.roots.is_empty() || tree.members().len() == 1);
+        Ok(Self { members: shown.map(|(_, member)| member).collect(), lock })
+    }
+
+    /// Who needs a package, with its key.
+    fn dependents(&self, text: &str) -> Result<(String, Dependents), Failure> {
+        let name = package_name(text)?;
+        let key = name.canonical();
+        let Some(version) = self.lock.version_of(&key) else {
+            let problem = Problem::new(Code::PackageNotFound, format!("`{name}` is not in the lock file"));
+            return Err(problem.with_hint("list what is with `drystone tree`").into());
+        };
+        let local = self.lock.locals.get(&key).map(|local| &local.name);
+        let name = self.lock.packages.get(&key).map(|package| &package.name).or(local);
+        let paths = self.members.iter().flat_map(|member| paths(&key, &member.roots, &self.lock)).collect();
+        let (name, version) = (name.map_or_else(|| key.clone(), PackageName::to_string), version.to_string());
+        Ok((key, Dependents { name, version, paths }))
+    }
 }
 
 fn title(project: &Project) -> String {
@@ -103,18 +151,11 @@ fn title(project: &Project) -> String {
     title.trim_end().to_owned()
 }
 
-fn find<'a>(lock: &'a Lock, text: &str) -> Result<&'a LockedPackage, Failure> {
-    let name = package_name(text)?;
-    lock.packages.get(&name.canonical()).ok_or_else(|| {
-        let problem = Problem::new(Code::PackageNotFound, format!("`{name}` is not in the lock file"));
-        problem.with_hint("list what is with `drystone tree`").into()
-    })
-}
-
 fn label(lock: &Lock, key: &str) -> String {
-    match lock.packages.get(key) {
-        Some(package) => format!("{} {}", package.name, package.version),
-        None => format!("{key} (not locked)"),
+    match (lock.packages.get(key), lock.locals.get(key)) {
+        (Some(package), _) => format!("{} {}", package.name, package.version),
+        (None, Some(local)) => format!("{} {} ({})", local.name, local.version, local.path),
+        (None, None) => format!("{key} (not locked)"),
     }
 }
 
@@ -130,7 +171,7 @@ fn paths(to: &str, roots: &[String], lock: &Lock) -> Vec<Vec<String>> {
                 path.reverse();
                 return Some(path);
             }
-            for needed in lock.packages.get(key).into_iter().flat_map(|package| &package.dependencies) {
+            for needed in lock.needs_of(key) {
                 if !before.contains_key(needed.as_str()) {
                     before.insert(needed, Some(key));
                     open.push_back(needed);
@@ -151,56 +192,63 @@ fn is_utf8(env: &Env) -> bool {
     })
 }
 
-/// The key of the project itself.
-const PROJECT: &str = "";
+/// The key of a member in a drawing; no package has it.
+fn member_key(at: usize) -> String {
+    format!("member {at}")
+}
 
 /// What is drawn: lines, and what hangs below each.
 struct Drawing<'a> {
-    labels: BTreeMap<&'a str, String>,
-    below: BTreeMap<&'a str, Vec<&'a str>>,
+    labels: BTreeMap<String, String>,
+    below: BTreeMap<String, Vec<String>>,
     strokes: &'a Strokes,
 }
 
 impl<'a> Drawing<'a> {
-    fn of_dependencies(title: &str, roots: &'a [String], lock: &'a Lock, strokes: &'a Strokes) -> Self {
-        let mut labels = BTreeMap::from([(PROJECT, title.to_owned())]);
-        let mut below = BTreeMap::from([(PROJECT, roots.iter().map(String::as_str).collect())]);
-        for root in roots {
-            labels.insert(root, label(lock, root));
+    fn of_dependencies(members: &[Member], lock: &Lock, strokes: &'a Strokes) -> Self {
+        let (mut labels, mut below) = (BTreeMap::new(), BTreeMap::new());
+        for (at, member) in members.iter().enumerate() {
+            labels.insert(member_key(at), member.title.clone());
+            labels.extend(member.roots.iter().map(|root| (root.clone(), label(lock, root))));
+            below.insert(member_key(at), member.roots.clone());
         }
-        for (key, package) in &lock.packages {
-            labels.insert(key, label(lock, key));
-            below.insert(key, package.dependencies.iter().map(String::as_str).collect());
+        for key in lock.packages.keys().chain(lock.locals.keys()) {
+            labels.insert(key.clone(), label(lock, key));
+            below.insert(key.clone(), lock.needs_of(key).to_vec());
         }
         Self { labels, below, strokes }
     }
 
-    fn of_dependents(title: &str, roots: &'a [String], lock: &'a Lock, strokes: &'a Strokes) -> Self {
-        let Self { labels, below: needs, strokes } = Self::of_dependencies(title, roots, lock, strokes);
-        let mut below: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    fn of_dependents(members: &[Member], lock: &Lock, strokes: &'a Strokes) -> Self {
+        let Self { labels, below: needs, strokes } = Self::of_dependencies(members, lock, strokes);
+        let mut below: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (key, needed) in needs {
             for needed in needed {
-                below.entry(needed).or_default().push(key);
+                below.entry(needed).or_default().push(key.clone());
             }
+        }
+        // The project itself ends every way, and is what one looks for: it comes first.
+        for dependents in below.values_mut() {
+            dependents.sort_by_key(|key| !key.starts_with("member "));
         }
         Self { labels, below, strokes }
     }
 
-    fn draw<'b>(&'b self, top: &'b str) -> String {
+    fn draw(&self, top: &str) -> String {
         let mut text = format!("{}\n", self.labels.get(top).map_or(top, String::as_str));
-        self.draw_below(top, "", &mut BTreeSet::from([top]), &mut text);
+        self.draw_below(top, "", &mut BTreeSet::from([top.to_owned()]), &mut text);
         text
     }
 
     /// What was drawn before gets a mark in place of what hangs below it, so that cycles end.
-    fn draw_below<'b>(&'b self, key: &str, indent: &str, drawn: &mut BTreeSet<&'b str>, text: &mut String) {
+    fn draw_below(&self, key: &str, indent: &str, drawn: &mut BTreeSet<String>, text: &mut String) {
         let children = self.below.get(key).map(Vec::as_slice).unwrap_or_default();
         for (at, child) in children.iter().enumerate() {
             let is_last = at + 1 == children.len();
             let stroke = if is_last { self.strokes.last } else { self.strokes.branch };
             let leaf = self.below.get(child).is_none_or(Vec::is_empty);
-            let repeated = !drawn.insert(child) && !leaf;
-            let shown = self.labels.get(child).map_or(*child, String::as_str);
+            let repeated = !drawn.insert(child.clone()) && !leaf;
+            let shown = self.labels.get(child).unwrap_or(child);
             let mark = if repeated { " (*)" } else { "" };
             text.push_str(&format!("{indent}{stroke}{shown}{mark}\n"));
             if !repeated {
@@ -231,9 +279,10 @@ mod tests {
             "A".repeat(43)
         );
         let lock = Lock::parse(&text).unwrap();
-        let roots = ["a".to_owned(), "c".to_owned(), "d".to_owned()];
+        let roots = ["a", "c", "d"].map(str::to_owned).to_vec();
+        let members = [Member { title: "app 0.1.0".into(), roots }];
         assert_eq!(
-            Drawing::of_dependencies("app 0.1.0", &roots, &lock, &UNICODE).draw(PROJECT),
+            Drawing::of_dependencies(&members, &lock, &UNICODE).draw(&member_key(0)),
             "app 0.1.0
 ├── a 1.0.0
 │   ├── b 1.0.0
@@ -244,9 +293,9 @@ mod tests {
 └── d (not locked)
 "
         );
-        assert!(Drawing::of_dependencies("app", &roots, &lock, &ASCII).draw(PROJECT).is_ascii());
+        assert!(Drawing::of_dependencies(&members, &lock, &ASCII).draw(&member_key(0)).is_ascii());
         assert_eq!(
-            Drawing::of_dependents("app 0.1.0", &roots, &lock, &UNICODE).draw("b"),
+            Drawing::of_dependents(&members, &lock, &UNICODE).draw("b"),
             "b 1.0.0
 ├── a 1.0.0
 │   ├── app 0.1.0
@@ -256,7 +305,8 @@ mod tests {
     └── a 1.0.0 (*)
 "
         );
-        let ways: Vec<String> = paths("b", &roots, &lock).iter().map(|path| path.join(" ")).collect();
+        let ways: Vec<String> =
+            paths("b", &members[0].roots, &lock).iter().map(|path| path.join(" ")).collect();
         assert_eq!(ways, ["a b", "c b"]);
     }
 

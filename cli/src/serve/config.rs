@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use drystone_publisher::ConnectionLimits;
 use drystone_schemas::{
-    Alias, Code, Language, Limits, ManifestFields, PackageName, Problem, ReadAccess, Registration, Settings,
+    Alias, Code, Language, Limits, ManifestFields, PackageName, Problem, Provider, ReadAccess, Registration,
+    Settings, TrustedIssuer,
 };
 use serde::Deserialize;
 
@@ -37,6 +38,9 @@ pub struct NewArgs {
     /// Anybody may make an account
     #[arg(long)]
     pub open_registration: bool,
+    /// Issuer whose CI identities may publish where a package trusts them: `github=URL`, `gitlab=URL` or `oidc=URL`
+    #[arg(long = "issuer", value_name = "PROVIDER=URL", value_parser = parse_issuer)]
+    pub issuers: Vec<TrustedIssuer>,
     /// Longest archive, in bytes
     #[arg(long, value_name = "BYTES")]
     pub tarball_bytes_max: Option<u64>,
@@ -49,6 +53,17 @@ pub struct NewArgs {
     /// Most packages that an account may create
     #[arg(long, value_name = "N")]
     pub packages_per_account_max: Option<u64>,
+}
+
+fn parse_issuer(text: &str) -> Result<TrustedIssuer, String> {
+    let (provider, url) = text.split_once('=').ok_or("write `PROVIDER=URL`")?;
+    let provider = match provider {
+        "github" => Provider::Github,
+        "gitlab" => Provider::Gitlab,
+        "oidc" => Provider::Oidc,
+        _ => return Err("providers are `github`, `gitlab` and `oidc`".into()),
+    };
+    Ok(TrustedIssuer { url: url.trim_end_matches('/').to_owned(), provider })
 }
 
 impl NewArgs {
@@ -76,6 +91,7 @@ impl NewArgs {
         settings.reads = if self.private_reads { ReadAccess::Token } else { ReadAccess::Public };
         settings.registration =
             if self.open_registration { Registration::Open } else { Registration::Closed };
+        settings.issuers.clone_from(&self.issuers);
         settings.limits = file.of_new_registry();
         let limits = &mut settings.limits;
         limits.tarball_bytes_max = self.tarball_bytes_max.unwrap_or(limits.tarball_bytes_max);
@@ -162,6 +178,7 @@ struct Registry {
     mirror_crates_io: bool,
     private_reads: bool,
     open_registration: bool,
+    issuers: Vec<TrustedIssuer>,
 }
 
 /// What `serve` goes by.
@@ -284,6 +301,7 @@ impl ConfigArgs {
                 mirror_crates_io: self.new.mirror_crates_io || file.registry.mirror_crates_io,
                 private_reads: self.new.private_reads || file.registry.private_reads,
                 open_registration: self.new.open_registration || file.registry.open_registration,
+                issuers: if self.new.issuers.is_empty() { file.registry.issuers } else { self.new.issuers },
                 ..self.new
             },
             limits: file.limits,

@@ -157,7 +157,7 @@ impl CargoFetch<'_> {
         let remote: Vec<String> =
             remote.map(|(locked, _)| format!("`{}` {}", locked.name, locked.version)).collect();
         if self.network == Network::Offline && !remote.is_empty() {
-            return Err(ClientError::OfflineMiss { what: remote.join(", ") });
+            return Err(ClientError::offline_misses(&remote));
         }
         for dir in [&dirs.cache, &dirs.src] {
             self.disk.remove_dir_all(&dir.join(STAGING))?;

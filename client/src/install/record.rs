@@ -19,6 +19,9 @@ const RECORD: &str = ".installed.json";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) packages: BTreeMap<String, RecordedPackage>,
+    /// Packages of the project's own disk, by canonical name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) locals: BTreeMap<String, RecordedLocal>,
     /// What may be in its place or not, because a run that was to change it has not ended yet, or never will.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) changing: BTreeSet<PackageName>,
@@ -31,6 +34,13 @@ pub(super) struct RecordedPackage {
     pub(super) version: Version,
     pub(super) digest: Sha256Digest,
     pub(super) mode: LinkMode,
+}
+
+/// One package of the project's own disk, which a link leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RecordedLocal {
+    pub(super) name: PackageName,
+    pub(super) path: String,
 }
 
 impl Record {

@@ -12,15 +12,16 @@ use bytes::Bytes;
 use drystone_schemas::{FileClass, PackageName, ResolveHint, ResolveRecord, Sha256Digest, layout};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::rounds::{Fetched, Names, RecordSource, Wanted};
+use super::{
+    PARALLEL,
+    rounds::{Fetched, Names, RecordSource, Wanted},
+};
 use crate::{
     ClientError, Network, Snapshot,
     defences::Defence,
     resolve::{Package, PackageKey, Universe},
 };
 
-/// Files fetched at once.
-const PARALLEL: usize = 64;
 /// Longest resolve record, in bytes.
 pub(super) const RECORD_BYTES_MAX: u64 = 16 << 20;
 /// Longest hint, in bytes.
@@ -47,7 +48,8 @@ impl<'a> Records<'a> {
         names: &Names,
         universe: &mut Universe,
     ) -> Result<bool, ClientError> {
-        let open: Vec<_> = names.iter().filter(|(key, _)| !self.proved.contains(*key)).collect();
+        let open = names.iter().filter(|(key, _)| !self.proved.contains(*key) && !universe.is_local(key));
+        let open: Vec<_> = open.collect();
         self.snapshot.load(&open.iter().map(|(key, _)| key.name.clone()).collect::<Vec<_>>()).await?;
         let mut wrong = Vec::new();
         for (key, name) in open {
@@ -113,7 +115,7 @@ impl<'a> Records<'a> {
     async fn hint(&self, name: &PackageName) -> Vec<PackageName> {
         let key = layout::resolve_hint(name);
         let bytes = self.snapshot.registry().by_name(&key, HINT_BYTES_MAX).await.ok().flatten();
-        let hint = bytes.and_then(|bytes| serde_json::from_slice::<ResolveHint>(&bytes).ok());
+        let hint = bytes.and_then(|bytes| ResolveHint::parse(&bytes).ok());
         hint.map(|hint| hint.names).unwrap_or_default()
     }
 }
@@ -141,7 +143,7 @@ impl RecordSource for Records<'_> {
             .buffered(PARALLEL)
             .collect::<Vec<_>>();
         let (records, perhaps, hints) = futures_util::future::join3(records, perhaps, hints).await;
-        let mut fetched = Fetched { records: records?, hinted: Names::new() };
+        let mut fetched = Fetched { records: records?, ..Fetched::default() };
         fetched.records.extend(perhaps.into_iter().flatten());
         for (registry, names) in hints {
             let key = |name: &PackageName| PackageKey { registry, name: name.canonical() };

@@ -46,6 +46,8 @@ pub struct Fetched {
     pub records: Vec<(PackageKey, Option<ResolveRecord>)>,
     /// The packages that hints name.
     pub hinted: Names,
+    /// URLs that turned out to mean the project's own registry.
+    pub own_urls: Vec<String>,
 }
 
 /// What a choice cost.
@@ -91,6 +93,7 @@ pub async fn choose(
         let requests = wanted.records.len() + wanted.perhaps.len() + wanted.hints.len();
         cost.requests = cost.requests.saturating_add(u32::try_from(requests).unwrap_or(u32::MAX));
         let fetched = source.round(&wanted).await?;
+        fetched.own_urls.into_iter().for_each(|url| universe.add_own_url(url));
         for (key, record) in fetched.records {
             universe.insert(key, record.map(|record| Arc::new(Package::new(record))));
         }

@@ -9,7 +9,7 @@ use pubgrub::{DerivationTree, External, VersionSet as _};
 
 use super::{
     Conflict,
-    graph::{Ask, Graph, Name, Node, Unusable},
+    graph::{Graph, Name, Node, Unusable},
     met::Met,
     positions::PositionSet,
 };
@@ -139,10 +139,10 @@ impl Story<'_> {
         let Some(asks) = newest.and_then(|position| self.graph.asks(node, position).ok()) else { return };
         for (at, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.package == package) {
             let wanted = match to {
-                Node::LineWith(_, with) | Node::ChoiceWith(_, with) => Some(self.graph.features(with)),
+                Node::LineWith(_, with) | Node::ChoiceWith(_, with) => Some(with),
                 _ => None,
             };
-            if wanted.is_some_and(|features| *ask.features != *features) {
+            if wanted.is_some_and(|features| ask.features != features) {
                 continue;
             }
             if node == Node::Root {
@@ -150,10 +150,11 @@ impl Story<'_> {
             }
             let who = self.who(node, versions);
             let name = self.name(package);
-            let with = self.features(&ask.features);
+            let features = self.graph.features(ask.features);
+            let with = self.features(&features);
             let text = format!("{who} needs `{name}` {}{with}", shown_req(&ask.req));
             self.say(node, Some(package), text);
-            self.asked.entry(package).or_default().insert((ask.req.clone(), ask.features.clone()));
+            self.asked.entry(package).or_default().insert((ask.req.to_string(), features.to_vec()));
         }
     }
 
@@ -245,9 +246,10 @@ fn conclusion(
         });
     }
     for (req, features) in asks {
-        let ask = |features: Vec<Name>| Ask::of(package, req.clone(), features);
-        if graph.answers(&ask(features.clone())).is_empty() {
-            let missing = features.iter().find(|feature| graph.answers(&ask(vec![**feature])).is_empty());
+        let unanswered =
+            |features: &[Name]| graph.answers(&graph.ask_for(package, req, features)).lines.is_empty();
+        if unanswered(features) {
+            let missing = features.iter().find(|feature| unanswered(&[**feature]));
             return Some(match missing {
                 Some(missing) => {
                     format!(

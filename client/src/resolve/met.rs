@@ -4,7 +4,7 @@
 
 use std::{cell::RefCell, ops::Range, rc::Rc, sync::Arc};
 
-use drystone_schemas::{PackageName, ResolveRelease};
+use drystone_schemas::{PackageName, ResolveFeature, ResolveRelease};
 use rustc_hash::FxHashMap as Map;
 
 use super::{Order, Package, PackageKey, Rules, graph::Name, positions::PositionSet};
@@ -26,6 +26,8 @@ pub(super) struct Met {
     pub(super) best_first: Vec<Vec<u32>>,
     /// The usable versions that meet a requirement, by line.
     matching: RefCell<Map<String, Rc<Matching>>>,
+    /// The rows of the record's table of features that a name has.
+    rows: RefCell<Map<Name, Range<u32>>>,
     /// The positions with a feature.
     featured: RefCell<Map<Name, Rc<PositionSet>>>,
 }
@@ -85,6 +87,7 @@ impl Met {
             rank,
             best_first,
             matching: RefCell::default(),
+            rows: RefCell::default(),
             featured: RefCell::default(),
         }
     }
@@ -132,27 +135,38 @@ impl Met {
         if let Some(known) = self.featured.borrow().get(&name) {
             return known.clone();
         }
-        let has = |position: &u32| {
-            let (package, release) = self.release(*position);
-            has_feature(package, release, feature)
-        };
+        let has = |position: &u32| self.has_feature(name, feature, self.release(*position).1);
         let set = Rc::new(PositionSet::ascending((0..self.len()).filter(has)));
         self.featured.borrow_mut().insert(name, set.clone());
         set
     }
+
+    /// What a release says of a feature, if it is written down.
+    pub(super) fn feature<'a>(
+        &'a self,
+        name: Name,
+        feature: &str,
+        release: &ResolveRelease,
+    ) -> Option<&'a ResolveFeature> {
+        let package = self.package.as_ref()?;
+        let rows = self.rows.borrow_mut().entry(name).or_insert_with(|| package.rows(feature)).clone();
+        package.feature_among(rows, release)
+    }
+
+    /// Whether a release has a feature, written down or by an optional dependency of that name.
+    pub(super) fn has_feature(&self, name: Name, feature: &str, release: &ResolveRelease) -> bool {
+        let Some(package) = &self.package else { return false };
+        if self.feature(name, feature, release).is_some() {
+            return true;
+        }
+        optional(package, release, feature) && {
+            let listed = |value: &String| value.strip_prefix("dep:") == Some(feature);
+            !package.record().features_of(release).any(|row| row.values.iter().any(listed))
+        }
+    }
 }
 
-/// Whether a release has a feature, written down or by an optional dependency of that name.
-pub(super) fn has_feature(package: &Package, release: &ResolveRelease, feature: &str) -> bool {
-    if package.feature(release, feature).is_some() {
-        return true;
-    }
-    optional(package, release, feature) && {
-        let listed = |value: &String| value.strip_prefix("dep:") == Some(feature);
-        !package.record().features_of(release).any(|row| row.values.iter().any(listed))
-    }
-}
-
+/// Whether a release has an optional dependency of a name.
 pub(super) fn optional(package: &Package, release: &ResolveRelease, dep: &str) -> bool {
     package.record().deps_of(release).any(|row| row.optional && row.name == dep)
 }

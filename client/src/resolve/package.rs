@@ -50,13 +50,24 @@ impl Package {
         &self.record.releases[self.ascending[position as usize] as usize]
     }
 
-    /// What a release says of a feature, if it is written down.
-    pub(super) fn feature(&self, release: &ResolveRelease, feature: &str) -> Option<&ResolveFeature> {
+    /// The rows for a feature, whichever release has them, as positions for [`feature_among`](Self::feature_among).
+    pub(super) fn rows(&self, feature: &str) -> Range<u32> {
         let name = |at: &u32| self.record.features[*at as usize].name.as_str();
         let start = self.features.partition_point(|at| name(at) < feature);
+        let len = self.features[start..].iter().take_while(|at| name(at) == feature).count();
+        let number = |at: usize| u32::try_from(at).expect("checked when it was made");
+        number(start)..number(start + len)
+    }
+
+    /// The one of these rows that a release has.
+    pub(super) fn feature_among(
+        &self,
+        rows: Range<u32>,
+        release: &ResolveRelease,
+    ) -> Option<&ResolveFeature> {
         let set = &self.record.feature_sets[release.features as usize];
-        let same = self.features[start..].iter().take_while(|at| name(at) == feature);
-        same.map(|at| *at as usize).find(|at| set.contains(*at)).map(|at| &self.record.features[at])
+        let mut rows = self.features[rows.start as usize..rows.end as usize].iter().map(|at| *at as usize);
+        rows.find(|at| set.contains(*at)).map(|at| &self.record.features[at])
     }
 
     /// The lines of compatible versions, as runs of positions; at least one, so that there is something to ask for.

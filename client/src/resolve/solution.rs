@@ -49,8 +49,8 @@ pub(super) fn extract(graph: &Graph<'_>, selected: &Selected) -> Solution {
     }
     let mut solution = Solution { consulted: graph.consulted(), ..Solution::default() };
     let mut open = Vec::new();
-    for ask in graph.asks(Node::Root, 0).unwrap_or_default() {
-        let reached = follow(graph, selected, None, &ask);
+    for ask in graph.asks(Node::Root, 0).unwrap_or_default().iter() {
+        let reached = follow(graph, selected, None, ask);
         solution.direct.push(reached.map(|id| key(graph, selected, id)));
         open.extend(reached);
     }
@@ -63,16 +63,18 @@ pub(super) fn extract(graph: &Graph<'_>, selected: &Selected) -> Solution {
         let own_features = features.get(&id).map(Vec::as_slice).unwrap_or_default();
         let nodes =
             std::iter::once(Node::Line(id)).chain(own_features.iter().map(|name| Node::Feature(id, *name)));
-        let asks = nodes.flat_map(|node| graph.asks(node, position).unwrap_or_default());
-        let reached: BTreeSet<LineId> =
-            asks.filter_map(|ask| follow(graph, selected, Some(id), &ask)).collect();
+        let mut reached: BTreeSet<LineId> = BTreeSet::new();
+        for node in nodes {
+            let asks = graph.asks(node, position).unwrap_or_default();
+            reached.extend(asks.iter().filter_map(|ask| follow(graph, selected, Some(id), ask)));
+        }
         let met = graph.met(id.package);
         let (package, release) = met.release(position);
         let on = own_features.iter().map(|name| graph.text(*name).to_string());
         let chosen = Chosen {
             name: package.name().clone(),
             features: on
-                .filter(|name| name != "default" || package.feature(release, name).is_some())
+                .filter(|name| name != "default" || met.feature(graph.name(name), name, release).is_some())
                 .collect(),
             dependencies: reached.iter().map(|to| key(graph, selected, *to)).collect(),
             yanked: release.yanked,
@@ -86,9 +88,9 @@ pub(super) fn extract(graph: &Graph<'_>, selected: &Selected) -> Solution {
 /// The line that answers an ask.
 fn follow(graph: &Graph<'_>, selected: &Selected, parent: Option<LineId>, ask: &Ask) -> Option<LineId> {
     let answers = graph.answers(ask);
-    let line = match answers.as_slice() {
+    let line = match answers.lines.as_slice() {
         [] => return None,
-        [(line, _)] if !graph.is_choice(ask) => *line,
+        [(line, _)] if !answers.is_choice => *line,
         _ => *selected.get(&Node::Choice(graph.choice(parent, ask)))?,
     };
     Some(LineId { package: ask.package, line })

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use drystone_schemas::PackageName;
 
-use super::Package;
+use super::{Overlay, Package};
 
 /// One of the registries of a choice, by its position; the project's own is the first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,18 +33,27 @@ pub struct Universe {
     registries: Vec<Vec<String>>,
     /// None for a package that is known not to exist.
     packages: BTreeMap<PackageKey, Option<Arc<Package>>>,
+    overlay: Overlay,
 }
 
 impl Default for Universe {
     fn default() -> Self {
-        Self { registries: vec![Vec::new()], packages: BTreeMap::new() }
+        Self::new(Vec::new())
     }
 }
 
 impl Universe {
     /// Nothing is known but the URLs that mean the project's own registry.
     pub fn new(own_urls: Vec<String>) -> Self {
-        Self { registries: vec![own_urls], packages: BTreeMap::new() }
+        Self { registries: vec![own_urls], packages: BTreeMap::new(), overlay: Overlay::none() }
+    }
+
+    /// Adds a URL that means the project's own registry.
+    pub fn add_own_url(&mut self, url: String) {
+        let own = &mut self.registries[0];
+        if !own.contains(&url) {
+            own.push(url);
+        }
     }
 
     /// Adds a registry under the URLs that mean it.
@@ -53,8 +62,24 @@ impl Universe {
         RegistryId(u32::try_from(self.registries.len() - 1).expect("a project names few registries"))
     }
 
-    /// Adds what is known of a package; none if it does not exist.
+    /// The same with what the project itself says of packages; its packages on disk are known.
+    #[must_use]
+    pub fn with_overlay(self, overlay: Overlay) -> Self {
+        let mut universe = Self { overlay, ..self };
+        for key in universe.overlay.local.keys().cloned().collect::<Vec<_>>() {
+            universe.insert(key, None);
+        }
+        universe
+    }
+
+    /// Whether a package is on the project's disk, so that no registry is asked.
+    pub fn is_local(&self, key: &PackageKey) -> bool {
+        self.overlay.is_local(key)
+    }
+
+    /// Adds what is known of a package; none if it does not exist. What the project says of it counts more.
     pub fn insert(&mut self, key: PackageKey, package: Option<Arc<Package>>) {
+        let package = self.overlay.applied(&key, package);
         self.packages.insert(key, package);
     }
 

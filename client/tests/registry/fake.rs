@@ -406,6 +406,7 @@ impl World {
             latest: index.latest().map(|line| line.vers.clone()),
             aliases: vec![],
             authors: vec![],
+            publishers: vec![],
             deprecated: None,
             description: None,
             license: None,

@@ -5,7 +5,7 @@ use drystone_log::{
     state_map::{SHARD_READ_BYTES_MAX, STATE_TILE_BYTES},
     tile::parse_tile,
 };
-use drystone_schemas::{Sha256Digest, file_seq};
+use drystone_schemas::{ResolveHint, Sha256Digest, file_seq};
 
 use super::{Check, FsckProblem, ProblemKind, log::Log, state::ahead, unreadable};
 use crate::{published::BUNDLE_BYTES_MAX, rebuild::BY_NAME_BYTES_MAX};
@@ -65,11 +65,13 @@ impl Check<'_> {
             }
             return None;
         }
-        // A hint is no projection of the commit: it follows the log at its own pace.
         let by_name = ["index/", "resolve/", "packages/", "keys/", "aliases/"];
-        if by_name.iter().any(|folder| key.starts_with(folder)) && !key.ends_with(".hint") {
+        if by_name.iter().any(|folder| key.starts_with(folder)) {
             self.counts.by_name += 1;
-            return self.by_name_stray(log, key).await;
+            return match key.strip_suffix(".hint").filter(|_| key.starts_with("resolve/")) {
+                Some(record) => self.hint(log, key, record).await,
+                None => self.by_name_stray(log, key).await,
+            };
         }
         // Other folders belong to projections that follow the log at their own pace.
         None
@@ -131,6 +133,21 @@ impl Check<'_> {
         };
         let right = hashes.is_some_and(|hashes| now.starts_with(&hashes));
         if right { None } else { Some(damaged(key, "it does not lead to the root in the checkpoint")) }
+    }
+
+    /// A hint is advice, and as old as the release that wrote it: only its form and its place can be wrong.
+    async fn hint(&self, log: &Log, key: &str, record: &str) -> Option<FsckProblem> {
+        let bytes = match self.source.get(key, BY_NAME_BYTES_MAX).await {
+            Ok(bytes) => bytes?,
+            Err(error) => return Some(unreadable(key, &error)),
+        };
+        match ResolveHint::parse(&bytes) {
+            Err(error) => Some(damaged(key, &error.to_string())),
+            Ok(_) if self.seen.contains(record) => None,
+            // A package that is not published yet has its hint before its record is named.
+            Ok(hint) if hint.seq >= log.size() => self.unless_under_way(Some(ahead(key, hint.seq))).await,
+            Ok(_) => Some(stray(key)),
+        }
     }
 
     /// A by-name file that the state does not name: of a commit under way, or of nothing.

@@ -42,7 +42,7 @@ pub(super) fn index_line(
     IndexLine {
         name: record.name.clone(),
         vers: record.vers.clone(),
-        deps: record.deps.iter().map(|dep| index_dep(dep, record.format, settings)).collect(),
+        deps: index_deps(record, settings),
         cksum: record.tarball.hex(),
         features,
         yanked: false,
@@ -112,6 +112,11 @@ fn split_features(features: &Features) -> (Features, Features) {
         }
         second.extend(moved);
     }
+}
+
+/// The dependencies of a release as the index names them.
+pub(crate) fn index_deps(record: &VersionRecord, settings: &Settings) -> Vec<IndexDep> {
+    record.deps.iter().map(|dep| index_dep(dep, record.format, settings)).collect()
 }
 
 fn index_dep(dep: &RecordDep, format: Format, settings: &Settings) -> IndexDep {

@@ -4,8 +4,8 @@
 
 use drystone_schemas::{
     AccountId, DeleteCode, Deprecation, EventBody, FileClass, IndexFile, IndexLine, OwnerEntry,
-    PackageDocument, PackageName, ResolveRecord, Role, Settings, Sha256Digest, Version, VersionRecord,
-    layout, rfc3339,
+    PackageDocument, PackageName, ResolveRecord, Role, Settings, Sha256Digest, TrustedPublisher, Version,
+    VersionRecord, layout, rfc3339,
 };
 
 use super::{Draft, ProjectError, ProjectedFile, authors, github, line};
@@ -88,6 +88,7 @@ impl PackageState {
             releases: 0,
             latest: None,
             aliases: Vec::new(),
+            publishers: Vec::new(),
             deprecated: None,
             description: None,
             authors: Vec::new(),
@@ -159,6 +160,24 @@ impl PackageState {
                 let numbers = (*threshold, *lock_hours);
                 let changed = authors::add_rule(&mut self.document, draft, numbers, keys, *exception);
                 self.changed(changed, seq)
+            }
+            EventBody::PublisherAdd { publisher, .. } => {
+                let there = |other: &TrustedPublisher| {
+                    other.id == publisher.id
+                        || (&other.issuer, &other.identity) == (&publisher.issuer, &publisher.identity)
+                };
+                if self.document.publishers.iter().any(there) {
+                    return Err(self.no_change(seq));
+                }
+                self.document.publishers.push(publisher.clone());
+                Ok(())
+            }
+            EventBody::PublisherRemove { publisher, .. } => {
+                if self.document.publisher(publisher).is_none() {
+                    return Err(self.no_change(seq));
+                }
+                self.document.publishers.retain(|other| other.id != *publisher);
+                Ok(())
             }
             EventBody::Genesis { .. }
             | EventBody::Config { .. }

@@ -17,6 +17,9 @@ const REPLACE_TRIES_MAX: usize = 16;
 /// Longest by-name file, in bytes: four times the longest index file known.
 pub(super) const BY_NAME_BYTES_MAX: u64 = 64 << 20;
 
+/// Room for the files that publish a commit, in bytes: checkpoint, proof and history.
+const PUBLISHED_BYTES: [u64; 3] = [8 << 10; 3];
+
 /// Tags of by-name files as the planner saw them, so that the normal path need not read them again.
 pub(super) type Hints = HashMap<String, Option<Tag>>;
 
@@ -62,18 +65,18 @@ pub(super) async fn apply(store: &Store, staging: &Staging, hints: &Hints) -> Re
     put_public.and(put_vault).and(replaced_public).and(replaced_vault)
 }
 
-/// Tells the store what will be applied when head is replaced.
-pub(super) async fn prepare(store: &Store, staging: &Staging, head: Bytes) -> Result<(), CommitError> {
-    let (mut public, mut vault) = (Vec::new(), vec![(Key::new(layout::HEAD)?, head)]);
+/// Makes sure that what follows the commit point will find room: head, what is applied, and what is published.
+pub(super) async fn reserve(store: &Store, staging: &Staging, head: &Bytes) -> Result<(), CommitError> {
+    let (mut public, mut vault) = (PUBLISHED_BYTES.to_vec(), vec![head.len() as u64]);
     for op in &staging.ops {
         let area = match op.kind {
             OpKind::PutPublic | OpKind::ReplacePublic { .. } => &mut public,
             OpKind::PutVault | OpKind::ReplaceVault { .. } => &mut vault,
         };
-        area.push((Key::new(op.key.clone())?, op.bytes.clone()));
+        area.push(op.bytes.len() as u64);
     }
-    join(store.public.prepare_round(&public), store.vault.prepare_round(&vault)).await;
-    Ok(())
+    let (public, vault) = join(store.public.reserve(&public), store.vault.reserve(&vault)).await;
+    Ok(public.and(vault)?)
 }
 
 pub(super) fn new_object(key: String, bytes: impl Into<Bytes>, meta: Meta) -> Result<NewObject, CommitError> {

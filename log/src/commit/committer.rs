@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     CommitError, Head, Op, OpKind, Staging,
-    apply::{Hints, apply, json_object_meta, meta_of, new_object, prepare, put_all, text_object_meta},
+    apply::{Hints, apply, json_object_meta, meta_of, new_object, put_all, reserve, text_object_meta},
     edge::RightEdge,
     head::HEAD_BYTES_MAX,
     nodes::NodeCache,
@@ -40,6 +40,8 @@ const BUNDLE_BYTES_MAX: u64 = 256 * (4096 + 2);
 /// Everything that commits to one registry share: the store, the key, the clock, and caches that cannot be stale.
 pub struct Committer {
     pub(super) store: Store,
+    /// The same, where what a commit writes need only be in order until it is published.
+    ordered: Store,
     pub(super) signing: Signing,
     pub(super) origin: String,
     pub(super) clock: Arc<dyn Clock>,
@@ -159,6 +161,7 @@ impl Committer {
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         Self {
+            ordered: store.ordered(),
             store,
             signing: signing.into(),
             origin: origin.into(),
@@ -359,6 +362,27 @@ impl Committer {
     /// The nodes of every `state_key` must have been loaded. An error after the commit point is
     /// [`CommitError::OutcomeUnknown`]: the caller repeats with the same ids, and finds them done.
     pub async fn commit(&self, round: Round, drafts: Vec<EventDraft>) -> Result<CommitOutcome, CommitError> {
+        let outcome = self.commit_in_order(round, drafts).await;
+        match (self.store.settle().await, outcome) {
+            (Err(error), Ok(CommitOutcome::Committed(_))) => {
+                Err(CommitError::OutcomeUnknown(format!("committed, but not durable yet: {error}")))
+            }
+            (_, outcome) => outcome,
+        }
+    }
+
+    /// The store for what lies between the decision and the checkpoint: a store that keeps everything in order need not
+    /// make each step durable by itself, because a step is lost only with all that follow it. Nobody outside may learn
+    /// of what can be lost, and outside witnesses are asked before the checkpoint is written.
+    fn stepwise(&self) -> &Store {
+        if self.signing.outside().is_some() { &self.store } else { &self.ordered }
+    }
+
+    async fn commit_in_order(
+        &self,
+        round: Round,
+        drafts: Vec<EventDraft>,
+    ) -> Result<CommitOutcome, CommitError> {
         assert!(!drafts.is_empty(), "a commit has at least one event");
         let Round { head, time, head_tag, mut publishing, mut state, edge, objects, .. } = round;
         let mut edge = edge.expect("the right edge is loaded before a commit");
@@ -407,26 +431,18 @@ impl Committer {
         };
         let nodes = state.changed_nodes();
         let head_bytes = Bytes::from(next.to_bytes());
-        let (prepared, put) = join(
-            prepare(&self.store, &staging, head_bytes.clone()),
-            self.put_before_head(&next, objects, built.objects, &nodes, staging_bytes),
-        )
-        .await;
-        put.and(prepared)?;
+        let store = self.stepwise();
+        self.put_before_head(store, &next, objects, built.objects, &nodes, staging_bytes).await?;
+        // What is committed must not be stuck half applied on a full disk.
+        reserve(store, &staging, &head_bytes).await?;
 
         if !self.swap_head(&next, head_bytes, head_tag.as_ref()).await? {
             return Ok(CommitOutcome::Lost);
         }
         let unknown =
             |e: CommitError| CommitError::OutcomeUnknown(format!("committed, but not applied: {e}"));
-        let own_notes = async {
-            let notes = self.own_notes(&next, &edge, &staging).await;
-            if let Ok(notes) = &notes {
-                self.prepare(notes).await;
-            }
-            notes
-        };
-        let (applied, notes) = join(apply(&self.store, &staging, &built.hints), own_notes).await;
+        let own_notes = self.own_notes(&next, &edge, &staging);
+        let (applied, notes) = join(apply(store, &staging, &built.hints), own_notes).await;
         applied.map_err(unknown)?;
         let proofs = match notes {
             Ok(notes) => self.publish_own(&mut publishing, (first_seq, head_root), &edge, notes).await,
@@ -477,6 +493,7 @@ impl Committer {
     /// Everything that must be there before head may name it, in one round.
     async fn put_before_head(
         &self,
+        store: &Store,
         next: &Head,
         objects: Vec<NewObject>,
         files: Vec<(FileClass, Sha256Digest, Bytes)>,
@@ -497,8 +514,7 @@ impl Committer {
             return Err(CommitError::BeingCollected { key: object.key.to_string() });
         }
         let vault = [new_object(next.staging.clone(), staging, Meta::PRIVATE)?];
-        let (public, vault) =
-            join(put_all(&*self.store.public, &public), put_all(&*self.store.vault, &vault)).await;
+        let (public, vault) = join(put_all(&*store.public, &public), put_all(&*store.vault, &vault)).await;
         public.and(vault)
     }
 
@@ -507,7 +523,7 @@ impl Committer {
         let key = Key::new(layout::HEAD)?;
         let mut doubt: Option<String> = None;
         for attempt in 0..HEAD_TRIES_MAX {
-            match self.store.vault.replace(&key, seen, bytes.clone(), Meta::PRIVATE).await {
+            match self.stepwise().vault.replace(&key, seen, bytes.clone(), Meta::PRIVATE).await {
                 Ok(Replace::Replaced(_)) => {
                     *self.last_head.lock().expect("no holder of this lock panics") =
                         Some((bytes, next.clone()));

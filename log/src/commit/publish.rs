@@ -145,21 +145,6 @@ impl Notes {
 }
 
 impl Committer {
-    /// Tells the store what will be published when everything is applied, if no witness has to be asked before.
-    pub(super) async fn prepare(&self, notes: &Notes) {
-        if self.signing.outside().is_some_and(|outside| !outside.witnesses.is_empty()) {
-            return;
-        }
-        let files = [
-            (layout::CHECKPOINT.to_owned(), notes.checkpoint().into()),
-            (layout::LATEST_PROOF.to_owned(), notes.latest()),
-            (layout::checkpoint_history(notes.size()), notes.plain.clone()),
-        ];
-        let files: Vec<(Key, Bytes)> =
-            files.into_iter().filter_map(|(key, bytes)| Some((Key::new(key).ok()?, bytes))).collect();
-        self.store.public.prepare_round(&files).await;
-    }
-
     pub(super) async fn read_publishing(&self) -> Result<Publishing, CommitError> {
         let (checkpoint_key, latest_key) = (Key::new(layout::CHECKPOINT)?, Key::new(layout::LATEST_PROOF)?);
         let (checkpoint, latest) = try_join(

@@ -286,7 +286,7 @@ impl Core {
     }
 
     /// Keeps a token where its bearer finds it.
-    pub(super) async fn keep_bearer(&self, token: &Token, record: &TokenRecord) -> Result<(), Refusal> {
+    pub(crate) async fn keep_bearer(&self, token: &Token, record: &TokenRecord) -> Result<(), Refusal> {
         let created = vault::create(&*self.store.vault, layout::token(&token.digest()), record).await?;
         if created { Ok(()) } else { Err(Refusal::internal("a new token exists already")) }
     }

@@ -140,6 +140,10 @@ impl Entry {
             }
             EventBody::AliasSet { pkg, alias } => Action::AliasSet { alias, pkg },
             EventBody::AliasRemove { pkg, alias } => Action::AliasRemove { alias, pkg },
+            EventBody::PublisherAdd { pkg, publisher } => {
+                Action::PublisherAdd { pkg, publisher: Box::new(publisher) }
+            }
+            EventBody::PublisherRemove { pkg, publisher } => Action::PublisherRemove { pkg, publisher },
             // What only the operator does, at the machine.
             _ => return None,
         })
@@ -172,6 +176,8 @@ fn asks(action: &Action) -> Option<EventBody> {
         }
         Action::AliasSet { alias, pkg } => EventBody::AliasSet { pkg, alias },
         Action::AliasRemove { alias, pkg } => EventBody::AliasRemove { pkg, alias },
+        Action::PublisherAdd { pkg, publisher } => EventBody::PublisherAdd { pkg, publisher: *publisher },
+        Action::PublisherRemove { pkg, publisher } => EventBody::PublisherRemove { pkg, publisher },
         Action::Configure { .. } | Action::Trust { .. } => return None,
     })
 }
@@ -226,7 +232,8 @@ mod tests {
             Action::AuthorKeyRemove { pkg: pkg.clone(), key: key.clone() },
             Action::Policy { pkg: pkg.clone(), rule },
             Action::AliasSet { alias: alias.clone(), pkg: pkg.clone() },
-            Action::AliasRemove { alias, pkg },
+            Action::AliasRemove { alias, pkg: pkg.clone() },
+            Action::PublisherRemove { pkg, publisher: actor() },
         ];
         for action in actions {
             let bytes = canonical_json(&entry(action.clone()));

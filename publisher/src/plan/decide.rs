@@ -10,11 +10,11 @@ use drystone_log::{
     commit::{EventDraft, PlainFile, Round, StateFile},
 };
 use drystone_schemas::{
-    AccountId, Code, EventBody, IndexLine, PackageDocument, PackageName, Problem, Role, Sha256Digest,
-    Version, canonical_json, layout,
+    AccountId, Code, EventBody, IndexLine, PUBLISHERS_MAX, PackageDocument, PackageName, Problem, Role,
+    Sha256Digest, TrustedPublisher, Version, canonical_json, layout,
 };
 
-use super::{AliasShard, Desk, alias, authors, cargo_name, package_key, quota, scope};
+use super::{AliasShard, Desk, alias, authors, cargo_name, hints, package_key, quota, scope};
 use crate::{
     Action, Done, Intent, Refusal,
     intent::{Answer, Caller},
@@ -132,7 +132,8 @@ impl Actor {
     /// What it may do for a package: the most that its own entry, or that of an organisation and the membership there, allow.
     fn role_in(&self, document: &PackageDocument) -> Option<Role> {
         let by_orgs = self.orgs.iter().filter_map(|(org, role)| Some(document.role_of(org)?.min(*role)));
-        by_orgs.chain(document.role_of(&self.account)).max()
+        let by_trust = document.publisher(&self.account).map(|_| Role::Collaborator);
+        by_orgs.chain(document.role_of(&self.account)).chain(by_trust).max()
     }
 }
 
@@ -141,6 +142,10 @@ fn authorise(desk: &Desk, intent: &Intent, place: &Place<'_>) -> Result<Actor, R
         Caller::Operator(account) => {
             let orgs = BTreeMap::new();
             return Ok(Actor { account: account.clone(), admin: true, counted: false, orgs });
+        }
+        Caller::Account(account) => {
+            let orgs = BTreeMap::new();
+            return Ok(Actor { account: account.clone(), admin: false, counted: false, orgs });
         }
         Caller::Token(digest) => digest,
     };
@@ -167,6 +172,13 @@ fn authorise(desk: &Desk, intent: &Intent, place: &Place<'_>) -> Result<Actor, R
         let detail = format!("the token `{}` is not for `{package}`", token.name);
         let problem = Problem::new(Code::TokenPattern, detail).fact("packages", patterns.join(", "));
         return Err(Refusal::new(problem));
+    }
+    if let (Some(upload), Action::Publish { record, .. }) = (&token.upload, &intent.action)
+        && (&upload.vers, upload.tarball) != (&record.vers, record.tarball)
+    {
+        let problem =
+            Problem::new(Code::TokenBound, format!("the token is for {} with another archive", upload.vers));
+        return Err(Refusal::new(problem.fact("vers", &upload.vers).fact("sha256", upload.tarball.hex())));
     }
     let admin = token.is_admin();
     let orgs = desk.parties.get(&token.account).map(|party| party.orgs.clone()).unwrap_or_default();
@@ -284,6 +296,29 @@ fn check(desk: &Desk, action: &Action, actor: &Actor, place: &Place<'_>) -> Resu
             let target = target.ok_or_else(missing)?;
             require(package(desk, pkg)?, actor, Role::Owner)?;
             event(EventBody::AliasRemove { pkg: target.package.clone(), alias: alias.clone() })
+        }
+        Action::PublisherAdd { pkg, publisher } => {
+            let document = package(desk, pkg)?;
+            require(document, actor, Role::Owner)?;
+            let same = |other: &TrustedPublisher| {
+                (&other.issuer, &other.identity) == (&publisher.issuer, &publisher.identity)
+            };
+            if document.publishers.iter().any(same) {
+                return Ok(Checked::Already(None));
+            }
+            if document.publishers.len() >= PUBLISHERS_MAX {
+                let problem = Problem::new(Code::PublisherLimit, Code::PublisherLimit.title());
+                return Err(Refusal::new(problem.fact("publishers_max", PUBLISHERS_MAX)));
+            }
+            event(EventBody::PublisherAdd { pkg: document.name.clone(), publisher: (**publisher).clone() })
+        }
+        Action::PublisherRemove { pkg, publisher } => {
+            let document = package(desk, pkg)?;
+            require(document, actor, Role::Owner)?;
+            if document.publisher(publisher).is_none() {
+                return Ok(Checked::Already(None));
+            }
+            event(EventBody::PublisherRemove { pkg: document.name.clone(), publisher: publisher.clone() })
         }
         Action::Configure { settings } => {
             if **settings == *desk.settings {
@@ -491,6 +526,9 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
         }
         let with_tag = |(key, bytes)| PlainFile { seen: seen.get(&key).cloned(), key, bytes };
         draft.plain = plain.into_iter().map(with_tag).collect();
+        if let Some(record) = record {
+            draft.plain.extend(hints::file(&mut desk.hints, state, &record.vers, place.seq));
+        }
     }
     draft.files = files
         .into_iter()

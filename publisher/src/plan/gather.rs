@@ -16,10 +16,10 @@ use drystone_schemas::{
     Sha256Digest, VaisPackage, confusable::look_alikes, layout,
 };
 use drystone_storage::{Key, Store, Versioned};
-use futures_util::future::{try_join, try_join_all, try_join4};
+use futures_util::future::{join, try_join, try_join_all, try_join4};
 use serde::de::DeserializeOwned;
 
-use super::{AliasShard, Desk, Holder, OnDesk, Party, alias_key, package_key, scope_key};
+use super::{AliasShard, Desk, Holder, OnDesk, Party, alias_key, hints, package_key, scope_key};
 use crate::{
     Action, Intent, Refusal,
     accounts::MemberRecord,
@@ -143,12 +143,34 @@ fn rivals(alias: &Alias) -> BTreeSet<String> {
     names
 }
 
-/// The aliases that would keep new packages from their names.
-fn name_sakes(intents: &[&Intent]) -> impl Iterator<Item = (Alias, PackageName)> {
+/// The packages of which a version is published.
+fn published(intents: &[&Intent]) -> impl Iterator<Item = PackageName> {
     intents.iter().filter_map(|intent| match &intent.action {
-        Action::Publish { record, .. } => Some((Alias::new(record.name.as_str()).ok()?, record.name.clone())),
+        Action::Publish { record, .. } => Some(record.name.clone()),
         _ => None,
     })
+}
+
+/// The aliases that would keep new packages from their names.
+fn name_sakes(intents: &[&Intent]) -> impl Iterator<Item = (Alias, PackageName)> {
+    published(intents).filter_map(|name| Some((Alias::new(name.as_str()).ok()?, name)))
+}
+
+/// Packages that were there by name and are not in the state, and so are new to this head after all: whoever made them has
+/// moved head since it was read, or the file is a stray one. What concerns a new package is still to be read then.
+fn unforeseen(
+    committer: &Committer,
+    round: &Round,
+    by_name: &ByName,
+    intents: &[&Intent],
+) -> Result<Vec<PackageName>, Refusal> {
+    let mut unforeseen = Vec::new();
+    for name in published(intents).filter(|name| !by_name.lacks(name)) {
+        if committer.entry(round, &package_key(&name))?.is_none() {
+            unforeseen.push(name);
+        }
+    }
+    Ok(unforeseen)
 }
 
 impl Desk {
@@ -170,6 +192,15 @@ impl Desk {
         );
         let load = async { committer.load(round, &keys).await.map_err(Refusal::from) };
         let ((), mut desk) = try_join(load, Self::private(store, settings, by_name, known, intents)).await?;
+        let unforeseen = unforeseen(committer, round, by_name, intents)?;
+        if !unforeseen.is_empty() {
+            let aliases = unforeseen.iter().filter_map(|name| Alias::new(name.as_str()).ok());
+            let keys: Vec<String> = aliases.map(|alias| alias_key(&alias)).collect();
+            committer.load(round, &keys).await?;
+            let scopes: BTreeSet<String> = unforeseen.iter().filter_map(scope_key).collect();
+            let scopes = scopes.into_iter().map(async |scope| read_holder(store, scope).await);
+            desk.scopes.extend(try_join_all(scopes).await?);
+        }
         let round = &*round;
         let packages = intents.iter().filter_map(|intent| intent.action.package());
         let names: BTreeMap<String, _> = packages.map(|name| (package_key(name), name)).collect();
@@ -188,7 +219,7 @@ impl Desk {
             let seen = by_name.seen(own.into_iter().chain(api));
             Ok::<_, Refusal>((key, OnDesk { value: state, seen }))
         });
-        let aliases = Self::shards_needed(committer, round, by_name, intents)?;
+        let aliases = Self::shards_needed(committer, round, intents)?;
         let alias_reads = aliases.into_iter().map(async |(shard, (alias, changes))| {
             let key = alias_key(&alias);
             let map = Self::aliases_at(store, committer, round, by_name, &key, FileClass::Alias);
@@ -236,12 +267,11 @@ impl Desk {
     fn shards_needed(
         committer: &Committer,
         round: &Round,
-        by_name: &ByName,
         intents: &[&Intent],
     ) -> Result<BTreeMap<String, (Alias, bool)>, Refusal> {
         let mut shards = BTreeMap::new();
         for (alias, name) in name_sakes(intents) {
-            if by_name.lacks(&name) && committer.entry(round, &package_key(&name))?.is_none() {
+            if committer.entry(round, &package_key(&name))?.is_none() {
                 shards.insert(alias.shard().to_owned(), (alias, false));
             }
         }
@@ -296,15 +326,17 @@ impl Desk {
         let done = intents.iter().map(async |intent| {
             Ok::<_, Refusal>((intent.id.to_string(), vault::read_done(&*store.vault, &intent.id).await?))
         });
-        let (tokens, done, parties, scopes) =
-            try_join4(try_join_all(tokens), try_join_all(done), try_join_all(parties), try_join_all(scopes))
-                .await?;
+        let private =
+            try_join4(try_join_all(tokens), try_join_all(done), try_join_all(parties), try_join_all(scopes));
+        let (private, hints) = join(private, hints::read(store, &settings, intents)).await;
+        let (tokens, done, parties, scopes) = private?;
         Ok(Self {
             settings,
             packages: BTreeMap::new(),
             aliases: BTreeMap::new(),
             all_aliases: None,
             vais_index: None,
+            hints,
             trust: None,
             taken_by_package: Vec::new(),
             tokens: tokens.into_iter().collect(),
@@ -318,7 +350,7 @@ impl Desk {
     fn parties_missing(&self, intents: &[&Intent]) -> BTreeSet<AccountId> {
         let tokens = intents.iter().filter_map(|intent| match &intent.caller {
             Caller::Token(digest) => self.tokens.get(digest)?.as_ref(),
-            Caller::Operator(_) => None,
+            Caller::Operator(_) | Caller::Account(_) => None,
         });
         let counted = tokens.filter(|token| !token.is_admin()).map(|token| token.account.clone());
         counted.filter(|account| !self.parties.contains_key(account)).collect()

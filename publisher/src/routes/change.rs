@@ -44,17 +44,17 @@ fn version(target: &Target) -> Result<Version, Refusal> {
 }
 
 /// A request's caller and id, taken before its body is.
-struct Asked {
-    token: crate::Token,
+pub(super) struct Asked {
+    pub(super) token: crate::Token,
     id: drystone_schemas::EventId,
 }
 
 impl Asked {
-    fn of(service: &Service, request: &Request) -> Result<Self, Refusal> {
+    pub(super) fn of(service: &Service, request: &Request) -> Result<Self, Refusal> {
         Ok(Self { token: bearer(request.headers())?, id: intent_id(service, request.headers())? })
     }
 
-    async fn commit(
+    pub(super) async fn commit(
         self,
         service: &Service,
         action: Action,

@@ -1,5 +1,7 @@
 //! Reads that answer from static files what clients of other registries ask an API for.
 
+use std::sync::LazyLock;
+
 use axum::{
     Json,
     extract::{Path, State, rejection::PathRejection},
@@ -75,6 +77,12 @@ pub(super) async fn config(State(service): App) -> Result<Response, Refusal> {
     };
     let bytes = bytes.ok_or_else(|| Refusal::code(Code::NotInitialised, Code::NotInitialised.title()))?;
     Ok(([(header::CONTENT_TYPE, layout::JSON)], bytes).into_response())
+}
+
+/// The description of this API, which does not change while the process lives.
+pub(super) async fn openapi() -> Response {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| drystone_schemas::openapi().to_string());
+    ([(header::CONTENT_TYPE, layout::JSON)], DOCUMENT.as_str()).into_response()
 }
 
 pub(super) async fn me(State(service): App, headers: HeaderMap) -> Result<Response, Refusal> {

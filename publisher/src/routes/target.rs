@@ -12,11 +12,11 @@ use axum::{
 };
 use drystone_schemas::{Code, PackageName, Version};
 
-use super::{change, github, no_such_route, only_allowed, read};
+use super::{change, github, no_such_route, only_allowed, read, trusted};
 use crate::{Refusal, Service};
 
 /// Verbs that follow a package.
-const PACKAGE_VERBS: [&str; 5] = ["owners", "deprecate", "undeprecate", "keys", "policy"];
+const PACKAGE_VERBS: [&str; 6] = ["owners", "publishers", "deprecate", "undeprecate", "keys", "policy"];
 
 /// What an address names.
 #[derive(Debug, PartialEq, Eq)]
@@ -106,6 +106,9 @@ pub(super) async fn dispatch(State(service): State<Arc<Service>>, request: Reque
         (&Method::PUT, false, ["keys"]) => change::add_key(&service, &target, request).await,
         (&Method::DELETE, false, ["keys"]) => change::remove_key(&service, &target, request).await,
         (&Method::PUT, false, ["policy"]) => change::set_rule(&service, &target, request).await,
+        (&Method::GET | &Method::HEAD, false, ["publishers"]) => trusted::list(&service, &target).await,
+        (&Method::POST, false, ["publishers"]) => trusted::add(&service, &target, request).await,
+        (&Method::DELETE, false, ["publishers", id]) => trusted::remove(&service, &target, id, request).await,
         (_, released, verb) => match allowed(released, verb) {
             Some(allow) => Ok(only_allowed(&method, allow)),
             None => Err(no_such_route(&path)),
@@ -125,6 +128,8 @@ fn allowed(released: bool, verb: &[&str]) -> Option<&'static str> {
         (false, ["owners"]) => "GET, HEAD, PUT, DELETE",
         (false, ["keys"]) => "PUT, DELETE",
         (false, ["policy"]) => "PUT",
+        (false, ["publishers"]) => "GET, HEAD, POST",
+        (false, ["publishers", _]) => "DELETE",
         _ => return None,
     })
 }

@@ -1,95 +1,137 @@
-//! One opened directory: paths of keys, temporary files, and directories that are known to be durable.
+//! One opened area: where keys lie, and who writes there.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    io::{self, ErrorKind, Write},
-    os::unix::fs::DirBuilderExt,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use super::{
-    errors::{again, definite},
-    parallel,
-    prepared::Prepared,
+    errors::definite,
+    folder::{Folder, TEMP_DIR, make_durable_dir},
+    journal::{JOURNAL_DIR, Journal, Sizes, make_journal_dir},
+    syncs::{SyncCounters, Syncs},
     unavailable,
     walk::Walks,
+    writer::{Announced, Answer, Wait, Write, Writer},
 };
-use crate::{Body, Key, StoreError};
+use crate::{Key, StoreError};
 
-/// Directory of temporary files, below the root so that they can be linked into place.
-pub(super) const TEMP_DIR: &str = ".tmp";
-/// Directory of lock files.
-pub(super) const LOCK_DIR: &str = ".lock";
 /// Age from which a temporary file belongs to a crashed process: no upload takes so long.
 const STALE: Duration = Duration::from_secs(3_600);
-/// Above this many remembered directories the memory is cleared: each costs one fsync to learn again.
-const DURABLE_DIRS_MAX: usize = 65_536;
+/// Where Linux tells which start of the machine this is.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// Length of a boot id in hex digits.
+const BOOT_ID_DIGITS: usize = 32;
 
-/// How often a directory's files and subdirectories were synced to disk by this process, since it was opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Syncs {
-    /// Syncs of files.
-    pub files: u64,
-    /// Syncs of directories.
-    pub directories: u64,
+/// Areas that lie in one directory and share its journal.
+pub(super) struct Home {
+    /// The directory that holds the journal.
+    pub(super) dir: PathBuf,
+    /// Each area's root and its mode if it has to be made. The order is part of the journal's format.
+    pub(super) areas: Vec<(PathBuf, u32)>,
+}
+
+impl Home {
+    /// A store's two areas.
+    pub(super) fn store(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), areas: vec![(dir.join("public"), 0o777), (dir.join("vault"), 0o700)] }
+    }
+
+    /// Where an area's journal is: beside it if it is one of a store's, and else in it. With the area's place.
+    pub(super) fn of(root: PathBuf, mode: u32) -> (Self, u8) {
+        let absolute = fs_err::canonicalize(&root).unwrap_or_else(|_| root.clone());
+        if let Some(dir) = absolute.parent().filter(|dir| dir.join(JOURNAL_DIR).is_dir()) {
+            let home = Self::store(dir);
+            if let Some(area) = home.areas.iter().position(|(area, _)| *area == absolute) {
+                return (home, area as u8);
+            }
+        }
+        (Self { dir: root.clone(), areas: vec![(root, mode)] }, 0)
+    }
+
+    /// Opens every area, after the journal was replayed where that is needed.
+    pub(super) fn open(self) -> Result<Vec<Disk>, StoreError> {
+        let boot = fs_err::read_to_string(BOOT_ID).ok().and_then(|id| boot_id(&id));
+        self.open_as(boot, Sizes::USUAL)
+    }
+
+    /// The same, in a start of the machine and with sizes that the caller chooses.
+    pub(super) fn open_as(self, boot: Option<[u8; 16]>, sizes: Sizes) -> Result<Vec<Disk>, StoreError> {
+        let failed = |e: io::Error| definite("open", &self.dir.display(), &e);
+        for (root, mode) in &self.areas {
+            make_area(root, *mode).map_err(failed)?;
+        }
+        if self.areas.len() > 1 {
+            // Whoever opens one of the areas alone finds the journal by it. Where it cannot be made now, nothing can be
+            // written either; the first write tries again.
+            drop(make_journal_dir(&self.dir.join(JOURNAL_DIR)));
+        }
+        let folders: Vec<Arc<Folder>> =
+            self.areas.iter().map(|(root, _)| Arc::new(Folder::new(root.clone()))).collect();
+        let syncs = Arc::new(SyncCounters::default());
+        let mut journal = Journal::new(&self.dir, folders.clone(), boot, sizes, syncs.clone());
+        journal.open().map_err(failed)?;
+        let writer = Arc::new(Writer::new(folders.clone(), journal, syncs));
+        let disk = |(area, folder)| Disk {
+            area,
+            is_one_of_many: folders.len() > 1,
+            folder,
+            writer: writer.clone(),
+            walks: Walks::default(),
+        };
+        let disks: Vec<Disk> = (0..).zip(folders.iter().cloned()).map(disk).collect();
+        disks.iter().for_each(Disk::tidy);
+        Ok(disks)
+    }
+}
+
+/// Reads the id as the kernel writes it: hex digits with hyphens.
+fn boot_id(text: &str) -> Option<[u8; 16]> {
+    let digits: String = text.trim().chars().filter(|digit| *digit != '-').collect();
+    let bytes = hex::decode(digits).ok().filter(|bytes| bytes.len() == BOOT_ID_DIGITS / 2)?;
+    bytes.try_into().ok()
+}
+
+/// Makes an area's directories, unless it may only be read.
+fn make_area(root: &Path, mode: u32) -> io::Result<()> {
+    make_durable_dir(root, mode)?;
+    match fs_err::create_dir(root.join(TEMP_DIR)) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(e) if matches!(e.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => Ok(()),
+        other => other,
+    }
 }
 
 pub(super) struct Disk {
-    root: PathBuf,
-    next_temp: AtomicU64,
-    durable_dirs: Mutex<HashSet<PathBuf>>,
-    /// Bytes that are durable before they are written, see [`Prepared`].
-    pub(super) prepared: Prepared,
-    syncs: [AtomicU64; 2],
+    /// The area's place among those of its journal.
+    area: u8,
+    /// Whether the journal orders the writes of other areas too.
+    pub(super) is_one_of_many: bool,
+    pub(super) folder: Arc<Folder>,
+    pub(super) writer: Arc<Writer>,
     /// Listings under way, see [`Walks`].
     pub(super) walks: Walks,
 }
 
 impl Disk {
-    pub(super) fn open(root: PathBuf, mode: u32) -> Result<Self, StoreError> {
-        let failed = |e: io::Error| definite("open", &root.display(), &e);
-        make_root(&root, mode).map_err(failed)?;
-        for dir in [TEMP_DIR, LOCK_DIR] {
-            match fs_err::create_dir(root.join(dir)) {
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-                // An area that may only be read needs neither.
-                Err(e) if matches!(e.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
-                }
-                other => other.map_err(failed)?,
-            }
-        }
-        let (next_temp, durable_dirs, prepared, syncs, walks) = Default::default();
-        let disk = Self { root, next_temp, durable_dirs, prepared, syncs, walks };
-        disk.tidy();
-        Ok(disk)
-    }
-
     /// Removes what crashed processes left long ago, if that is possible; the next start tries again.
     fn tidy(&self) {
         // What time it is to this file system, a new file tells; without one there is nothing to remove either.
-        let Ok((file, _temp)) = self.create_temp() else { return };
+        let Ok((file, _temp)) = self.folder.create_temp() else { return };
         if let Ok(now) = file.metadata().and_then(|meta| meta.modified()) {
             drop(self.remove_stale_temps(now, STALE));
         }
     }
 
     pub(super) fn root(&self) -> &Path {
-        &self.root
+        self.folder.root()
     }
 
-    /// Where a key lies. `None` for a key in the directories that the backend keeps for itself.
+    /// Where a key lies. `None` for a name at the root that begins with a dot: those are the backend's, or nobody's.
     pub(super) fn path(&self, key: &Key) -> Option<PathBuf> {
-        let first = key.as_str().split('/').next();
-        if first == Some(TEMP_DIR) || first == Some(LOCK_DIR) {
-            None
-        } else {
-            Some(self.root.join(key.as_str()))
-        }
+        (!key.as_str().starts_with('.')).then(|| self.folder.path(key))
     }
 
     /// Where a key may be written.
@@ -98,61 +140,29 @@ impl Disk {
         self.path(key).ok_or_else(own)
     }
 
-    /// Writes a body to a new temporary file, durably but for its name.
-    pub(super) fn write_temp(&self, body: &Body) -> io::Result<TempFile> {
-        let (mut file, temp) = self.create_temp()?;
-        match body {
-            Body::Bytes(bytes) => file.write_all(bytes)?,
-            Body::File { path, len } => {
-                let source = fs_err::File::open(path)?;
-                // Plain `std` files let the kernel copy, or share the blocks, on its own.
-                let copied = io::copy(&mut source.file(), &mut file.file())?;
-                if copied != *len {
-                    let fact = format!("`{}` has {copied} bytes, not the announced {len}", path.display());
-                    return Err(io::Error::new(ErrorKind::InvalidInput, fact));
-                }
-            }
+    /// Writes a round; answers in its order.
+    pub(super) fn write(&self, wait: Wait, writes: Vec<Write>, announced: Announced) -> Vec<Answer> {
+        if writes.is_empty() {
+            return Vec::new();
         }
-        file.sync_all()?;
-        self.syncs[0].fetch_add(1, Ordering::Relaxed);
-        Ok(temp)
+        self.writer.submit(self.area, wait, writes, announced)
     }
 
-    /// How often files, and directories, were synced.
+    /// Makes sure that files of these lengths will find room.
+    pub(super) fn reserve(&self, lens: &[u64]) -> io::Result<()> {
+        self.writer.reserve(self.area, lens)
+    }
+
+    /// How often was synced.
     pub(super) fn syncs(&self) -> Syncs {
-        let [files, directories] = self.syncs.each_ref().map(|count| count.load(Ordering::Relaxed));
-        Syncs { files, directories }
-    }
-
-    /// Makes the names in each directory durable, and returns those where that failed.
-    pub(super) fn sync_dirs(&self, dirs: &BTreeSet<&Path>) -> HashMap<PathBuf, io::Error> {
-        let dirs: Arc<[PathBuf]> = dirs.iter().map(|dir| dir.to_path_buf()).collect();
-        self.syncs[1].fetch_add(dirs.len() as u64, Ordering::Relaxed);
-        let synced = parallel::map(&dirs, |dir| fs_err::File::open(dir).and_then(|file| file.sync_all()));
-        dirs.iter()
-            .zip(synced)
-            .filter_map(|(dir, outcome)| outcome.err().map(|error| (dir.clone(), error)))
-            .collect()
-    }
-
-    fn create_temp(&self) -> io::Result<(fs_err::File, TempFile)> {
-        loop {
-            let number = self.next_temp.fetch_add(1, Ordering::Relaxed);
-            let path = self.root.join(TEMP_DIR).join(format!("{:x}-{number:x}", std::process::id()));
-            match fs_err::File::create_new(&path) {
-                Ok(file) => return Ok((file, TempFile { path })),
-                // A process with our number, in another container or before a restart, has this name: take the next.
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(e),
-            }
-        }
+        self.writer.syncs.counted()
     }
 
     /// Removes temporary files older than `age`, as [`super::FsArea::remove_stale_temps`] says.
     pub(super) fn remove_stale_temps(&self, now: SystemTime, age: Duration) -> Result<u64, StoreError> {
         let failed = |e: io::Error| unavailable("delete", TEMP_DIR, e.to_string());
         let mut removed = 0;
-        for entry in fs_err::read_dir(self.root.join(TEMP_DIR)).map_err(failed)? {
+        for entry in fs_err::read_dir(self.root().join(TEMP_DIR)).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             // Gone or unreadable: its owner is alive and at work.
             let Ok(modified) = entry.metadata().and_then(|meta| meta.modified()) else { continue };
@@ -163,103 +173,4 @@ impl Disk {
         }
         Ok(removed)
     }
-
-    /// Makes directories and all above them up to the root, durably. Returns those that failed, with the reason.
-    ///
-    /// A directory that another process made a moment ago may not be durable yet, so each one is synced into its
-    /// parent once in the life of this process, whoever made it.
-    pub(super) fn ensure_dirs(&self, dirs: &BTreeSet<&Path>) -> HashMap<PathBuf, io::Error> {
-        let missing = self.not_known_durable(dirs);
-        let mut failed: HashMap<PathBuf, io::Error> = HashMap::new();
-        // Parents sort before their children.
-        for dir in &missing {
-            let made = match dir.parent().and_then(|parent| failed.get(parent)) {
-                Some(above) => Err(again(above)),
-                None => fs_err::create_dir(dir)
-                    .or_else(|e| if e.kind() == ErrorKind::AlreadyExists { Ok(()) } else { Err(e) }),
-            };
-            if let Err(error) = made {
-                failed.insert(dir.clone(), error);
-            }
-        }
-        let made: Vec<&PathBuf> = missing.iter().filter(|dir| !failed.contains_key(*dir)).collect();
-        let parents: BTreeSet<&Path> = made.iter().filter_map(|dir| dir.parent()).collect();
-        let unsynced = self.sync_dirs(&parents);
-        let (mut durable, mut broken) = (Vec::new(), Vec::new());
-        for dir in made {
-            match dir.parent().and_then(|parent| unsynced.get(parent)) {
-                Some(error) => broken.push((dir.clone(), again(error))),
-                None => durable.push(dir.clone()),
-            }
-        }
-        failed.extend(broken);
-        self.known().extend(durable);
-        failed
-    }
-
-    /// Forgets which directories are durable, because one turned out to be missing: someone removed it.
-    pub(super) fn forget_dirs(&self) {
-        self.known().clear();
-    }
-
-    fn not_known_durable(&self, dirs: &BTreeSet<&Path>) -> BTreeSet<PathBuf> {
-        let mut known = self.known();
-        if known.len() > DURABLE_DIRS_MAX {
-            known.clear();
-        }
-        let mut missing = BTreeSet::new();
-        for dir in dirs {
-            let below_root = dir.ancestors().take_while(|above| *above != self.root);
-            missing.extend(below_root.filter(|above| !known.contains(*above)).map(Path::to_path_buf));
-        }
-        missing
-    }
-
-    fn known(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
-        // A set is whole after a panic elsewhere; at worst it lacks directories.
-        self.durable_dirs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A temporary file that is removed when dropped, unless it was moved into place.
-pub(super) struct TempFile {
-    path: PathBuf,
-}
-
-impl TempFile {
-    /// Gives the file a final name too; fails if the name is taken.
-    pub(super) fn link(&self, name: &Path) -> io::Result<()> {
-        fs_err::hard_link(&self.path, name)
-    }
-
-    /// Moves the file to a final name, in place of what is there.
-    pub(super) fn rename(&self, name: &Path) -> io::Result<()> {
-        fs_err::rename(&self.path, name)
-    }
-}
-
-impl Drop for TempFile {
-    fn drop(&mut self) {
-        // A file that stays behind is found by `remove_stale_temps`; after a rename there is none.
-        let _ = fs_err::remove_file(&self.path);
-    }
-}
-
-/// Makes the root and the directories above it, durably; a root that exists keeps its mode.
-fn make_root(root: &Path, mode: u32) -> io::Result<()> {
-    if fs_err::metadata(root).is_ok_and(|meta| meta.is_dir()) {
-        return Ok(());
-    }
-    let parent = match root.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    if parent != Path::new(".") {
-        make_root(parent, 0o777)?;
-    }
-    match std::fs::DirBuilder::new().mode(mode).create(root) {
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-        other => other?,
-    }
-    fs_err::File::open(parent)?.sync_all()
 }

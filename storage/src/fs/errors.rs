@@ -18,6 +18,7 @@ pub(super) fn definite(op: &'static str, key: &(impl ToString + ?Sized), error: 
         | ErrorKind::NotADirectory
         | ErrorKind::IsADirectory
         | ErrorKind::InvalidFilename => StoreError::Refused { op, key, detail },
+        ErrorKind::InvalidData => StoreError::Damaged { op, key, detail },
         _ => StoreError::Unavailable { op, key, detail },
     }
 }
@@ -48,6 +49,7 @@ mod tests {
                 vec![ReadOnlyFilesystem, PermissionDenied, NotADirectory, IsADirectory, InvalidFilename],
                 "refuses",
             ),
+            (vec![InvalidData], "is damaged"),
             (vec![NotFound, Interrupted, TimedOut, Other], "is unavailable"),
         ] {
             for kind in kinds {

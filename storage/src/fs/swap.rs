@@ -1,24 +1,15 @@
-//! Compare-and-swap of pointers, in rounds that share their durability barriers; and deletion, which must not
-//! interleave with a swap.
-//!
-//! Order: the new bytes to temporary files and to disk, while nothing is locked; then, under the keys' locks, compare,
-//! move into place, and sync each directory once. Readers take the lock too, so what they see is durable.
+//! Compare-and-swap of pointers, and deletion, in rounds.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    io::{self, ErrorKind},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::io;
 
 use bytes::Bytes;
 
 use super::{
-    disk::{Disk, TempFile},
-    errors::{again, definite, is_absent},
-    locks, parallel,
+    disk::Disk,
+    errors::definite,
     read::{self as files, Short},
     unknown,
+    writer::{Announced, Answer, Done, Failed, Wait, Write},
 };
 use crate::{Body, Key, Replace, StoreError, Tag, Versioned, contract::content_tag};
 
@@ -33,25 +24,14 @@ pub(super) struct Swap {
     pub(super) bytes: Bytes,
 }
 
-/// A swap whose new bytes are durable and wait for their name.
-struct Staged {
-    path: PathBuf,
-    temp: TempFile,
-}
-
-/// Reads a pointer, with the tag of its bytes.
+/// Reads a pointer, with the tag of its bytes. What has the name is durable, so no writer need be waited for.
 pub(super) fn read(disk: &Disk, key: &Key, len_max: u64) -> Result<Option<Versioned>, StoreError> {
-    let _held = locks::shared(disk, key).map_err(|e| definite(READ, key, &e))?;
     Ok(files::whole(disk, READ, key, len_max)?.map(versioned))
 }
 
-/// Reads a pointer if no writer is at work and the file is short; else says so.
+/// Reads a pointer if the file is short; else says so.
 pub(super) fn read_short(disk: &Disk, key: &Key, len_max: u64) -> Result<Short<Versioned>, StoreError> {
-    let held = locks::try_shared(disk, key).map_err(|e| definite(READ, key, &e))?;
-    match held {
-        Some(_held) => Ok(files::short(disk, READ, key, len_max)?.map(versioned)),
-        None => Ok(Short::Later),
-    }
+    Ok(files::short(disk, READ, key, len_max)?.map(versioned))
 }
 
 fn versioned(bytes: Bytes) -> Versioned {
@@ -59,125 +39,54 @@ fn versioned(bytes: Bytes) -> Versioned {
 }
 
 /// Replaces each pointer that still is what its caller saw; answers in the order of `swaps`.
-pub(super) fn swap_round(disk: &Arc<Disk>, swaps: &Arc<[Swap]>) -> Vec<Result<Replace, StoreError>> {
-    let staged: Vec<io::Result<Staged>> = parallel::map(swaps, {
-        let disk = disk.clone();
-        move |swap| stage(&disk, swap)
-    });
-    let ready = || swaps.iter().zip(&staged).filter_map(|(swap, staged)| Some((swap, staged.as_ref().ok()?)));
-    let dirs: BTreeSet<&Path> = ready().filter_map(|(_, staged)| staged.path.parent()).collect();
-    let no_dir = disk.ensure_dirs(&dirs);
-    let held = locks::exclusive(disk, ready().map(|(swap, _)| &swap.key));
-
-    let mut won: HashSet<&Key> = HashSet::new();
-    let mut placed: Vec<Result<Replace, StoreError>> = Vec::with_capacity(swaps.len());
-    for (swap, staging) in swaps.iter().zip(&staged) {
-        let failed = |e: &io::Error| Err(definite(OP, &swap.key, e));
-        placed.push(match staging {
-            Err(error) => failed(error),
-            Ok(staged) => match (&held, staged.path.parent().and_then(|dir| no_dir.get(dir))) {
-                (Err(e), _) | (_, Some(e)) => failed(e),
-                // Two swaps of one key in one round: the first that held is the state that the second did not see.
-                _ if won.contains(&swap.key) => Ok(Replace::Conflict),
-                _ => place(disk, swap, staged),
-            },
-        });
-        if let Some(Ok(Replace::Replaced(_))) = placed.last() {
-            won.insert(&swap.key);
-        }
-    }
-
-    let moved = staged.iter().zip(&placed).filter_map(|(staging, outcome)| moved_into(staging, outcome));
-    let not_synced = disk.sync_dirs(&moved.collect());
-    drop(held);
-    for (staging, outcome) in staged.iter().zip(&mut placed) {
-        if let Some(error) = moved_into(staging, outcome).and_then(|dir| not_synced.get(dir)) {
-            *outcome = Ok(Replace::Unknown(error.to_string()));
-        }
-    }
-    placed
+pub(super) fn swap_round(
+    disk: &Disk,
+    swaps: &[Swap],
+    wait: Wait,
+    announced: Announced,
+) -> Vec<Result<Replace, StoreError>> {
+    let staged = swaps.iter().map(|swap| stage(disk, swap)).collect();
+    let answered = answers(disk, staged, wait, announced);
+    let answer = |(swap, answer): (&Swap, Answer)| match answer {
+        Ok(Done::Swapped(outcome)) => Ok(outcome),
+        Ok(other) => unreachable!("a swap is answered as one, not by {other:?}"),
+        Err(Failed::Definite(error)) => Err(definite(OP, &swap.key, &error)),
+        Err(Failed::Unknown(detail)) => Ok(Replace::Unknown(detail)),
+    };
+    swaps.iter().zip(answered).map(answer).collect()
 }
 
-/// The directory in which a swap that happened has changed a name.
-fn moved_into<'a>(
-    staging: &'a io::Result<Staged>,
-    outcome: &Result<Replace, StoreError>,
-) -> Option<&'a Path> {
-    match (staging, outcome) {
-        (Ok(staged), Ok(Replace::Replaced(_))) => staged.path.parent(),
-        _ => None,
-    }
-}
-
-/// Makes the new bytes durable under a temporary name. What is there is read only once, by [`place`]: most swaps win.
-fn stage(disk: &Disk, swap: &Swap) -> io::Result<Staged> {
+/// Writes the new bytes under a temporary name. What is there is read only under the lock: most swaps win.
+fn stage(disk: &Disk, swap: &Swap) -> io::Result<Write> {
     let path = disk.path_to_write(&swap.key)?;
-    let temp = match disk.prepared.take(&swap.key, &swap.bytes) {
-        Some(temp) => temp,
-        None => disk.write_temp(&Body::Bytes(swap.bytes.clone()))?,
+    disk.folder.ensure_parent(&path)?;
+    let temp = disk.folder.write_temp(&Body::Bytes(swap.bytes.clone()))?;
+    Ok(Write::Swap { key: swap.key.clone(), seen: swap.seen.clone(), bytes: swap.bytes.clone(), temp })
+}
+
+/// Deletes files; answers in the order of `keys`. Always durable: a file whose deletion is only in order would still be
+/// found, and be taken for there.
+pub(super) fn delete_round(disk: &Disk, keys: &[Key], announced: Announced) -> Vec<Result<(), StoreError>> {
+    let stage = |key: &Key| disk.path_to_write(key).map(|_| Write::Delete { key: key.clone() });
+    let answered = answers(disk, keys.iter().map(stage).collect(), Wait::Durable, announced);
+    let answer = |(key, answer): (&Key, Answer)| match answer {
+        Ok(_) => Ok(()),
+        Err(Failed::Definite(error)) => Err(definite(DELETE, key, &error)),
+        Err(Failed::Unknown(detail)) => Err(unknown(DELETE, key, detail)),
     };
-    Ok(Staged { path, temp })
+    keys.iter().zip(answered).map(answer).collect()
 }
 
-/// Compares and moves; the caller holds the key's lock.
-fn place(disk: &Disk, swap: &Swap, staged: &Staged) -> Result<Replace, StoreError> {
-    let moved = match current(&staged.path) {
-        Ok(now) if now != swap.seen => return Ok(Replace::Conflict),
-        // A link fails where a rename would overwrite what a stray `put_new` made.
-        Ok(None) => staged.temp.link(&staged.path),
-        Ok(Some(_)) => staged.temp.rename(&staged.path),
-        Err(e) => Err(e),
+/// Writes what could be staged; answers for all, in order.
+fn answers(disk: &Disk, staged: Vec<io::Result<Write>>, wait: Wait, announced: Announced) -> Vec<Answer> {
+    let (mut writes, mut failed) = (Vec::new(), Vec::new());
+    for staged in staged {
+        failed.push(staged.map(|write| writes.push(write)).err());
+    }
+    let mut answers = disk.write(wait, writes, announced).into_iter();
+    let answer = |failed: Option<io::Error>| match failed {
+        Some(error) => Err(Failed::Definite(error)),
+        None => answers.next().expect("each write is answered"),
     };
-    match moved {
-        Ok(()) => Ok(Replace::Replaced(content_tag(&swap.bytes))),
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(Replace::Conflict),
-        Err(e) => {
-            if e.kind() == ErrorKind::NotFound {
-                disk.forget_dirs();
-            }
-            Err(definite(OP, &swap.key, &e))
-        }
-    }
-}
-
-/// The tag of what is there.
-fn current(path: &Path) -> io::Result<Option<Tag>> {
-    match fs_err::read(path) {
-        Ok(bytes) => Ok(Some(content_tag(&bytes))),
-        // A directory is no state of a pointer, and cannot become one.
-        Err(e) if e.kind() != ErrorKind::IsADirectory && is_absent(&e) => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
-/// Deletes files, durably, each directory synced once; answers in the order of `keys`.
-pub(super) fn delete_round(disk: &Disk, keys: &[Key]) -> Vec<Result<(), StoreError>> {
-    let held = locks::exclusive(disk, keys);
-    let removed: Vec<io::Result<PathBuf>> = keys
-        .iter()
-        .map(|key| {
-            held.as_ref().map_err(again)?;
-            remove(&disk.path_to_write(key)?)
-        })
-        .collect();
-    let dirs = removed.iter().flatten().filter_map(|path| path.parent()).filter(|dir| dir.is_dir());
-    let not_synced = disk.sync_dirs(&dirs.collect());
-    drop(held);
-    let answer = |(key, removed): (&Key, &io::Result<PathBuf>)| match removed {
-        Err(error) => Err(definite(DELETE, key, error)),
-        Ok(path) => match path.parent().and_then(|dir| not_synced.get(dir)) {
-            Some(error) => Err(unknown(DELETE, key, error.to_string())),
-            None => Ok(()),
-        },
-    };
-    keys.iter().zip(&removed).map(answer).collect()
-}
-
-/// Removes a file. One that is gone has its directory synced all the same: whoever removed it may have died before it
-/// was durable.
-fn remove(path: &Path) -> io::Result<PathBuf> {
-    match fs_err::remove_file(path) {
-        Err(e) if !is_absent(&e) => Err(e),
-        _ => Ok(path.to_path_buf()),
-    }
+    failed.into_iter().map(answer).collect()
 }

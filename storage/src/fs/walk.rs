@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    disk::{Disk, LOCK_DIR, TEMP_DIR},
+    disk::Disk,
     errors::{definite, is_absent},
 };
 use crate::{Key, PAGE_KEYS_MAX, Page, StoreError};
@@ -151,7 +151,7 @@ fn read_dir(root: &Path, dir: &str, prefix: &str) -> io::Result<Vec<Name>> {
         let kind = entry.file_type()?;
         // Names that are no text are not ours.
         let Ok(name) = entry.file_name().into_string() else { continue };
-        let own = dir.is_empty() && (name == TEMP_DIR || name == LOCK_DIR);
+        let own = dir.is_empty() && name.starts_with('.');
         let matches = (dir.len() + name.len() >= prefix.len()) && format!("{dir}{name}").starts_with(prefix);
         if matches && !own && (kind.is_dir() || kind.is_file()) {
             names.push(Name { name, is_dir: kind.is_dir() });

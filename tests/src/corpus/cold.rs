@@ -3,15 +3,15 @@
 //! Nothing is sent: records and hints are files in memory, and their length is what gzip makes of them, as web servers send
 //! them. So the figures are the same on every machine.
 
-use std::{cell::RefCell, collections::BTreeMap, io::Write as _};
+use std::{cell::RefCell, collections::BTreeMap, io::Write as _, path::Path};
 
 use drystone_client::{
     ClientError,
     plan::rounds::{Cost, Fetched, RecordSource, Wanted, choose},
     resolve::{Outcome, PackageKey, Rules, Solution, Universe, Versions},
 };
-use drystone_index_builder::closure_hints;
-use drystone_schemas::{IndexFile, PackageName, ResolveHint, ResolveRecord};
+use drystone_index_builder::{closure_hints, hint_after_publish};
+use drystone_schemas::{DepKind, IndexFile, IndexLine, ResolveHint, ResolveRecord, layout};
 
 use super::Corpus;
 
@@ -23,7 +23,7 @@ const RUST_VERSION: &str = "1.95.0";
 pub enum HintAge {
     /// Computed now.
     Fresh,
-    /// Computed when the newest release of the package was published, and never again.
+    /// Each as the publish of its package's newest release has left it: with the hints that there were then.
     AsThePackage,
     /// There are none.
     Absent,
@@ -52,13 +52,10 @@ pub fn rules() -> Rules {
     Rules { rust_version: RUST_VERSION.parse().ok(), ..Rules::newest(Versions::OnePerCompatible) }
 }
 
-/// The hint of a package, by its name.
-type HintOf<'a> = Box<dyn Fn(&str) -> Option<Vec<u8>> + 'a>;
-
 /// Records and hints in memory.
 struct Counted<'a> {
     records: &'a BTreeMap<String, Vec<u8>>,
-    hint: HintOf<'a>,
+    hints: BTreeMap<String, Vec<u8>>,
     bytes: RefCell<usize>,
 }
 
@@ -80,41 +77,48 @@ impl RecordSource for Counted<'_> {
             fetched.records.push((key.clone(), record));
         }
         for key in wanted.hints.keys() {
-            let Some(bytes) = (self.hint)(&key.name) else { continue };
-            self.count(&bytes);
-            let hint: ResolveHint = serde_json::from_slice(&bytes).expect("it was written as a hint");
+            let Some(bytes) = self.hints.get(&key.name) else { continue };
+            self.count(bytes);
+            let hint = ResolveHint::parse(bytes).expect("it was written as a hint");
             fetched.hinted.extend(hint.names.into_iter().map(|name| (PackageKey::own(&name), name)));
         }
         Ok(fetched)
     }
 }
 
-/// The hints of every package, as they were at a time.
-fn hints_at(indexes: &[IndexFile], until: &str) -> BTreeMap<String, Vec<u8>> {
-    let known = |index: &IndexFile| {
-        let lines = index.lines.iter().filter(|line| *line.pubtime <= *until).cloned().collect();
-        ResolveRecord::of(&IndexFile { lines })
+/// The hints of every package that has one, by canonical name.
+pub fn hints(indexes: &[IndexFile], age: HintAge) -> BTreeMap<String, Vec<u8>> {
+    let hints: BTreeMap<String, ResolveHint> = match age {
+        HintAge::Absent => BTreeMap::new(),
+        HintAge::Fresh => {
+            let records: Vec<ResolveRecord> = indexes.iter().filter_map(ResolveRecord::of).collect();
+            closure_hints(&records, 1).into_iter().map(|(key, (_, hint))| (key, hint)).collect()
+        }
+        HintAge::AsThePackage => published_one_by_one(indexes),
     };
-    let records: Vec<ResolveRecord> = indexes.iter().filter_map(known).collect();
-    let bytes = |names: Vec<PackageName>| ResolveHint { seq: 1, names }.to_bytes();
-    closure_hints(&records).into_iter().map(|(key, (_, names))| (key, bytes(names))).collect()
+    let some = hints.into_iter().filter(|(_, hint)| !hint.names.is_empty());
+    some.map(|(key, hint)| (key, hint.to_bytes())).collect()
 }
 
-fn hint_of<'a>(indexes: &'a [IndexFile], age: HintAge) -> HintOf<'a> {
-    match age {
-        HintAge::Absent => Box::new(|_| None),
-        HintAge::Fresh => {
-            // Later than any time.
-            let all = hints_at(indexes, "9");
-            Box::new(move |key| all.get(key).cloned())
+/// The hints that publishing every release in the order of time leaves behind.
+fn published_one_by_one(indexes: &[IndexFile]) -> BTreeMap<String, ResolveHint> {
+    let all = indexes.iter().flat_map(|index| &index.lines);
+    let mut releases: Vec<&IndexLine> = all.collect();
+    releases.sort_by_key(|line| &line.pubtime);
+    let mut hints: BTreeMap<String, ResolveHint> = BTreeMap::new();
+    let mut files: BTreeMap<String, IndexFile> = BTreeMap::new();
+    for (seq, line) in (1..).zip(releases) {
+        let key = line.name.canonical();
+        let index = files.entry(key.clone()).or_default();
+        index.lines.push(line.clone());
+        let known = |name: &str| hints.get(name);
+        // As at a publish, nothing is read for a release that needs nothing.
+        let needs = line.deps.iter().any(|dep| dep.kind != DepKind::Dev && dep.registry.is_none());
+        if let Some(hint) = hint_after_publish(index, &line.vers, seq, &known).filter(|_| needs) {
+            hints.insert(key, hint);
         }
-        HintAge::AsThePackage => Box::new(move |key| {
-            let own =
-                |index: &&IndexFile| index.lines.first().is_some_and(|line| line.name.canonical() == key);
-            let newest = indexes.iter().find(own)?.latest()?;
-            hints_at(indexes, &newest.pubtime).remove(key)
-        }),
     }
+    hints
 }
 
 /// The records of every package, by canonical name.
@@ -123,18 +127,38 @@ pub fn records(indexes: &[IndexFile]) -> BTreeMap<String, Vec<u8>> {
     records.map(|record| (record.name.canonical(), record.to_bytes())).collect()
 }
 
+/// Writes index files, records and hints to where a registry's public area has them.
+pub fn write_files(indexes: &[IndexFile], age: HintAge, public: &Path) -> std::io::Result<()> {
+    let hints = hints(indexes, age);
+    let write = |key: String, bytes: &[u8]| {
+        let path = public.join(key);
+        fs_err::create_dir_all(path.parent().unwrap_or(public))?;
+        fs_err::write(path, bytes)
+    };
+    for index in indexes {
+        let Some(record) = ResolveRecord::of(index) else { continue };
+        write(layout::index_file(&record.name), &index.to_bytes())?;
+        write(layout::resolve_record(&record.name), &record.to_bytes())?;
+        if let Some(hint) = hints.get(&record.name.canonical()) {
+            write(layout::resolve_hint(&record.name), hint)?;
+        }
+    }
+    Ok(())
+}
+
 /// Resolves a project from nothing, once for each age of hints.
 pub fn cold(corpus: &Corpus) -> Vec<Cold> {
     let (indexes, roots, rules) = (corpus.indexes(), corpus.requirements(), rules());
     let records = records(&indexes);
-    let resolve = |hints: HintAge| {
-        let source = Counted { records: &records, hint: hint_of(&indexes, hints), bytes: RefCell::default() };
+    let resolve = |age: HintAge| {
+        let hints = hints(&indexes, age);
+        let source = Counted { records: &records, hints, bytes: RefCell::default() };
         let mut universe = Universe::default();
         let chosen = choose(&source, &roots, &mut universe, &rules);
         let chosen = futures_util::FutureExt::now_or_never(chosen).expect("memory answers at once");
         match chosen.expect("memory does not fail") {
             (Outcome::Solved(solution), cost) => {
-                Cold { hints, cost, bytes: source.bytes.into_inner(), solution }
+                Cold { hints: age, cost, bytes: source.bytes.into_inner(), solution }
             }
             (other, _) => panic!("there is an answer, not {other:?}"),
         }

@@ -4,10 +4,13 @@
 mod audits;
 mod instances;
 mod limits;
+mod matrix;
 mod orgs;
 mod people;
+mod secrets;
 mod sessions;
 mod tokens;
+mod trusted;
 
 use std::net::IpAddr;
 

@@ -204,3 +204,63 @@ fn a_directory_source_is_written_that_cargo_accepts() {
     other.write("app/.cargo/config.toml", config);
     other.run("app", &["check", "--locked", "--offline"]);
 }
+
+#[test]
+fn a_lock_file_that_is_missing_is_made_as_cargo_makes_it() {
+    let world = world();
+    let (other, user) = newcomer(&world);
+    // A workspace that inherits, renames, and turns a feature of what it uses on by one of its own.
+    let root = "[workspace]\nmembers = [\"app\", \"tool\"]\nresolver = \"3\"\n[workspace.dependencies]\ndry-base = { version = \"1\", default-features = false }\n";
+    let app = "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[dependencies]\ndry-top = \"1\"\ntool = { path = \"../tool\" }\n";
+    let tool = "[package]\nname = \"tool\"\nversion = \"0.2.0\"\nedition = \"2024\"\n[features]\nmore = [\"newer/extra\"]\n[dependencies]\nnewer = { package = \"dry-base\", version = \"0.9\", optional = true }\n[dev-dependencies]\ndry-base.workspace = true\n";
+    for cargo in [&world.cargo, &other] {
+        cargo.write("ws/Cargo.toml", root);
+        cargo.write("ws/app/Cargo.toml", app);
+        cargo.write("ws/app/src/lib.rs", "pub use dry_top::{old, one};\n");
+        cargo.write("ws/tool/Cargo.toml", tool);
+        cargo.write("ws/tool/src/lib.rs", "");
+    }
+    world.cargo.run("ws", &["generate-lockfile"]);
+    let told = user.ok(&other.path("ws/tool"), &["cargo", "fetch", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        (&report["packages"], &report["index_files"]),
+        (&3.into(), &0.into()),
+        "the indexes are there already"
+    );
+    let read = |cargo: &Cargo| fs_err::read_to_string(cargo.path("ws/Cargo.lock")).unwrap();
+    assert_eq!(read(&other), read(&world.cargo));
+    // What is locked is not chosen again.
+    let again = user.ok(&other.path("ws"), &["cargo", "fetch", "--offline", "--json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&again).unwrap()["downloaded"], 0);
+
+    other.write(
+        "lone/Cargo.toml",
+        app.replace("tool = { path = \"../tool\" }\n", "dry-base = { version = \"7\" }\n"),
+    );
+    other.write("lone/src/lib.rs", "");
+    let fails = |dir: &str, arguments: &[&str]| {
+        let output = user.run(&other.path(dir), &[&["cargo", "fetch"], arguments].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, told) = fails("lone", &[]);
+    assert!(code == Some(1) && told.contains("no versions fit") && told.contains("dry-base"), "{told}");
+    let (code, told) = fails("lone", &["--offline"]);
+    assert!(code == Some(1) && told.contains("`Cargo.lock` is not in the cache"), "{told}");
+    other.write("lone/Cargo.toml", app);
+    fs_err::create_dir_all(other.path("tool/src")).unwrap();
+    other.write("tool/Cargo.toml", "[package]\nname = \"tool\"\nversion = \"0.1.0\"\n[workspace]\n");
+    other.write("tool/src/lib.rs", "");
+    let (code, told) = fails("lone", &[]);
+    assert_eq!(
+        (code, &*told),
+        (
+            Some(2),
+            "error[DRY0708]: `tool` of `app` cannot be resolved here: it lies outside of the workspace\n  hint: make the lock file with `cargo generate-lockfile`, and run this again\n"
+        )
+    );
+    assert!(!other.path("lone/Cargo.lock").exists());
+
+    world.server.kill();
+    other.run("ws", &["build", "--workspace", "--locked", "--offline"]);
+}

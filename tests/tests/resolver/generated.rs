@@ -1,6 +1,6 @@
 //! Random small worlds, the same in every run.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{
     cargo::{Tally, compare},
@@ -78,19 +78,34 @@ fn dependency(dice: &mut Dice, name: &str, versions: &[&str], may_be_optional: b
     text
 }
 
+/// A manifest has each name once in each of its tables, so that a second one is for a platform.
+fn in_a_table_of_its_own(dep: String, others: &[String]) -> String {
+    let same = others.iter().filter(|other| table_and_name(other) == table_and_name(&dep)).count();
+    if same == 0 { dep } else { format!("{dep} for:platform{same}") }
+}
+
+/// In which table of a manifest a dependency stands, its platform aside, and under which name.
+fn table_and_name(dep: &str) -> (Option<&str>, &str) {
+    let table = dep.split(' ').find(|word| ["build", "dev"].contains(word));
+    (table, name_in_manifest(dep))
+}
+
+fn name_in_manifest(dep: &str) -> &str {
+    let alias = dep.split(' ').find_map(|word| word.strip_prefix("as:"));
+    alias.unwrap_or_else(|| dep.split([' ', '?']).next().unwrap())
+}
+
 /// The features of a release whose dependencies are given, so that Cargo takes them for well formed.
 fn features(dice: &mut Dice, deps: &[String]) -> String {
     let mut text = String::new();
     let named: Vec<(String, bool)> = deps
         .iter()
-        .map(|dep| {
-            let words: Vec<&str> = dep.split(' ').collect();
-            let alias = words.iter().find_map(|word| word.strip_prefix("as:"));
-            (alias.unwrap_or(words[0].trim_end_matches('?')).to_owned(), words[0].ends_with('?'))
-        })
+        .map(|dep| (name_in_manifest(dep).to_owned(), dep.split(' ').next().unwrap().ends_with('?')))
         .collect();
-    // A dependency that is ever named by `dep:` is no feature of its own.
-    let by_dep: Vec<bool> = named.iter().map(|_| dice.percent(50)).collect();
+    // A dependency that is ever named by `dep:` is no feature of its own, however often its name is there.
+    let chances: BTreeMap<&str, bool> =
+        named.iter().map(|(name, _)| (name.as_str(), dice.percent(50))).collect();
+    let by_dep = |name: &str| chances[name];
     let mut present: Vec<&str> = FEATURES.into_iter().filter(|_| dice.percent(93)).collect();
     if dice.percent(50) {
         present.push("default");
@@ -105,7 +120,7 @@ fn features(dice: &mut Dice, deps: &[String]) -> String {
                     let which = dice.roll(named.len());
                     let (name, optional) = &named[which];
                     let value = match (dice.roll(3), optional) {
-                        (0, true) if by_dep[which] => format!("dep:{name}"),
+                        (0, true) if by_dep(name) => format!("dep:{name}"),
                         (0, true) => name.clone(),
                         (1, true) => format!("{name}?/{}", dice.pick(&FEATURES)),
                         _ => format!("{name}/{}", dice.pick(&FEATURES)),
@@ -142,7 +157,8 @@ fn world(seed: u64) -> String {
             for _ in 0..dice.roll(4) {
                 if package + 1 < count {
                     let to = package + 1 + dice.roll(count - package - 1);
-                    deps.push(dependency(&mut dice, PACKAGES[to], &versions[to], true));
+                    let dep = dependency(&mut dice, PACKAGES[to], &versions[to], true);
+                    deps.push(in_a_table_of_its_own(dep, &deps));
                 }
             }
             write!(text, "{} {version}", PACKAGES[package]).unwrap();
@@ -169,11 +185,11 @@ fn world(seed: u64) -> String {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "it reads how much it is to do")]
 fn generated_cases_agree_with_cargo() {
-    let count = std::env::var("DRYSTONE_RESOLVER_CASES").map_or(240, |text| text.parse().unwrap());
+    let count = std::env::var("DRYSTONE_RESOLVER_CASES").map_or(320, |text| text.parse().unwrap());
     let cases: Vec<Case> = (0..count).map(|seed| Case::new(&format!("g{seed}-"), &world(seed))).collect();
     let tally = compare(&cases);
-    let Tally { equal, accepted, impossible } = &tally;
-    assert_eq!(equal + accepted + impossible, cases.len());
-    // Where there is more than one answer, cargo's own is found nearly always.
-    assert!(accepted * 50 <= cases.len() && *impossible * 2 <= cases.len(), "{tally:?}");
+    let Tally { equal, accepted, unreadable, impossible } = &tally;
+    assert_eq!(equal + accepted + unreadable + impossible, cases.len());
+    // Most have an answer. Where there is more than one, cargo's own is found nearly always.
+    assert!(equal * 3 >= cases.len() * 2 && (accepted + unreadable) * 50 <= cases.len(), "{tally:?}");
 }

@@ -6,5 +6,6 @@ mod cases;
 mod generated;
 mod large;
 mod notation;
+mod over_http;
 mod projects;
 mod rounds;

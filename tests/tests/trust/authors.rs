@@ -247,9 +247,9 @@ async fn all_of_it_is_replayed() {
     world.registry.clock.advance(DAY);
     assert_eq!(world.publish("1.2.0", &[]).await.status, 201);
     let source = AreaSource::new(world.registry.store.public.clone());
-    let vault = AreaSource::new(world.registry.store.vault.clone());
+    let vault = world.registry.store.vault.clone();
     let options = FsckOptions { key: None, deep: true };
-    let report = fsck(&source, Some(&vault), &options, &Silent).await;
+    let report = fsck(&source, Some(vault), &options, &Silent).await;
     assert!(report.is_clean(), "{:?}", report.problems);
     let options = AuditOptions { key: None, deep: true, seen: vec![] };
     let audited = audit(&source, &options, None, &Silent, &mut |_| ()).await;

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use drystone_tests::{
@@ -63,18 +63,27 @@ fn build(zig: &Zig, folder: &Path, mid_url: &str) {
     let app = project("app", folder);
     // Packages are those of this run; what zig compiles for itself is kept.
     let fetched = zig.command().current_dir(&app).args(["fetch", "--save", mid_url]).output().unwrap();
-    assert!(fetched.status.success(), "{zig:?}: {}", String::from_utf8_lossy(&fetched.stderr));
+    assert!(
+        fetched.status.success(),
+        "{zig:?}: {}: {}",
+        fetched.status,
+        String::from_utf8_lossy(&fetched.stderr)
+    );
     let built = zig.command().current_dir(&app).arg("build").output().unwrap();
-    assert!(built.status.success(), "{zig:?}: {}", String::from_utf8_lossy(&built.stderr));
+    assert!(built.status.success(), "{zig:?}: {}: {}", built.status, String::from_utf8_lossy(&built.stderr));
     let ran = std::process::Command::new(app.join("zig-out/bin/app")).status().unwrap();
     assert_eq!(ran.code(), Some("drystone".len() as i32));
     fs_err::remove_dir_all(&app).unwrap();
 }
 
+/// The tests share the caches, so that they take turns: zig uses every core by itself.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Every zig that is there builds a program with a transitive dependency, and asks for each package once.
 ///
 /// `asked` gives the first line of every request so far.
 fn every_zig_builds(url: &str, token: &str, asked: impl Fn() -> Vec<String>) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let zigs: Vec<Zig> = VERSIONS.into_iter().filter_map(Zig::find).collect();
     let folder = tempfile::tempdir().unwrap();
     make_unique(folder.path());

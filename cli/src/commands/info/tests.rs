@@ -57,6 +57,7 @@ fn document() -> PackageDocument {
         releases: 2,
         latest: Some(Version::new("1.1.0").unwrap()),
         aliases: vec![Alias::new("http").unwrap()],
+        publishers: vec![],
         deprecated: None,
         authors: vec![],
         description: Some("Talks \u{1b}[31mHTTP.\nMore.".into()),

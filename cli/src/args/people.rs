@@ -1,0 +1,147 @@
+//! Options of the verbs about who somebody is, and who may act for what.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// `login`
+#[derive(Debug, Args)]
+pub struct Login {
+    /// Read the token from stdin
+    #[arg(long, conflicts_with = "username")]
+    pub with_token: bool,
+    /// Sign in as this user, with the password from stdin, and make a token for this machine
+    #[arg(long, value_name = "LOGIN")]
+    pub username: Option<String>,
+    /// What to call that token
+    #[arg(long, value_name = "NAME", default_value = "drystone login", requires = "username")]
+    pub token_name: String,
+    /// Days until that token expires
+    #[arg(long, default_value_t = 90, requires = "username")]
+    pub days: u64,
+}
+
+/// `logout`
+#[derive(Debug, Args)]
+pub struct Logout {
+    /// Revoke the token as well, wherever it came from
+    #[arg(long)]
+    pub revoke: bool,
+}
+
+/// `org`
+#[derive(Debug, Args)]
+pub struct Org {
+    /// Sign in as this user for the change, with the password from stdin: tokens of tools may not govern organisations
+    #[arg(long, value_name = "LOGIN", global = true)]
+    pub username: Option<String>,
+    /// What to do
+    #[command(subcommand)]
+    pub verb: OrgVerb,
+}
+
+/// What to do with an organisation.
+#[derive(Debug, Subcommand)]
+pub enum OrgVerb {
+    /// Make an organisation
+    Create(OrgName),
+    /// Show an organisation; its members, if you are one
+    Show(OrgName),
+    /// Invite somebody, or give a member another role
+    Invite(OrgInvite),
+    /// Take an invitation
+    Join(OrgName),
+    /// Remove a member or an invitation; or leave
+    Remove(OrgMember),
+}
+
+/// Names an organisation.
+#[derive(Debug, Args)]
+pub struct OrgName {
+    /// Organisation
+    pub name: String,
+}
+
+/// `org invite`
+#[derive(Debug, Args)]
+pub struct OrgInvite {
+    /// Organisation
+    pub name: String,
+    /// Login or account id
+    pub login: String,
+    /// What they may do
+    #[arg(long, value_enum, default_value_t = RoleArg::Collaborator)]
+    pub role: RoleArg,
+}
+
+/// `org remove`
+#[derive(Debug, Args)]
+pub struct OrgMember {
+    /// Organisation
+    pub name: String,
+    /// Login or account id
+    pub login: String,
+}
+
+/// `auth`
+#[derive(Debug, Subcommand)]
+pub enum Auth {
+    /// Say who is signed in, and what the token may do
+    Status,
+    /// List the tokens of the account
+    Tokens,
+}
+
+/// `owner`
+#[derive(Debug, Subcommand)]
+pub enum Owner {
+    /// Show who may act for a package
+    List(OwnerList),
+    /// Add owners, or change their role
+    Add(OwnerAdd),
+    /// Remove owners
+    Remove(OwnerRemove),
+}
+
+/// `owner list`
+#[derive(Debug, Args)]
+pub struct OwnerList {
+    /// Package
+    pub package: String,
+}
+
+/// `owner add`
+#[derive(Debug, Args)]
+pub struct OwnerAdd {
+    /// Package
+    pub package: String,
+    /// Logins or account ids
+    #[arg(required = true)]
+    pub logins: Vec<String>,
+    /// What they may do
+    #[arg(long, value_enum, default_value_t = RoleArg::Owner)]
+    pub role: RoleArg,
+    /// Why it must take force at once, where a time-lock would delay it; administrators only, and public
+    #[arg(long, value_name = "REASON")]
+    pub exception: Option<String>,
+}
+
+/// A role, as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleArg {
+    /// Publish and yank.
+    Collaborator,
+    /// That, and change owners, aliases and deprecation.
+    Owner,
+}
+
+/// `owner remove`
+#[derive(Debug, Args)]
+pub struct OwnerRemove {
+    /// Package
+    pub package: String,
+    /// Logins or account ids
+    #[arg(required = true)]
+    pub logins: Vec<String>,
+    /// Why it must take force at once, where a time-lock would delay it; administrators only, and public
+    #[arg(long, value_name = "REASON")]
+    pub exception: Option<String>,
+}
