@@ -116,6 +116,7 @@ impl Map {
                 vers: Version::new("1.23.4")?,
                 tarball: Sha256Digest::of(b"tarball"),
                 record: Sha256Digest::of(b"record"),
+                sigs: Default::default(),
             },
         };
         let hash = |number: u64| Hash::digest(&number.to_be_bytes());

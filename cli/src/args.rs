@@ -1,5 +1,6 @@
 //! The command line: verbs, options and their help, and nothing that acts.
 
+mod keys;
 mod packages;
 mod people;
 mod project;
@@ -7,7 +8,7 @@ mod publishers;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use self::{packages::*, people::*, project::*, publishers::*};
+pub use self::{keys::*, packages::*, people::*, project::*, publishers::*};
 use crate::{admin, maintain, serve, trust, witness};
 
 /// Shown when no verb is given.
@@ -163,6 +164,9 @@ pub enum Command {
     /// Show and change who may act for a package
     #[command(subcommand)]
     Owner(Owner),
+    /// Make author keys, and say which must sign a package
+    #[command(subcommand)]
+    Key(Key),
     /// Show and change which CI identities may publish a package
     #[command(subcommand)]
     TrustPublisher(TrustPublisher),

@@ -11,6 +11,7 @@ mod import;
 mod info;
 mod init;
 mod install;
+mod key;
 mod org;
 mod outdated;
 mod owner;
@@ -52,6 +53,7 @@ pub async fn run(command: Command, cx: &Context) -> Result<(), Failure> {
         Command::Deprecate(args) => yank::deprecate(&args, cx).await,
         Command::Undeprecate(args) => yank::undeprecate(&args, cx).await,
         Command::Owner(args) => owner::owner(&args, cx).await,
+        Command::Key(args) => key::key(&args, cx).await,
         Command::TrustPublisher(args) => trust_publisher::trust_publisher(&args, cx).await,
         Command::CiToken(args) => trust_publisher::ci_token(&args, cx).await,
         Command::Org(args) => org::org(&args, cx).await,

@@ -64,7 +64,7 @@ pub async fn open_or_make(
     settings: &Settings,
 ) -> Result<Arc<Service>, Failure> {
     find_or_make_freshness_key(cx, opened, signer.verifier().name())?;
-    let signing = signing(cx, opened, signer.clone()).await?;
+    let signing = signing(cx, opened, signer.clone())?;
     let key = signing.freshness_key().map(ToString::to_string);
     let freshness = key.map(|key| Freshness { key, max_age_s: FRESHNESS_AGE_S });
     let settings = &Settings { freshness: freshness.clone(), ..settings.clone() };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use drystone_log::{Cosigner, NoteSigner, Policy, commit::Signing};
-use drystone_publisher::{FileMailer, Mailer, Options, Refusal, Service, policy_in_force, witness_link};
+use drystone_publisher::{FileMailer, Mailer, Options, Refusal, Service, witness_link};
 use drystone_schemas::{Code, Problem};
 use drystone_storage::{Entropy, Store, StoreError};
 
@@ -155,21 +155,16 @@ fn read_secret<T, E: std::fmt::Display>(
 }
 
 /// Everything that signs: the log's key, the freshness key if there is one, and the witnesses of the policy.
-pub async fn signing(cx: &Context, opened: &Opened, signer: NoteSigner) -> Result<Signing, Failure> {
+pub fn signing(cx: &Context, opened: &Opened, signer: NoteSigner) -> Result<Signing, Failure> {
     let mut signing = Signing::from(signer);
     if let Some(key) = read_freshness_key(cx, opened)? {
         signing = signing.with_freshness(std::sync::Arc::new(key));
     }
-    let policy = match &opened.policy_file {
-        Some(file) => Some(Policy::parse(&fs_err::read(file)?).map_err(|e| {
-            Failure::new(Code::BadConfiguration, format!("`{}` is no policy: {e}", file.display()))
-        })?),
-        None => policy_in_force(&opened.store).await?,
-    };
-    if let Some(policy) = policy {
-        signing = signing.with_witnesses(policy, witness_link);
-    }
-    Ok(signing)
+    let Some(file) = &opened.policy_file else { return Ok(signing.following_policy(witness_link)) };
+    let policy = Policy::parse(&fs_err::read(file)?).map_err(|e| {
+        Failure::new(Code::BadConfiguration, format!("`{}` is no policy: {e}", file.display()))
+    })?;
+    Ok(signing.with_witnesses(policy, witness_link))
 }
 
 /// Makes a key for a new log.
@@ -225,7 +220,7 @@ pub async fn open_service(cx: &Context, opened: &Opened) -> Result<Arc<Service>,
             Problem::new(Code::WrongKey, detail).with_hint("give `--key-file` or set `DRYSTONE_LOG_KEY`"),
         )
     })?;
-    Ok(service_with(cx, opened, signing(cx, opened, signer).await?).await?)
+    Ok(service_with(cx, opened, signing(cx, opened, signer)?).await?)
 }
 
 /// Opens a registry with these keys.

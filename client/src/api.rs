@@ -5,8 +5,9 @@
 
 use bytes::Bytes;
 use drystone_schemas::{
-    Alias, AliasRequest, Code, ErrorBody, EventId, OwnersRequest, OwnersResponse, PackageName, Problem,
-    ReasonRequest, ResolveResponse, Role, SearchResponse, Version, WriteResponse,
+    Alias, AliasRequest, AuthorKey, AuthorKeyRequest, Code, ErrorBody, EventId, OwnersRequest,
+    OwnersResponse, PackageName, Problem, ReasonRequest, ResolveResponse, Role, RuleRequest, SearchResponse,
+    Version, WriteResponse,
 };
 use reqwest::{
     Method,
@@ -109,8 +110,9 @@ impl Registry {
         name: &PackageName,
         users: Vec<String>,
         role: Role,
+        exception: Option<String>,
     ) -> Result<WriteResponse, ClientError> {
-        let body = Body::json(&OwnersRequest { users, role: Some(role) })?;
+        let body = Body::json(&OwnersRequest { users, role: Some(role), exception })?;
         self.change(Method::PUT, &format!("{}/owners", package_path(name)), body).await
     }
 
@@ -119,9 +121,39 @@ impl Registry {
         &self,
         name: &PackageName,
         users: Vec<String>,
+        exception: Option<String>,
     ) -> Result<WriteResponse, ClientError> {
-        let body = Body::json(&OwnersRequest { users, role: None })?;
+        let body = Body::json(&OwnersRequest { users, role: None, exception })?;
         self.change(Method::DELETE, &format!("{}/owners", package_path(name)), body).await
+    }
+
+    /// Registers a key of an author.
+    pub async fn add_author_key(
+        &self,
+        name: &PackageName,
+        key: AuthorKey,
+    ) -> Result<WriteResponse, ClientError> {
+        let body = Body::json(&AuthorKeyRequest { key })?;
+        self.change(Method::PUT, &format!("{}/keys", package_path(name)), body).await
+    }
+
+    /// Revokes a key of an author, for ever.
+    pub async fn remove_author_key(
+        &self,
+        name: &PackageName,
+        key: AuthorKey,
+    ) -> Result<WriteResponse, ClientError> {
+        let body = Body::json(&AuthorKeyRequest { key })?;
+        self.change(Method::DELETE, &format!("{}/keys", package_path(name)), body).await
+    }
+
+    /// Says which keys must sign the releases of a package.
+    pub async fn set_rule(
+        &self,
+        name: &PackageName,
+        rule: &RuleRequest,
+    ) -> Result<WriteResponse, ClientError> {
+        self.change(Method::PUT, &format!("{}/policy", package_path(name)), Body::json(rule)?).await
     }
 
     /// Makes a short name mean a package.

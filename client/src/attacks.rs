@@ -1,6 +1,7 @@
 //! The attacks that the design lists, each carried out by a hostile registry: refused by a client with every defence up,
 //! and a success against a client without the one that stops it. A test here that could not fail would show.
 
+mod authors;
 #[path = "../tests/registry/fake.rs"]
 #[expect(dead_code, reason = "its other users are the tests of the public interface")]
 mod fake;

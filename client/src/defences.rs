@@ -35,6 +35,18 @@ pub(crate) enum Defence {
     Entry,
     /// What the index says of a release is what its archive says.
     Manifest,
+    /// A signature of an author is over this release, and of a key of the package.
+    AuthorSignature,
+    /// A release has the signatures that the rule in force asks for.
+    AuthorRule,
+    /// A weaker rule counts only once the time-lock of the one before it has run out.
+    TimeLock,
+    /// Keys and rules continue those that were seen before.
+    SeenAuthors,
+    /// A release was published by the event that the index names.
+    ReleaseEvent,
+    /// An event is not of the future.
+    EventTime,
     /// Nothing is longer than it may be.
     Length,
     /// Nothing comes slower than it may.

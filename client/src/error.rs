@@ -246,6 +246,12 @@ pub enum VerificationError {
         /// Which file.
         what: String,
     },
+    /// A release is not signed as its authors' rule asks, or their keys are not those that were seen before.
+    #[error("{detail}")]
+    Authors {
+        /// What is wrong.
+        detail: String,
+    },
     /// Two verified files contradict each other.
     #[error("{0}")]
     Contradiction(String),
@@ -384,6 +390,9 @@ impl VerificationError {
             ),
             Self::NotWitnessed { .. } => problem
                 .with_hint("do not use what this registry shows; ask its operator and its witnesses"),
+            Self::Authors { .. } => problem.with_hint(
+                "do not use this release; ask its authors, by another way than the registry, and choose an older one meanwhile",
+            ),
             Self::Fork { evidence: Some(path), .. } => problem
                 .fact("evidence", path.display())
                 .with_hint("do not use this registry; send the evidence to its operator and to an auditor"),

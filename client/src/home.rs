@@ -29,6 +29,11 @@ impl Home {
         self.0.join("store")
     }
 
+    /// The author's own secret key, readable by the user only.
+    pub fn author_key(&self) -> PathBuf {
+        self.0.join("author.key")
+    }
+
     /// Log keys as seen on first contact.
     pub fn keys(&self) -> PathBuf {
         self.0.join("keys")

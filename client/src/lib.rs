@@ -8,6 +8,7 @@
 //! | [`Http`] | connections, limits, retries |
 //! | [`Registry`] | a registry's files, by name and by hash, and the cache |
 //! | [`Snapshot`] | files that are proved against the log |
+//! | [`Authored`] | what the authors of a package have signed |
 //! | [`TrustStore`] | the pinned key, the root of trust, and the largest checkpoint seen |
 //! | [`resolve`], [`plan`], [`Lock`] | which versions |
 //! | [`aliases`] | short names to suggest |
@@ -25,6 +26,7 @@ pub mod aliases;
 mod api;
 #[cfg(test)]
 mod attacks;
+mod authors;
 mod cache;
 pub mod cargo;
 mod cargo_registry;
@@ -60,6 +62,7 @@ pub mod zig;
 extern crate self as drystone_client;
 
 pub use api::Me;
+pub use authors::Authored;
 pub use cache::Cache;
 pub use cargo_registry::{CargoRegistry, CargoRelease, parse_cargo_index};
 pub use effects::{Effects, OnWait, Wait};

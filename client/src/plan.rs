@@ -103,6 +103,12 @@ async fn lock(snapshot: &Snapshot<'_>, solution: &Solution, overlay: &Overlay) -
     let checkpoint = snapshot.checkpoint();
     let checkpoint = LockedCheckpoint { size: checkpoint.size(), root: checkpoint.root() };
     let packages = packages(solution, &indexes, overlay)?;
+    let lines = solution.releases.keys().filter_map(|(key, version)| indexes.get(key)?.find(version));
+    stream::iter(lines)
+        .map(|line| snapshot.check_authors(line))
+        .buffered(PARALLEL)
+        .try_for_each(async |_| Ok(()))
+        .await?;
     let lock = Lock::new(snapshot.registry().base(), &snapshot.log().origin, checkpoint, packages);
     Ok(lock.on_disk(overlay.overrides(), locals(solution, overlay)))
 }
@@ -225,6 +231,7 @@ async fn check_package(
         ))
         .into());
     }
+    snapshot.check_authors(line).await?;
     Ok(line.yanked.then(|| Notice::Yanked(package.clone())))
 }
 

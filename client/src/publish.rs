@@ -9,8 +9,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use drystone_archive::{Inspected, inspect};
 use drystone_schemas::{
-    Code, PackageName, Problem, PublishMetadata, PublishResponse, Settings, Sha256Digest, UploadRequest,
-    UploadResponse, Version,
+    AuthorSignatures, Code, PackageName, Problem, PublishMetadata, PublishResponse, Settings, Sha256Digest,
+    UploadRequest, UploadResponse, Version,
 };
 use futures_util::TryStreamExt as _;
 use reqwest::{
@@ -71,21 +71,37 @@ pub fn expected(archive: &LocalArchive) -> PublishMetadata {
 }
 
 impl Registry {
-    /// Uploads an archive and publishes it.
+    /// Uploads an archive and publishes it, without a signature of an author.
     ///
     /// # Errors
     ///
-    /// The registry's refusal; [`VerificationError::Digest`] if it stored other bytes than were sent.
+    /// As [`Registry::publish_signed`].
     pub async fn publish(
         &self,
         archive: &LocalArchive,
         intent: Intent,
         on_sent: OnSent,
     ) -> Result<PublishResponse, ClientError> {
+        self.publish_signed(archive, AuthorSignatures::new(), intent, on_sent).await
+    }
+
+    /// Uploads an archive and publishes it, with what its authors have signed.
+    ///
+    /// # Errors
+    ///
+    /// The registry's refusal; [`VerificationError::Digest`] if it stored other bytes than were sent.
+    pub async fn publish_signed(
+        &self,
+        archive: &LocalArchive,
+        signatures: AuthorSignatures,
+        intent: Intent,
+        on_sent: OnSent,
+    ) -> Result<PublishResponse, ClientError> {
         self.token()?;
         self.require_network("publishing")?;
         let id = self.http().effects().new_id().to_string();
-        let mut metadata = PublishMetadata { dry_run: intent == Intent::DryRun, ..expected(archive) };
+        let dry_run = intent == Intent::DryRun;
+        let mut metadata = PublishMetadata { dry_run, signatures, ..expected(archive) };
         let direct_max = self.config().await?.settings.limits.direct_upload_bytes_max;
         let response: PublishResponse = if archive.size <= direct_max {
             self.send_publish(&id, || form(archive, &metadata, &on_sent)).await?

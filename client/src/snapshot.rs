@@ -42,6 +42,7 @@ const PROOF_FILE_BYTES_MAX: u64 = 64 << 10;
 #[derive(Debug)]
 pub struct Snapshot<'a> {
     registry: &'a Registry,
+    trust: TrustStore,
     log: PinnedLog,
     signed: SignedCheckpoint,
     state_root: Hash,
@@ -104,7 +105,8 @@ impl<'a> Snapshot<'a> {
             feed.remember(registry)?;
         }
         let (state, feed) = (OnceCell::new(), Mutex::new(feed));
-        Ok(Self { registry, log, signed, state_root, state, feed })
+        let trust = trust.clone();
+        Ok(Self { registry, trust, log, signed, state_root, state, feed })
     }
 
     /// The registry.
@@ -115,6 +117,11 @@ impl<'a> Snapshot<'a> {
     /// The checkpoint that all files belong to.
     pub fn checkpoint(&self) -> &Checkpoint {
         self.signed.checkpoint()
+    }
+
+    /// What the user has seen before.
+    pub(crate) fn trust(&self) -> &TrustStore {
+        &self.trust
     }
 
     /// The log's pinned key.
@@ -274,7 +281,7 @@ impl<'a> Snapshot<'a> {
     }
 
     /// The bytes of a state-mapped file: cached, or by name, or by hash where the name gives other bytes.
-    async fn file(
+    pub(crate) async fn file(
         &self,
         key: &str,
         class: FileClass,

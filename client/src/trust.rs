@@ -9,11 +9,12 @@ use std::{
 };
 
 use drystone_log::{CheckpointError, NoteError, SignedCheckpoint, SignedTrust, VerifierKey, note::Algorithm};
-use drystone_schemas::RegistryConfig;
+use drystone_schemas::{PackageName, RegistryConfig, canonical_json};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ClientError, Home, VerificationError,
+    authors::SeenAuthors,
     cache::{dir_name, write_atomically},
     roots::InForce,
 };
@@ -205,6 +206,29 @@ impl TrustStore {
         Ok(())
     }
 
+    /// What was seen of the authors of a package.
+    pub(crate) fn seen_authors(
+        &self,
+        origin: &str,
+        name: &PackageName,
+    ) -> Result<Option<SeenAuthors>, ClientError> {
+        let path = self.authors_path(origin, name);
+        let Some(bytes) = read_if_there(&path)? else { return Ok(None) };
+        let seen = serde_json::from_slice(&bytes);
+        let damaged = |e| io::Error::other(format!("`{}` is damaged: {e}", path.display()));
+        Ok(Some(seen.map_err(damaged)?))
+    }
+
+    /// Remembers what was seen of them, after it was found to continue what was seen before.
+    pub(crate) fn remember_authors(
+        &self,
+        origin: &str,
+        name: &PackageName,
+        seen: &SeenAuthors,
+    ) -> Result<(), ClientError> {
+        Ok(write_atomically(&self.authors_path(origin, name), &canonical_json(seen))?)
+    }
+
     /// Keeps two signed notes that contradict each other, and says where.
     pub fn keep_evidence(
         &self,
@@ -225,6 +249,13 @@ impl TrustStore {
 
     fn root_path(&self, base: &str) -> PathBuf {
         self.home.keys().join(format!("{}.trust", dir_name(base)))
+    }
+
+    fn authors_path(&self, origin: &str, name: &PackageName) -> PathBuf {
+        self.home
+            .checkpoints()
+            .join(format!("{}.authors", dir_name(origin)))
+            .join(dir_name(&name.canonical()))
     }
 
     fn checkpoint_path(&self, origin: &str) -> PathBuf {

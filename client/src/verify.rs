@@ -5,16 +5,16 @@
 
 mod manifest;
 
-use std::{io::Read, path::Path};
+use std::{collections::BTreeSet, io::Read, path::Path};
 
 use drystone_schemas::{
-    AccountId, Event, EventBody, IndexLine, Limits, PackageName, PublishMetadata, Settings, Sha256Digest,
-    Version, VersionRecord, rfc3339,
+    AccountId, AuthorKey, Event, EventBody, IndexLine, Limits, PackageName, PublishMetadata, Settings,
+    Sha256Digest, Version, VersionRecord, rfc3339,
 };
 use serde::Serialize;
 
 use crate::{
-    ClientError, LocalArchive, Snapshot, VerificationError, defences::Defence, download::download,
+    Authored, ClientError, LocalArchive, Snapshot, VerificationError, defences::Defence, download::download,
     install::blocking, plan::deleted, tiles,
 };
 
@@ -43,6 +43,9 @@ pub struct Chain {
     pub log_root: String,
     /// The pinned key of the log.
     pub log_key: String,
+    /// The keys of authors that have signed it.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub authors: BTreeSet<AuthorKey>,
     /// Every link, from the bytes to the key.
     pub links: Vec<Link>,
 }
@@ -149,6 +152,7 @@ async fn chain(
     let event =
         Event::from_line(&entry).map_err(|e| ClientError::proof(format!("event {}", line.published), e))?;
     check_event(&event, line, &digest)?;
+    let authored = snapshot.check_authors(line).await?;
     let log = snapshot.log();
     let key = log.key.to_string();
     let state = snapshot.state_root();
@@ -172,6 +176,7 @@ async fn chain(
             what: "release event",
             finding: format!("event {} by {} published that archive", event.seq, event.actor),
         },
+        Link { what: "authors", finding: authors_in_words(&authored, line) },
         Link {
             what: "checkpoint",
             finding: format!(
@@ -190,6 +195,7 @@ async fn chain(
         published: rfc3339(event.time),
         actor: event.actor,
         yanked: line.yanked,
+        authors: authored.signers,
         origin: log.origin.clone(),
         log_size: checkpoint.size(),
         log_root: checkpoint.root().to_base64(),
@@ -198,14 +204,34 @@ async fn chain(
     })
 }
 
+/// Who has signed a release, and what they had to.
+fn authors_in_words(authored: &Authored, line: &IndexLine) -> String {
+    let keys: Vec<&str> = authored.signers.iter().map(AuthorKey::as_str).collect();
+    let signed = match &*keys {
+        [] => "no author has signed it".to_owned(),
+        keys => format!("signed over archive, name and version by {}", keys.join(" and ")),
+    };
+    match &authored.rule {
+        Some(rule) => format!(
+            "{signed}; the rule of event {}, in force before event {}, asks for {} of {} keys",
+            rule.seq,
+            line.published,
+            rule.threshold,
+            rule.keys.len()
+        ),
+        None => format!("{signed}; no rule asked for it"),
+    }
+}
+
 /// The event must be this release's, with this archive and this record.
-fn check_event(event: &Event, line: &IndexLine, digest: &Sha256Digest) -> Result<(), ClientError> {
+pub(crate) fn check_event(event: &Event, line: &IndexLine, digest: &Sha256Digest) -> Result<(), ClientError> {
     let matches = match &event.body {
-        EventBody::Publish { pkg, vers, tarball, record } => {
+        EventBody::Publish { pkg, vers, tarball, record, sigs } => {
             pkg.canonical() == line.name.canonical()
                 && *vers == line.vers
                 && tarball == digest
                 && *record == line.record
+                && *sigs == line.sigs
         }
         _ => false,
     };

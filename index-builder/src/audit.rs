@@ -1,12 +1,14 @@
 //! Audit: replays a published log as an outsider sees it, and compares everything that follows from it with what is served.
 //!
 //! Owns the order of the checks and where an audit goes on after an earlier one. Its submodules own the tree that grows
-//! (`tree`), records made again from archives (`records`) and what is kept between two audits (`kept`). Does not own the
+//! (`tree`), records made again from archives (`records`), signatures of authors (`authors`) and what is kept between two audits
+//! (`kept`). Does not own the
 //! checks of single files, nor telling which of two contradicting files is wrong: those are fsck's, and fsck runs where
 //! anything of the log itself does not fit.
 //! Invariant: memory grows with the registry's current state, not with its log; an audit that found anything wrong is
 //! never built on.
 
+mod authors;
 mod kept;
 mod records;
 mod tree;
@@ -238,6 +240,10 @@ impl Audit<'_> {
         self.check.counts.events += 1;
         if let Some(error) = error {
             self.object_problem(event, &error);
+        }
+        if let Some(detail) = authors::judge(&self.replica, event) {
+            let detail = format!("event {seq}: {detail}");
+            self.check.problem(bundle_key(id), ProblemKind::Contradiction, detail);
         }
         let archive = Archive::of(event, &needed);
         let (files, faults) = self.replica.apply(event, needed);

@@ -324,7 +324,8 @@ mod tests {
             };
             let deps: Vec<Value> = names.iter().map(dep).collect();
             let record = json!({"v": 1, "name": "App", "vers": "1.0.0", "format": "generic",
-                "tarball": Sha256Digest::of(b""), "size": 1, "unpacked": 1, "deps": deps, "files": []});
+                "tarball": Sha256Digest::of(b""), "size": 1, "unpacked": 1, "deps": deps,
+                "features": {}, "files": []});
             serde_json::from_value::<VersionRecord>(record).unwrap()
         };
         let settings = Settings::new("demo", "https://pkg.example");

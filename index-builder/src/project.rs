@@ -7,6 +7,7 @@
 //! file are equal; a refused event changes nothing.
 
 mod aliases;
+mod authors;
 mod error;
 mod github;
 mod line;
@@ -91,15 +92,34 @@ pub fn project(
     record: Option<&VersionRecord>,
     settings: &Settings,
 ) -> Result<Vec<ProjectedFile>, ProjectError> {
+    // What time alone has changed since the last event.
+    let waited = touched.package.as_ref().map(|package| &package.document);
+    let waited = waited.filter(|document| !document.pending_owners.is_empty()).cloned();
+    if let Some(package) = &mut touched.package {
+        package.document.ripen(draft.time);
+    }
+    let files = project_event(touched, draft, record, settings);
+    if let (Err(_), Some(package), Some(document)) = (&files, &mut touched.package, waited) {
+        package.document = document;
+    }
+    files
+}
+
+fn project_event(
+    touched: &mut Touched,
+    draft: &Draft<'_>,
+    record: Option<&VersionRecord>,
+    settings: &Settings,
+) -> Result<Vec<ProjectedFile>, ProjectError> {
     let Some(name) = draft.body.package() else { return Ok(Vec::new()) };
     if let Some(package) = &touched.package {
         package.check_name(name)?;
     }
     let package = match (&mut touched.package, draft.body) {
-        (slot, EventBody::Publish { pkg, vers, tarball, record: digest }) => {
+        (slot, EventBody::Publish { pkg, vers, tarball, record: digest, sigs }) => {
             let record = record.ok_or(ProjectError::NoRecord { seq: draft.seq })?;
             line::check_record(record, pkg, vers, tarball)?;
-            let line = line::index_line(record, *digest, draft, settings);
+            let line = line::index_line(record, *digest, sigs, draft, settings);
             match slot {
                 Some(package) => package.publish(line, record, draft)?,
                 None => *slot = Some(PackageState::create(line, record, draft)),
@@ -131,6 +151,9 @@ pub fn project(
         EventBody::AliasSet { alias, .. } | EventBody::AliasRemove { alias, .. } => {
             let state = touched.aliases.as_ref().expect("an alias event leaves a map behind");
             files.extend(state.files(alias));
+        }
+        EventBody::AuthorKeyAdd { .. } | EventBody::AuthorKeyRemove { .. } | EventBody::Policy { .. } => {
+            files.extend(package.keys_file());
         }
         _ => {}
     }

@@ -228,7 +228,7 @@ async fn remove_strays(public: &dyn Area, replay: &Replay, size: u64) -> Result<
     let mut known: std::collections::BTreeSet<String> = replay.replica.files().map(|file| file.key).collect();
     known.extend(replay.replica.plain_files().into_iter().flatten().map(|(key, _)| key));
     let mut removed = Vec::new();
-    for prefix in ["index/", "resolve/", "packages/", "aliases/", layout::API] {
+    for prefix in ["index/", "resolve/", "packages/", "keys/", "aliases/", layout::API] {
         for key in list(public, prefix).await? {
             if known.contains(key.as_str()) {
                 continue;

@@ -200,11 +200,10 @@ impl Replica {
         let whole = (!self.shards.is_empty()).then(|| whole_map(&self.aliases));
         let maps = self.shards.iter().flat_map(of_shard).chain(whole);
         let known = self.packages.iter().filter(|(canonical, _)| !self.unknown(canonical));
-        maps.chain(
-            known.flat_map(|(_, package)| {
-                [package.index_file(), package.resolve_file(), package.document_file()]
-            }),
-        )
+        maps.chain(known.flat_map(|(_, package)| {
+            let own = [package.index_file(), package.resolve_file(), package.document_file()];
+            own.into_iter().chain(package.keys_file())
+        }))
     }
 
     /// The answers in GitHub's shape, by key, except those of unknown packages.

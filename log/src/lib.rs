@@ -11,6 +11,7 @@
 //! | [`checkpoint`] | the signed size and root of a log | C2SP tlog-checkpoint |
 //! | [`policy`] | which logs and how many cosigners are believed | C2SP tlog-policy |
 //! | [`witness`] | what a witness is asked, and when it cosigns | C2SP tlog-witness |
+//! | [`author`] | signatures of releases by their authors | docs/formats.md |
 //! | [`trust`] | the chain of root keys | docs/formats.md |
 //! | [`proof_file`] | offline proofs of inclusion | C2SP tlog-proof |
 //! | [`commit`] | the commit protocol over storage | ARCHITECTURE.md |
@@ -19,6 +20,7 @@
 //! Invariant: no function returns a hash, a checkpoint or a state as good that it did not check against something the
 //! caller trusts.
 
+pub mod author;
 pub mod checkpoint;
 pub mod commit;
 pub mod hash;
@@ -31,6 +33,7 @@ pub mod tile;
 pub mod trust;
 pub mod witness;
 
+pub use author::{AuthorError, AuthorSecret, AuthorStatement};
 pub use checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 pub use hash::{Hash, HashError, empty_root, leaf_hash, node_hash};
 pub use merkle::{

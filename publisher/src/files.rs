@@ -40,7 +40,7 @@ const COMPRESSED_BYTES_MIN: u16 = 256;
 const REPR_DIGEST: header::HeaderName = header::HeaderName::from_static("repr-digest");
 
 /// What may be asked for; everything else in the area is nobody's business.
-const PUBLIC_FOLDERS: [&str; 6] = ["index/", "resolve/", "o/", "packages/", "aliases/", "log/"];
+const PUBLIC_FOLDERS: [&str; 7] = ["index/", "resolve/", "o/", "packages/", "keys/", "aliases/", "log/"];
 
 /// The files of a public area, and what is kept of them.
 #[derive(Clone)]

@@ -1,11 +1,11 @@
 //! Intents: what somebody wants to change, before it is known whether they may.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use drystone_log::SignedTrust;
 use drystone_schemas::{
-    AccountId, Alias, DeleteCode, EventId, PackageName, Role, Settings, Sha256Digest, TrustedPublisher,
-    Version, VersionRecord, canonical_json,
+    AccountId, Alias, AuthorKey, AuthorSignatures, DeleteCode, EventId, PackageName, Role, Settings,
+    Sha256Digest, TrustedPublisher, Version, VersionRecord, canonical_json,
 };
 use drystone_storage::NewObject;
 
@@ -20,6 +20,8 @@ pub enum Action {
         record: Arc<VersionRecord>,
         /// Digest of the record's bytes.
         digest: Sha256Digest,
+        /// What its authors have signed.
+        sigs: AuthorSignatures,
     },
     /// Yank a release.
     Yank {
@@ -66,6 +68,8 @@ pub enum Action {
         account: AccountId,
         /// As what.
         role: Role,
+        /// Why it takes force at once, as an object.
+        exception: Option<Sha256Digest>,
     },
     /// Let it no longer.
     OwnerRemove {
@@ -73,6 +77,29 @@ pub enum Action {
         pkg: PackageName,
         /// Who.
         account: AccountId,
+        /// Why it takes force at once, as an object.
+        exception: Option<Sha256Digest>,
+    },
+    /// Register a key of an author.
+    AuthorKeyAdd {
+        /// Package.
+        pkg: PackageName,
+        /// The key.
+        key: AuthorKey,
+    },
+    /// Revoke a key of an author.
+    AuthorKeyRemove {
+        /// Package.
+        pkg: PackageName,
+        /// The key.
+        key: AuthorKey,
+    },
+    /// Say which keys must sign the releases of a package.
+    Policy {
+        /// Package.
+        pkg: PackageName,
+        /// What is asked for.
+        rule: Rule,
     },
     /// Let a short name mean a package.
     AliasSet {
@@ -114,7 +141,30 @@ pub enum Action {
     },
 }
 
+/// Which keys are to sign, as somebody asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// How many of the keys.
+    pub threshold: u32,
+    /// The keys.
+    pub keys: BTreeSet<AuthorKey>,
+    /// How many hours a weaker rule waits after this one.
+    pub lock_hours: u32,
+    /// Why it takes force at once, as an object.
+    pub exception: Option<Sha256Digest>,
+}
+
 impl Action {
+    /// Why a time-lock is to be lifted, if it is.
+    pub(crate) fn exception(&self) -> Option<&Sha256Digest> {
+        match self {
+            Self::OwnerAdd { exception, .. }
+            | Self::OwnerRemove { exception, .. }
+            | Self::Policy { rule: Rule { exception, .. }, .. } => exception.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The package that it is about.
     pub fn package(&self) -> Option<&PackageName> {
         match self {
@@ -126,6 +176,9 @@ impl Action {
             | Self::Delete { pkg, .. }
             | Self::OwnerAdd { pkg, .. }
             | Self::OwnerRemove { pkg, .. }
+            | Self::AuthorKeyAdd { pkg, .. }
+            | Self::AuthorKeyRemove { pkg, .. }
+            | Self::Policy { pkg, .. }
             | Self::AliasSet { pkg, .. }
             | Self::AliasRemove { pkg, .. }
             | Self::PublisherAdd { pkg, .. }
@@ -150,7 +203,11 @@ impl Action {
             Self::Yank { .. } | Self::Unyank { .. } | Self::Deprecate { .. } | Self::Undeprecate { .. } => {
                 Scope::Yank
             }
-            Self::OwnerAdd { .. } | Self::OwnerRemove { .. } => Scope::Owners,
+            Self::OwnerAdd { .. }
+            | Self::OwnerRemove { .. }
+            | Self::AuthorKeyAdd { .. }
+            | Self::AuthorKeyRemove { .. }
+            | Self::Policy { .. } => Scope::Owners,
             Self::AliasSet { .. } | Self::AliasRemove { .. } => Scope::Alias,
             Self::PublisherAdd { .. } | Self::PublisherRemove { .. } => Scope::TrustedPublishing,
             Self::Delete { .. } | Self::Configure { .. } | Self::Trust { .. } => Scope::Admin,
@@ -160,14 +217,22 @@ impl Action {
     /// Digest of what is asked, without who asks and when.
     pub(crate) fn digest(&self) -> Sha256Digest {
         let text = match self {
-            Self::Publish { record, digest } => format!("publish {} {} {digest}", record.name, record.vers),
+            Self::Publish { record, digest, sigs } if sigs.is_empty() => {
+                format!("publish {} {} {digest}", record.name, record.vers)
+            }
+            Self::Publish { record, digest, sigs } => {
+                format!("publish {} {} {digest} {sigs:?}", record.name, record.vers)
+            }
             Self::Yank { pkg, vers, reason } => format!("yank {pkg} {vers} {reason:?}"),
             Self::Unyank { pkg, vers } => format!("unyank {pkg} {vers}"),
             Self::Deprecate { pkg, reason } => format!("deprecate {pkg} {reason:?}"),
             Self::Undeprecate { pkg } => format!("undeprecate {pkg}"),
             Self::Delete { pkg, vers, code } => format!("delete {pkg} {vers} {}", code.as_str()),
-            Self::OwnerAdd { pkg, account, role } => format!("owner-add {pkg} {account} {role:?}"),
-            Self::OwnerRemove { pkg, account } => format!("owner-remove {pkg} {account}"),
+            Self::OwnerAdd { pkg, account, role, .. } => format!("owner-add {pkg} {account} {role:?}"),
+            Self::OwnerRemove { pkg, account, .. } => format!("owner-remove {pkg} {account}"),
+            Self::AuthorKeyAdd { pkg, key } => format!("author-key-add {pkg} {key}"),
+            Self::AuthorKeyRemove { pkg, key } => format!("author-key-remove {pkg} {key}"),
+            Self::Policy { pkg, rule } => format!("policy {pkg} {rule:?}"),
             Self::AliasSet { alias, pkg } => format!("alias-set {alias} {pkg}"),
             Self::AliasRemove { alias, .. } => return Self::removal_digest(alias),
             // Without the id, which is another one whenever the same is asked again.

@@ -38,7 +38,7 @@ pub use accounts::{
 pub use admin::NewToken;
 pub use files::PublicFiles;
 pub use front::Front;
-pub use intent::{Action, Done, Intent};
+pub use intent::{Action, Done, Intent, Rule};
 pub use limits::Peer;
 pub use listen::{ConnectionLimits, serve};
 pub use refusal::Refusal;

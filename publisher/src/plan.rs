@@ -3,6 +3,7 @@
 //! Reading is in [`Desk::gather`]; every decision is in [`decide`], which is pure.
 
 mod alias;
+mod authors;
 mod cargo_name;
 mod decide;
 mod gather;

@@ -29,6 +29,7 @@ use crate::{
     sequencer::{self, Job, WAITING_INTENTS_MAX},
     spool::{self, IN_MEMORY_BYTES_MAX},
     swap::Turns,
+    trust::policy_in_force,
     trusted::{HttpIssuers, IssuerKeys, IssuerLink},
     vault,
 };
@@ -118,6 +119,9 @@ impl Service {
             counted: Counted::default(),
             known: Known::default(),
         });
+        if core.committer.signing().follows_policy() {
+            core.committer.signing().adopt(policy_in_force(&core.store).await?);
+        }
         let round = core.committer.begin().await?;
         core.saw(&round.head);
         core.settings_of(&round.head.config).await?;
@@ -253,7 +257,21 @@ impl Service {
     ///
     /// Those of [`Committer::heartbeat`].
     pub async fn heartbeat(&self, age_s_max: u64) -> Result<Heartbeat, CommitError> {
+        self.take_policy().await;
         self.core.committer.heartbeat(age_s_max).await
+    }
+
+    /// Asks the witnesses of the policy in force from now on, where no other policy was given. Whoever cannot read it goes on as
+    /// before.
+    pub(crate) async fn take_policy(&self) {
+        let signing = self.core.committer.signing();
+        if !signing.follows_policy() {
+            return;
+        }
+        match policy_in_force(&self.core.store).await {
+            Ok(policy) => signing.adopt(policy),
+            Err(refusal) => tracing::warn!("the policy in force cannot be read: {refusal}"),
+        }
     }
 
     /// Does so for ever: when half of this time has passed, in seconds, and soon again where it was not possible.
@@ -261,6 +279,8 @@ impl Service {
         let age_s_max = age_s_max.max(2);
         loop {
             let wait_s = match self.heartbeat(age_s_max / 2).await {
+                // A policy may name some later.
+                Ok(Heartbeat::NoCosigner) if self.core.committer.signing().follows_policy() => age_s_max / 4,
                 Ok(Heartbeat::NoCosigner) => return,
                 Ok(Heartbeat::Fresh | Heartbeat::Renewed) => age_s_max / 4,
                 Ok(Heartbeat::Pending) => HEARTBEAT_AGAIN_S,

@@ -69,7 +69,9 @@ impl Service {
             Ok::<_, Refusal>(NewObject { key, body, meta: spool::object_meta(layout::TEXT) })
         };
         let objects = vec![object(document)?, object(policy)?];
-        self.operate(Action::Trust { document: Arc::new(signed) }, objects).await
+        let done = self.operate(Action::Trust { document: Arc::new(signed) }, objects).await?;
+        self.take_policy().await;
+        Ok(done)
     }
 
     fn check_policy(&self, says: &TrustDocument, policy: &[u8]) -> Result<(), Refusal> {

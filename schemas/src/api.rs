@@ -1,11 +1,13 @@
 //! Bodies of the publisher's API. Unknown fields are tolerated when read.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Alias, Format, IndexLine, PackageDocument, PackageName, Problem, Role, Sha256Digest, VcsInfo,
-    Version, ZigSnippet,
+    AccountId, Alias, AuthorKey, AuthorSignatures, Format, IndexLine, PackageDocument, PackageName, Problem,
+    Role, Sha256Digest, VcsInfo, Version, ZigSnippet,
 };
 
 /// The optional `metadata` part of a publish, or its whole body after a large upload.
@@ -34,6 +36,9 @@ pub struct PublishMetadata {
     /// The large upload that holds the archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<String>,
+    /// What the authors have signed.
+    #[serde(default, skip_serializing_if = "AuthorSignatures::is_empty")]
+    pub signatures: AuthorSignatures,
     /// Check everything, commit nothing.
     #[serde(default)]
     pub dry_run: bool,
@@ -107,6 +112,32 @@ pub struct OwnersRequest {
     /// Role to give; `owner` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
+    /// Why it must take force at once; only for administrators, and only where a time-lock would delay it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exception: Option<String>,
+}
+
+/// Registers a key of an author, or revokes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuthorKeyRequest {
+    /// The key.
+    pub key: AuthorKey,
+}
+
+/// Sets which keys must sign the releases of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RuleRequest {
+    /// How many of the keys must sign; none lifts the rule.
+    pub threshold: u32,
+    /// The keys.
+    #[serde(default)]
+    pub keys: BTreeSet<AuthorKey>,
+    /// How many hours a weaker rule, and a change of owners, wait after this one; 24 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_hours: Option<u32>,
+    /// Why it must take force at once; only for administrators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exception: Option<String>,
 }
 
 /// Who owns a package.

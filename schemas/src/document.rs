@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Alias, PackageName, Sha256Digest, TrustedPublisher, Version, ZigSnippet, canonical_json,
+    AccountId, Alias, AuthorKeys, Exceptions, PackageName, Sha256Digest, SigningRule, TrustedPublisher,
+    Version, ZigSnippet, canonical_json,
 };
 
 /// `packages/<name>.json`. Together with the index file it is the whole state of a package.
@@ -16,6 +17,12 @@ pub struct PackageDocument {
     pub name: PackageName,
     /// Who may act for it, in the order of their ids.
     pub owners: Vec<OwnerEntry>,
+    /// Changes of owners that wait for the time-lock, in their order; only where a rule of its authors has one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending_owners: Vec<PendingOwner>,
+    /// Keys of its authors, and by which rules they sign; once there is a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author_keys: Option<AuthorKeys>,
     /// When the first release was published, RFC 3339.
     pub created: String,
     /// When the last event changed it, RFC 3339.
@@ -69,6 +76,44 @@ impl PackageDocument {
         canonical_json(self)
     }
 
+    /// Lets changes of owners take force whose time has come. One that would leave no owner does not.
+    pub fn ripen(&mut self, time: u64) {
+        let (ripe, waiting) = std::mem::take(&mut self.pending_owners)
+            .into_iter()
+            .partition::<Vec<_>, _>(|change| change.from <= time);
+        self.pending_owners = waiting;
+        for change in ripe {
+            if change.role == Some(Role::Owner) || self.has_other_owner(&change.account) {
+                self.set_owner(&change.account, change.role);
+            }
+        }
+    }
+
+    /// Gives an account a role, or takes it away.
+    pub fn set_owner(&mut self, account: &AccountId, role: Option<Role>) {
+        self.owners.retain(|owner| owner.account != *account);
+        self.owners.extend(role.map(|role| OwnerEntry { account: account.clone(), role }));
+        self.owners.sort_unstable_by(|a, b| a.account.cmp(&b.account));
+    }
+
+    /// Whether somebody else than this account has the full role.
+    pub fn has_other_owner(&self, account: &AccountId) -> bool {
+        self.owners.iter().any(|owner| owner.role == Role::Owner && owner.account != *account)
+    }
+
+    /// The rule of its authors for what happens at this position in the log, at this time.
+    pub fn rule_at(&self, seq: u64, time: u64) -> Option<&SigningRule> {
+        self.author_keys.as_ref()?.rules_at(seq, time, Exceptions::AtOnce).in_force
+    }
+
+    /// When the change of this event takes force, in seconds since 1970, if it waits for a time-lock after `time`.
+    pub fn waits_until(&self, seq: u64, time: u64) -> Option<u64> {
+        let rules = self.author_keys.as_ref().map(|keys| keys.rules_at(u64::MAX, time, Exceptions::AtOnce));
+        let rule = rules.and_then(|rules| rules.waiting).filter(|(rule, _)| rule.seq == seq);
+        let owner = self.pending_owners.iter().find(|change| change.seq == seq && change.from > time);
+        rule.map(|(_, from)| from).or(owner.map(|change| change.from))
+    }
+
     /// The role of an account, if it has one.
     pub fn role_of(&self, account: &AccountId) -> Option<Role> {
         self.owners.iter().find(|owner| owner.account == *account).map(|owner| owner.role)
@@ -78,6 +123,20 @@ impl PackageDocument {
     pub fn publisher(&self, id: &AccountId) -> Option<&TrustedPublisher> {
         self.publishers.iter().find(|publisher| publisher.id == *id)
     }
+}
+
+/// A change of an owner that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PendingOwner {
+    /// Who.
+    pub account: AccountId,
+    /// As what from then on; none to go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// Position in the log of the event that asked for it.
+    pub seq: u64,
+    /// When it takes force, in seconds since 1970.
+    pub from: u64,
 }
 
 /// An account that may act for a package.

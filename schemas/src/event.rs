@@ -1,11 +1,13 @@
 //! Events: the lines of the log, from which everything else follows.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Alias, PackageName, Role, Sha256Digest, TrustedPublisher, Version, account::is_ulid,
-    canonical_json,
+    AccountId, Alias, AuthorKey, AuthorSignatures, PackageName, Role, Sha256Digest, TrustedPublisher,
+    Version, account::is_ulid, canonical_json,
 };
 
 /// Longest event, in bytes, newline included. The log format ends at 65,535; events hold only codes, ids and digests.
@@ -66,6 +68,9 @@ pub enum EventBody {
         tarball: Sha256Digest,
         /// The version record made from it.
         record: Sha256Digest,
+        /// What its authors have signed.
+        #[serde(default, skip_serializing_if = "AuthorSignatures::is_empty")]
+        sigs: AuthorSignatures,
     },
     /// A release must not be chosen any more, except by a lock file.
     Yank {
@@ -114,6 +119,9 @@ pub enum EventBody {
         account: AccountId,
         /// As what.
         role: Role,
+        /// Why an administrator let it take force at once, as an object.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exception: Option<Sha256Digest>,
     },
     /// An account may no longer act for the package.
     OwnerRemove {
@@ -121,6 +129,37 @@ pub enum EventBody {
         pkg: PackageName,
         /// Who.
         account: AccountId,
+        /// Why an administrator let it take force at once, as an object.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exception: Option<Sha256Digest>,
+    },
+    /// A key of an author is known from here on.
+    AuthorKeyAdd {
+        /// Package.
+        pkg: PackageName,
+        /// The key.
+        key: AuthorKey,
+    },
+    /// A key of an author counts no more, and never again.
+    AuthorKeyRemove {
+        /// Package.
+        pkg: PackageName,
+        /// The key.
+        key: AuthorKey,
+    },
+    /// Which of its authors' keys must sign the releases of a package.
+    Policy {
+        /// Package.
+        pkg: PackageName,
+        /// How many of the keys.
+        threshold: u32,
+        /// The keys.
+        keys: BTreeSet<AuthorKey>,
+        /// How many hours a weaker rule waits after this one.
+        lock_hours: u32,
+        /// Why an administrator let it take force at once, as an object.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exception: Option<Sha256Digest>,
     },
     /// A short name now means this package.
     AliasSet {
@@ -175,6 +214,9 @@ const KINDS: &[&str] = &[
     "delete",
     "owner-add",
     "owner-remove",
+    "author-key-add",
+    "author-key-remove",
+    "policy",
     "alias-set",
     "alias-remove",
     "publisher-add",
@@ -224,6 +266,9 @@ pub enum FileClass {
     /// A package's index file.
     #[serde(rename = "i")]
     Index,
+    /// The keys of a package's authors.
+    #[serde(rename = "k")]
+    Keys,
     /// A package's resolve record.
     #[serde(rename = "r")]
     Resolve,
@@ -231,7 +276,8 @@ pub enum FileClass {
 
 impl FileClass {
     /// Every class.
-    pub const ALL: [Self; 5] = [Self::Alias, Self::Document, Self::History, Self::Index, Self::Resolve];
+    pub const ALL: [Self; 6] =
+        [Self::Alias, Self::Document, Self::History, Self::Index, Self::Keys, Self::Resolve];
 
     /// The class with this letter.
     pub fn of_letter(letter: char) -> Option<Self> {
@@ -245,6 +291,7 @@ impl FileClass {
             Self::Document => 'd',
             Self::History => 'h',
             Self::Index => 'i',
+            Self::Keys => 'k',
             Self::Resolve => 'r',
         }
     }
@@ -389,11 +436,14 @@ impl Event {
             EventBody::Yank { reason, .. } | EventBody::Deprecate { reason, .. } => {
                 reason.iter().copied().collect()
             }
+            EventBody::OwnerAdd { exception, .. }
+            | EventBody::OwnerRemove { exception, .. }
+            | EventBody::Policy { exception, .. } => exception.iter().copied().collect(),
             EventBody::Unyank { .. }
             | EventBody::Undeprecate { .. }
             | EventBody::Delete { .. }
-            | EventBody::OwnerAdd { .. }
-            | EventBody::OwnerRemove { .. }
+            | EventBody::AuthorKeyAdd { .. }
+            | EventBody::AuthorKeyRemove { .. }
             | EventBody::AliasSet { .. }
             | EventBody::AliasRemove { .. }
             | EventBody::PublisherAdd { .. }
@@ -421,6 +471,9 @@ impl EventBody {
             | Self::Delete { pkg, .. }
             | Self::OwnerAdd { pkg, .. }
             | Self::OwnerRemove { pkg, .. }
+            | Self::AuthorKeyAdd { pkg, .. }
+            | Self::AuthorKeyRemove { pkg, .. }
+            | Self::Policy { pkg, .. }
             | Self::PublisherAdd { pkg, .. }
             | Self::PublisherRemove { pkg, .. }
             | Self::AliasSet { pkg, .. }
@@ -454,6 +507,7 @@ mod tests {
                 vers: Version::new("1.3.0").unwrap(),
                 tarball: Sha256Digest::of(b"tarball"),
                 record: Sha256Digest::of(b"record"),
+                sigs: AuthorSignatures::new(),
             },
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{DeleteCode, DepKind, Format, PackageName, Sha256Digest, Version, ZigLine};
+use crate::{AuthorSignatures, DeleteCode, DepKind, Format, PackageName, Sha256Digest, Version, ZigLine};
 
 /// How Cargo names its public registry in index lines and request bodies.
 pub const CRATES_IO_INDEX: &str = "https://github.com/rust-lang/crates.io-index";
@@ -50,6 +50,9 @@ pub struct IndexLine {
     pub format: Format,
     /// The version record.
     pub record: Sha256Digest,
+    /// What its authors have signed.
+    #[serde(default, skip_serializing_if = "AuthorSignatures::is_empty")]
+    pub sigs: AuthorSignatures,
     /// What Zig needs to know of a Zig package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zig: Option<ZigLine>,

@@ -61,6 +61,7 @@ pub fn package_file(name: &PackageName, class: FileClass) -> Option<String> {
     match class {
         FileClass::Document => Some(document(name)),
         FileClass::Index => Some(index_file(name)),
+        FileClass::Keys => Some(author_keys(name)),
         FileClass::Resolve => Some(resolve_record(name)),
         FileClass::Alias | FileClass::History => None,
     }
@@ -69,6 +70,11 @@ pub fn package_file(name: &PackageName, class: FileClass) -> Option<String> {
 /// A package document.
 pub fn document(name: &PackageName) -> String {
     format!("packages/{}.json", name.path_form())
+}
+
+/// The keys of a package's authors.
+pub fn author_keys(name: &PackageName) -> String {
+    format!("keys/{}.json", name.path_form())
 }
 
 /// Below this lie answers for API clients: the file of an address `api/v1/X` is `api/v1/X/index.json`, except for aliases.
@@ -136,7 +142,7 @@ pub fn alias_file(state_key: &str, class: FileClass) -> Option<String> {
         FileClass::Alias if state_key == ALIASES_STATE_KEY => Some(ALIASES.into()),
         FileClass::Alias => Some(alias_map(shard)),
         FileClass::History => Some(alias_history(shard)),
-        FileClass::Document | FileClass::Index | FileClass::Resolve => None,
+        FileClass::Document | FileClass::Index | FileClass::Keys | FileClass::Resolve => None,
     }
 }
 

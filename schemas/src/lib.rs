@@ -9,6 +9,7 @@
 mod account;
 mod alias;
 mod api;
+mod authors;
 mod config;
 pub mod confusable;
 mod digest;
@@ -38,16 +39,22 @@ mod zig;
 pub use account::{AccountId, InvalidAccount, Login};
 pub use alias::{Alias, AliasChange, AliasChangeKind, AliasHistory, AliasMap, AliasTarget};
 pub use api::{
-    AdminTokenResponse, AliasRequest, ErrorBody, Owner, OwnersRequest, OwnersResponse, PackageResponse,
-    PublishMetadata, PublishOutcome, PublishResponse, ReasonRequest, ResolveResponse, SearchHit, SearchMeta,
-    SearchResponse, UploadRequest, UploadResponse, VersionResponse, WriteResponse,
+    AdminTokenResponse, AliasRequest, AuthorKeyRequest, ErrorBody, Owner, OwnersRequest, OwnersResponse,
+    PackageResponse, PublishMetadata, PublishOutcome, PublishResponse, ReasonRequest, ResolveResponse,
+    RuleRequest, SearchHit, SearchMeta, SearchResponse, UploadRequest, UploadResponse, VersionResponse,
+    WriteResponse,
+};
+pub use authors::{
+    AUTHOR_KEYS_MAX, AuthorKey, AuthorKeys, AuthorKeysFile, AuthorSignature, AuthorSignatures, Exceptions,
+    InvalidAuthor, LOCK_HOURS_DEFAULT, LOCK_HOURS_MAX, RULE_KEYS_MAX, RULES_MAX, RegisteredKey, RulesAt,
+    SIGNATURES_MAX, SigningRule,
 };
 pub use config::{
     ApiConfig, CargoIndexConfig, Freshness, InvalidSettings, Limits, ReadAccess, Registration,
     RegistryConfig, Settings,
 };
 pub use digest::{InvalidDigest, Sha256Digest};
-pub use document::{Deprecation, OwnerEntry, PackageDocument, Role};
+pub use document::{Deprecation, OwnerEntry, PackageDocument, PendingOwner, Role};
 pub use event::{
     DeleteCode, Event, EventBody, EventError, EventHead, EventId, FileChange, FileClass, InvalidEventId,
 };
@@ -75,7 +82,7 @@ pub use sign_in::{
     PasswordResetRequest, PasswordSetRequest, PublicUser, RefreshRequest, RegisterRequest, SecretText,
     SecurityEvent, SecurityEventsResponse, SessionResponse, TokenInfo, TokensResponse, User, VerifyRequest,
 };
-pub use time::rfc3339;
+pub use time::{parse_rfc3339, rfc3339};
 pub use trusted::{
     CiIdentity, ExchangeRequest, ExchangeResponse, InvalidPublisher, PUBLISHERS_MAX, Provider,
     PublisherRequest, PublishersResponse, TrustedIssuer, TrustedPublisher,

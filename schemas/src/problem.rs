@@ -156,7 +156,6 @@ codes! {
     UpgradeRequired "DRY0608" "upgrade-required" 503 "a newer Drystone wrote what is there" "upgrade";
     Internal "DRY0609" "internal" 500 "something went wrong inside" "report it with the request id";
     StorageBroken "DRY0610" "storage-broken" 500 "the storage does not keep its contract" "tell the operator";
-    StorageDamaged "DRY0630" "storage-damaged" 500 "what the storage keeps for itself is damaged" "tell the operator: move `.journal` out of the directory, and run `drystone fsck --deep`";
     WrongKey "DRY0611" "wrong-key" 503 "the log belongs to another key" "start with the key that the log was made with";
     NotInitialised "DRY0612" "not-initialised" 503 "there is no registry here yet" "make one with `drystone serve` or `drystone admin init`";
     AlreadyInitialised "DRY0613" "already-initialised" 409 "there is a registry here already" "choose an empty directory or prefix";
@@ -165,6 +164,14 @@ codes! {
     CollectionUnderWay "DRY0616" "collection-under-way" 503 "garbage is being collected" "repeat the same request after the time in `Retry-After`";
     TooManyConnections "DRY0617" "too-many-connections" 503 "the server has as many connections as it may" "try again after the time in `Retry-After`";
     TrustRefused "DRY0618" "trust-refused" 422 "the document of the root of trust is not good" "look at it with `drystone trust show`, and have its holders sign it";
+
+    SignatureMissing "DRY0619" "signature-missing" 403 "the package's authors must sign its releases" "sign with `drystone publish --sign`; clients of other registries cannot publish such a package";
+    SignatureInvalid "DRY0620" "signature-invalid" 422 "a signature of an author is not good" "sign the archive again, with a key that `drystone key list` shows";
+    AuthorKeyRefused "DRY0621" "author-key-refused" 409 "the key cannot be registered" "make another one with `drystone key generate`";
+    AuthorKeyUnknown "DRY0622" "author-key-unknown" 404 "the package has no such key" "list its keys with `drystone key list`";
+    InvalidRule "DRY0623" "invalid-rule" 422 "nobody could satisfy the rule, or it is out of bounds" "name at least as many registered keys as must sign";
+    ExceptionRefused "DRY0624" "exception-refused" 403 "only an administrator may lift a time-lock" "leave the exception out, and wait, or ask the operator";
+    StorageDamaged "DRY0630" "storage-damaged" 500 "what the storage keeps for itself is damaged" "tell the operator: move `.journal` out of the directory, and run `drystone fsck --deep`";
 
     Unreachable "DRY0701" "unreachable" 502 "the registry cannot be reached" "check the URL and the network";
     VerificationFailed "DRY0702" "verification-failed" 502 "what the registry sent does not prove itself" "do not use it; tell the operator";

@@ -3,12 +3,13 @@
 use schemars::{Schema, generate::SchemaSettings};
 
 use crate::{
-    AliasHistory, AliasMap, ApiConfig, CargoIndexConfig, ErrorBody, Event, ExchangeRequest, ExchangeResponse,
-    GithubDependencies, GithubPackage, GithubRelease, GithubTag, IndexLine, OwnersRequest, OwnersResponse,
-    PackageDocument, PackageResponse, PublishMetadata, PublishResponse, PublisherRequest, PublishersResponse,
-    RavenPackage, ReasonRequest, RegistryConfig, ReleaseSummary, ResolveHint, ResolveResponse, SearchAnswer,
-    SearchResponse, Settings, UploadRequest, UploadResponse, VaisPackage, VaisRelease, VersionRecord,
-    VersionResponse, WriteResponse, ZionSearch, api::AliasRequest, sign_in,
+    AliasHistory, AliasMap, ApiConfig, AuthorKeyRequest, AuthorKeysFile, CargoIndexConfig, ErrorBody, Event,
+    ExchangeRequest, ExchangeResponse, GithubDependencies, GithubPackage, GithubRelease, GithubTag,
+    IndexLine, OwnersRequest, OwnersResponse, PackageDocument, PackageResponse, PublishMetadata,
+    PublishResponse, PublisherRequest, PublishersResponse, RavenPackage, ReasonRequest, RegistryConfig,
+    ReleaseSummary, ResolveHint, ResolveResponse, RuleRequest, SearchAnswer, SearchResponse, Settings,
+    UploadRequest, UploadResponse, VaisPackage, VaisRelease, VersionRecord, VersionResponse, WriteResponse,
+    ZionSearch, api::AliasRequest, sign_in,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.
@@ -23,6 +24,8 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "alias-map" AliasMap,
         "alias-request" AliasRequest,
         "api-config" ApiConfig,
+        "author-key-request" AuthorKeyRequest,
+        "author-keys" AuthorKeysFile,
         "cargo-index-config" CargoIndexConfig,
         "config" RegistryConfig,
         "delete-account-request" sign_in::DeleteAccountRequest,
@@ -63,6 +66,7 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "register-request" sign_in::RegisterRequest,
         "resolve-hint" ResolveHint,
         "resolve-response" ResolveResponse,
+        "rule-request" RuleRequest,
         "search-answer" SearchAnswer,
         "search-response" SearchResponse,
         "security-events-response" sign_in::SecurityEventsResponse,

@@ -18,6 +18,18 @@ pub fn rfc3339(unix_s: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3_600, second / 60 % 60, second % 60)
 }
 
+/// Reads what [`rfc3339`] writes, and nothing else.
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
+    let number = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let second = number(11, 13)? * 3_600 + number(14, 16)? * 60 + number(17, 19)?;
+    // Days since 1970, counted in years that begin in March (Howard Hinnant, "chrono-compatible low-level date algorithms").
+    let (years, months) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
+    let days = 365 * years + years / 4 - years / 100 + years / 400 + (153 * months + 2) / 5 + day;
+    let time = days.checked_sub(719_469)? * 86_400 + second;
+    (rfc3339(time) == text).then_some(time)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,6 +44,16 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
             assert_eq!(rfc3339(unix_s), text);
+            assert_eq!(parse_rfc3339(text), Some(unix_s));
+        }
+        for bad in [
+            "",
+            "2000-02-30T00:00:00Z",
+            "2000-01-01T00:00:00+00:00",
+            "0000-00-00T00:00:00Z",
+            "2000-13-01T00:00:00Z",
+        ] {
+            assert_eq!(parse_rfc3339(bad), None, "{bad}");
         }
     }
 }

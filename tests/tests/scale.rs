@@ -79,6 +79,7 @@ async fn fill(registry: &TestRegistry, packages: usize) {
                 vers: record.vers.clone(),
                 tarball: record.tarball,
                 record: Sha256Digest::of(&record.to_bytes()),
+                sigs: Default::default(),
             };
             let draft = Draft { seq, time: round.time, actor: &actor, body: &body };
             let files = project(&mut Touched::default(), &draft, Some(&record), &settings).unwrap();

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use drystone_schemas::Format;
 
+use super::SignArgs;
+
 /// `publish`
 #[derive(Debug, Args)]
 pub struct Publish {
@@ -20,6 +22,9 @@ pub struct Publish {
     /// Owner of a Zig package, whose manifest cannot name one: `OWNER` makes it `OWNER/NAME`
     #[arg(long, value_name = "OWNER")]
     pub scope: Option<String>,
+    /// What its authors sign.
+    #[command(flatten)]
+    pub signing: SignArgs,
     /// Check everything, publish nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -187,6 +192,6 @@ pub struct Explain {
     pub code: Option<String>,
 }
 
-fn parse_format(text: &str) -> Result<Format, String> {
+pub(super) fn parse_format(text: &str) -> Result<Format, String> {
     text.parse().map_err(|e: drystone_schemas::UnknownFormat| e.to_string())
 }

@@ -119,6 +119,9 @@ pub struct OwnerAdd {
     /// What they may do
     #[arg(long, value_enum, default_value_t = RoleArg::Owner)]
     pub role: RoleArg,
+    /// Why it must take force at once, where a time-lock would delay it; administrators only, and public
+    #[arg(long, value_name = "REASON")]
+    pub exception: Option<String>,
 }
 
 /// A role, as it is written.
@@ -138,4 +141,7 @@ pub struct OwnerRemove {
     /// Logins or account ids
     #[arg(required = true)]
     pub logins: Vec<String>,
+    /// Why it must take force at once, where a time-lock would delay it; administrators only, and public
+    #[arg(long, value_name = "REASON")]
+    pub exception: Option<String>,
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use drystone_client::{ClientError, Registry, Snapshot};
-use drystone_schemas::{OwnersResponse, PackageName, Role};
+use drystone_schemas::{OwnersResponse, PackageName, Role, rfc3339};
 use serde::Serialize;
 
 use super::yank::told;
@@ -23,12 +23,13 @@ pub(super) async fn owner(args: &args::Owner, cx: &Context) -> Result<(), Failur
                 RoleArg::Owner => Role::Owner,
                 RoleArg::Collaborator => Role::Collaborator,
             };
-            let response = registry.add_owners(&name, args.logins.clone(), role).await?;
+            let response =
+                registry.add_owners(&name, args.logins.clone(), role, args.exception.clone()).await?;
             told(cx, &response, Some(&format!("drystone owner remove {name} {}", args.logins.join(" "))))
         }
         args::Owner::Remove(args) => {
             let name = package_name(&args.package)?;
-            let response = registry.remove_owners(&name, args.logins.clone()).await?;
+            let response = registry.remove_owners(&name, args.logins.clone(), args.exception.clone()).await?;
             told(cx, &response, Some(&format!("drystone owner add {name} {}", args.logins.join(" "))))
         }
     }
@@ -39,14 +40,19 @@ pub(super) async fn owner(args: &args::Owner, cx: &Context) -> Result<(), Failur
 struct Listed {
     account: String,
     login: Option<String>,
-    role: Role,
+    /// None for one who goes.
+    role: Option<Role>,
+    /// When it takes force, where it waits for a time-lock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
 }
 
 /// Who the owners are is proved by the document; what they are called only the API knows.
 async fn list(cx: &Context, registry: &Registry, name: &PackageName) -> Result<(), Failure> {
     let snapshot = Snapshot::open(registry, &cx.trust()?).await?;
-    let document =
+    let mut document =
         snapshot.document(name).await?.ok_or_else(|| ClientError::PackageNotFound { name: name.clone() })?;
+    document.ripen(cx.effects.clock.now_unix_s());
     let named = registry.owners(&document.name).await;
     if let Err(error) = &named {
         cx.printer.detail(&format!("logins are not known: {error}"));
@@ -61,17 +67,26 @@ async fn list(cx: &Context, registry: &Registry, name: &PackageName) -> Result<(
         .map(|owner| Listed {
             account: owner.account.to_string(),
             login: login(&owner.account),
-            role: owner.role,
+            role: Some(owner.role),
+            from: None,
         })
+        .chain(document.pending_owners.iter().map(|change| Listed {
+            account: change.account.to_string(),
+            login: login(&change.account),
+            role: change.role,
+            from: Some(rfc3339(change.from)),
+        }))
         .collect();
     cx.printer.result(&owners, || {
         owners.iter().fold(String::new(), |mut text, owner| {
             let role = match owner.role {
-                Role::Owner => "owner",
-                Role::Collaborator => "collaborator",
+                Some(Role::Owner) => "owner",
+                Some(Role::Collaborator) => "collaborator",
+                None => "no owner",
             };
             let login = owner.login.as_deref().unwrap_or(&owner.account);
-            let _ = writeln!(text, "{login} ({role})");
+            let from = owner.from.as_ref().map_or_else(String::new, |from| format!(" from {from} on"));
+            let _ = writeln!(text, "{login} ({role}{from})");
             text
         })
     })

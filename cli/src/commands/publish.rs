@@ -12,9 +12,11 @@ use drystone_client::{
     zig::{Repacked, is_zig_project, pack_zig_directory, repack_archive},
 };
 use drystone_schemas::{
-    Code, Format, Problem, PublishOutcome, PublishResponse, Settings, VersionRecord, ZigSnippet,
+    AuthorSignatures, Code, Format, Problem, PublishOutcome, PublishResponse, Settings, VersionRecord,
+    ZigSnippet,
 };
 
+use super::key::signatures;
 use crate::{
     args,
     context::Context,
@@ -35,10 +37,7 @@ pub(super) async fn publish(args: &args::Publish, cx: &Context) -> Result<(), Fa
         Err(missing) => Some(CiSource::of_env(|name| cx.env.get(name)).ok_or(missing)?),
     };
     let settings = registry.config().await?.settings.clone();
-    let prepared = match &args.archive {
-        Some(path) => open(cx, &cx.path(path), args, &settings).await,
-        None => pack(cx, &dir, args, &settings).await,
-    };
+    let prepared = prepare(cx, &dir, args, &settings).await;
     let prepared = prepared.map_err(|failure| failure.noting("nothing was uploaded"))?;
     let registry = match ci {
         None => registry,
@@ -51,7 +50,13 @@ pub(super) async fn publish(args: &args::Publish, cx: &Context) -> Result<(), Fa
         }
     };
     let intent = if args.dry_run { Intent::DryRun } else { Intent::Publish };
-    let response = upload(cx, &registry, &prepared.archive, intent).await?;
+    let origin = registry.config().await?.origin.clone();
+    let signatures = signatures(cx, &origin, &prepared.record, &args.signing)?;
+    let signed = signatures.len();
+    let response = upload(cx, &registry, &prepared.archive, signatures, intent).await?;
+    if signed > 0 {
+        cx.printer.more(&format!("signed with {}", count(signed, "author key")));
+    }
     report(cx, &registry, &response).await?;
     if let Some(zig) = &prepared.record.zig {
         let snippet = ZigSnippet::new(&zig.into(), &response.tarball.hex(), &settings.public_url);
@@ -61,10 +66,23 @@ pub(super) async fn publish(args: &args::Publish, cx: &Context) -> Result<(), Fa
     if cx.printer.is_json() { cx.printer.result(&response, String::new) } else { Ok(()) }
 }
 
+/// Packs a directory, or opens an archive, and checks it.
+pub(super) async fn prepare(
+    cx: &Context,
+    dir: &Path,
+    args: &args::Publish,
+    settings: &Settings,
+) -> Result<Prepared, Failure> {
+    match &args.archive {
+        Some(path) => open(cx, &cx.path(path), args, settings).await,
+        None => pack(cx, dir, args, settings).await,
+    }
+}
+
 /// An archive that passed every check on this side.
-struct Prepared {
+pub(super) struct Prepared {
     archive: LocalArchive,
-    record: VersionRecord,
+    pub(super) record: VersionRecord,
     /// Keeps the temporary file of a packed directory or archive.
     _packed: Kept,
 }
@@ -155,12 +173,13 @@ async fn upload(
     cx: &Context,
     registry: &Registry,
     archive: &LocalArchive,
+    signatures: AuthorSignatures,
     intent: Intent,
 ) -> Result<PublishResponse, Failure> {
     let bar = cx.printer.bytes_bar("Uploading", archive.size);
     let watched = bar.clone();
     let on_sent: OnSent = Arc::new(move |sent| watched.set_position(sent));
-    let response = registry.publish(archive, intent, on_sent).await;
+    let response = registry.publish_signed(archive, signatures, intent, on_sent).await;
     bar.finish_and_clear();
     Ok(response?)
 }

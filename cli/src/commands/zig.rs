@@ -51,10 +51,18 @@ async fn chosen(cx: &Context, snapshot: &Snapshot<'_>, spec: &str) -> Result<Ind
     let Some(req) = req else {
         let latest = index.file.latest().cloned();
         let none = || ClientError::VersionNotFound { name, wanted: "that is not yanked".into() };
-        return Ok(latest.ok_or_else(none)?);
+        return vouched(snapshot, latest.ok_or_else(none)?).await;
     };
     let req = VersionReq::new(req).map_err(|e| Failure::new(Code::BadUsage, e.to_string()))?;
     let fitting = index.file.lines.iter().filter(|line| !line.yanked && req.matches(&line.vers));
     let largest = fitting.max_by(|a, b| a.vers.cmp(&b.vers)).cloned();
-    Ok(largest.ok_or_else(|| ClientError::VersionNotFound { name, wanted: format!("for {req}") })?)
+    let largest =
+        largest.ok_or_else(|| ClientError::VersionNotFound { name, wanted: format!("for {req}") })?;
+    vouched(snapshot, largest).await
+}
+
+/// A release that its authors have signed as they must.
+async fn vouched(snapshot: &Snapshot<'_>, line: IndexLine) -> Result<IndexLine, Failure> {
+    snapshot.check_authors(&line).await?;
+    Ok(line)
 }

@@ -134,18 +134,22 @@ pub(super) async fn monitor(args: &MonitorArgs, cx: &Context) -> Result<(), Fail
     let state = cx.path(&args.state);
     loop {
         // Nothing is told before the whole of it is verified.
-        let events: Mutex<Vec<Event>> = Mutex::default();
+        let events: Mutex<Vec<(Event, Option<String>)>> = Mutex::default();
         let report = run(cx, &args.common, Some(&state), &mut |seen| {
             if choice.takes(seen.event, seen.line) {
-                events.lock().expect("no holder of this lock panics").push(seen.event.clone());
+                let from = waits_until(seen).map(rfc3339);
+                events.lock().expect("no holder of this lock panics").push((seen.event.clone(), from));
             }
         })
         .await?;
         verdict(cx, &args.common, &report)?;
-        for event in events.into_inner().expect("no holder of this lock panics") {
-            let value =
+        for (event, from) in events.into_inner().expect("no holder of this lock panics") {
+            let mut value =
                 serde_json::to_value(&event).map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
-            cx.printer.result(&value, || told(&event, &value))?;
+            if let Some(from) = &from {
+                value["in_force_from"] = json!(from);
+            }
+            cx.printer.result(&value, || told(&event, &value, from.as_deref()))?;
         }
         match args.every {
             Some(seconds) => cx.effects.clock.sleep(Duration::from_secs(seconds)).await,
@@ -154,13 +158,21 @@ pub(super) async fn monitor(args: &MonitorArgs, cx: &Context) -> Result<(), Fail
     }
 }
 
+/// When the change of an event takes force, if it waits for a time-lock: the time to look at it, and to object.
+fn waits_until(seen: &Replayed<'_>) -> Option<u64> {
+    let package = seen.replica.packages().get(&seen.event.package()?.canonical())?;
+    package.document.waits_until(seen.event.seq, seen.event.time)
+}
+
 /// One event in a line.
-fn told(event: &Event, value: &serde_json::Value) -> String {
+fn told(event: &Event, value: &serde_json::Value, from: Option<&str>) -> String {
     let word = |field: &str| value[field].as_str().map(|text| format!(" {text}")).unwrap_or_default();
     let package =
         event.package().map(PackageName::to_string).map(|name| format!(" {name}")).unwrap_or_default();
     let (time, kind) = (rfc3339(event.time), value["kind"].as_str().unwrap_or_default());
-    format!("{} {time} {kind}{package}{} by {}\n", event.seq, word("vers"), event.actor)
+    let from = from.map_or_else(String::new, |from| format!(", in force from {from} on"));
+    let excepted = if value["exception"].is_string() { ", by exception" } else { "" };
+    format!("{} {time} {kind}{package}{} by {}{from}{excepted}\n", event.seq, word("vers"), event.actor)
 }
 
 /// One audit, from where the last one ended.

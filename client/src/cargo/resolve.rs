@@ -222,6 +222,7 @@ fn index_line(line: &[u8]) -> Option<IndexLine> {
         size: 0,
         format: Format::Cargo,
         record: nothing,
+        sigs: Default::default(),
         zig: None,
         yank_reason: None,
         deleted: None,

@@ -186,6 +186,7 @@ impl ProjectTree {
             size: 0,
             format: Format::Generic,
             record: nothing,
+            sigs: Default::default(),
             zig: None,
             yank_reason: None,
             deleted: None,

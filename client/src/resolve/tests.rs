@@ -64,6 +64,7 @@ fn universe(releases: &[&str]) -> Universe {
             size: 1,
             format: Format::Generic,
             record: Sha256Digest::of(b""),
+            sigs: Default::default(),
             zig: None,
             yank_reason: None,
             deleted: None,

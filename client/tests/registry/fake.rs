@@ -27,9 +27,9 @@ use drystone_log::{
     tile::{entry_bundles, new_tiles, tile_bytes},
 };
 use drystone_schemas::{
-    AccountId, DepKind, Event, EventBody, EventId, FileChange, FileClass, Format, IndexDep, IndexFile,
-    IndexLine, Limits, OwnerEntry, PackageDocument, PackageName, PublishMetadata, RegistryConfig,
-    ResolveRecord, Role, Settings, Sha256Digest, Version, layout, rfc3339,
+    AccountId, AuthorKeys, AuthorKeysFile, AuthorSignatures, DepKind, Event, EventBody, EventId, FileChange,
+    FileClass, Format, IndexDep, IndexFile, IndexLine, Limits, OwnerEntry, PackageDocument, PackageName,
+    PublishMetadata, RegistryConfig, ResolveRecord, Role, Settings, Sha256Digest, Version, layout, rfc3339,
 };
 use drystone_storage::{Clock, Entropy};
 use tokio::sync::Notify;
@@ -125,6 +125,10 @@ pub(crate) struct World {
     tree: MemoryTree,
     state: StateMap,
     indexes: BTreeMap<String, IndexFile>,
+    /// Keys of authors, by canonical name.
+    authors: BTreeMap<String, AuthorKeys>,
+    /// Time of the next event, in seconds since 1970.
+    pub(crate) time_s: u64,
     served: Arc<Mutex<Served>>,
     pub(crate) direct_upload_bytes_max: u64,
 }
@@ -196,6 +200,8 @@ impl World {
             tree: MemoryTree::new(),
             state: StateMap::new(),
             indexes: BTreeMap::new(),
+            authors: BTreeMap::new(),
+            time_s: START_UNIX_MS / 1000,
             served,
             direct_upload_bytes_max: 1 << 20,
         };
@@ -300,12 +306,36 @@ impl World {
         archive
     }
 
+    /// The same, without dependencies and with signatures.
+    pub(crate) fn publish_signed(&mut self, name: &str, version: &str, sigs: AuthorSignatures) {
+        self.put_release(name, version, &[], &archive(name, version), sigs);
+    }
+
+    /// Changes the keys of a package's authors by an event, whatever they were before. `edit` is told the event's position.
+    pub(crate) fn author_keys(&mut self, name: &str, edit: impl FnOnce(&mut AuthorKeys, u64)) {
+        let (name, seq) = (PackageName::new(name).unwrap(), self.size());
+        edit(self.authors.entry(name.canonical()).or_default(), seq);
+        // Which kind of event it is does not matter to clients: they go by the file.
+        self.change(&name.clone(), EventBody::Undeprecate { pkg: name });
+    }
+
     pub(crate) fn publish_archive(
         &mut self,
         name: &str,
         version: &str,
         deps: &[(&str, &str)],
         archive: &[u8],
+    ) {
+        self.put_release(name, version, deps, archive, AuthorSignatures::new());
+    }
+
+    fn put_release(
+        &mut self,
+        name: &str,
+        version: &str,
+        deps: &[(&str, &str)],
+        archive: &[u8],
+        sigs: AuthorSignatures,
     ) {
         let (name, vers) = (PackageName::new(name).unwrap(), Version::new(version).unwrap());
         let tarball = Sha256Digest::of(archive);
@@ -334,18 +364,19 @@ impl World {
             v: 1,
             features2: BTreeMap::new(),
             rust_version: None,
-            pubtime: rfc3339(1_760_000_000),
+            pubtime: rfc3339(self.time_s),
             seq,
             published: seq,
             size: archive.len() as u64,
             format: Format::Generic,
             record,
+            sigs: sigs.clone(),
             zig: None,
             yank_reason: None,
             deleted: None,
         };
         self.indexes.entry(name.canonical()).or_default().lines.push(line);
-        let body = EventBody::Publish { pkg: name.clone(), vers, tarball, record };
+        let body = EventBody::Publish { pkg: name.clone(), vers, tarball, record, sigs };
         self.change(&name, body);
     }
 
@@ -367,6 +398,8 @@ impl World {
             seq: self.size(),
             name: name.clone(),
             owners: vec![OwnerEntry { account: account(), role: Role::Owner }],
+            pending_owners: vec![],
+            author_keys: None,
             created: rfc3339(0),
             updated: rfc3339(0),
             releases: index.lines.len() as u64,
@@ -384,6 +417,8 @@ impl World {
             documentation: None,
             zig: None,
         };
+        let authors = self.authors.get(&name.canonical()).cloned();
+        let keys = authors.map(|authors| AuthorKeysFile { seq: self.size(), name: name.clone(), authors });
         let files = [
             (FileClass::Index, layout::index_file(name), index.to_bytes()),
             (FileClass::Resolve, layout::resolve_record(name), ResolveRecord::of(&index).unwrap().to_bytes()),
@@ -391,7 +426,8 @@ impl World {
         ];
         let mut changes = Vec::new();
         let mut entry = ShardEntry { seq: self.size(), files: BTreeMap::new() };
-        for (class, key, bytes) in files {
+        let keys = keys.map(|file| (FileClass::Keys, layout::author_keys(name), file.to_bytes()));
+        for (class, key, bytes) in files.into_iter().chain(keys) {
             let digest = Sha256Digest::of(&bytes);
             let file = FileRef { digest: Hash::new(*digest.as_bytes()), len: bytes.len() as u64 };
             entry.files.insert(class.letter(), file);
@@ -408,7 +444,7 @@ impl World {
             v: 1,
             seq: self.size(),
             id: EventId::new(ID).unwrap(),
-            time: 1_760_000_000,
+            time: self.time_s,
             actor: account(),
             state: Sha256Digest::from_bytes(self.state.root().into()),
             files,

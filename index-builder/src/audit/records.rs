@@ -25,7 +25,7 @@ pub(super) struct Archive {
 impl Archive {
     /// The archive that a publish event names.
     pub(super) fn of(event: &Event, needed: &Needed) -> Option<Self> {
-        let EventBody::Publish { pkg, vers, tarball, record } = &event.body else { return None };
+        let EventBody::Publish { pkg, vers, tarball, record, .. } = &event.body else { return None };
         Some(Self {
             name: pkg.canonical(),
             vers: vers.precedence_key(),

@@ -132,7 +132,7 @@ impl Check<'_> {
             (pkg.canonical(), vers.precedence_key())
         };
         let object = match &event.body {
-            EventBody::Publish { pkg, vers, tarball, record } => {
+            EventBody::Publish { pkg, vers, tarball, record, .. } => {
                 let (name, vers) = version(pkg, vers);
                 let missing = matches!(error, Some(ObjectError::Missing { .. }));
                 events.releases.push(Release {
@@ -149,8 +149,12 @@ impl Check<'_> {
                 events.deleted.insert(version(pkg, vers));
                 None
             }
-            EventBody::Yank { reason, .. } | EventBody::Deprecate { reason, .. } => {
-                events.optional.extend(reason);
+            EventBody::Yank { reason: text, .. }
+            | EventBody::Deprecate { reason: text, .. }
+            | EventBody::OwnerAdd { exception: text, .. }
+            | EventBody::OwnerRemove { exception: text, .. }
+            | EventBody::Policy { exception: text, .. } => {
+                events.optional.extend(text);
                 None
             }
             _ => None,

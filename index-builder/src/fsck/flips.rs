@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use drystone_schemas::{EventBody, layout};
+use drystone_schemas::{AuthorKey, EventBody, layout};
 use futures_util::FutureExt as _;
 
 use super::{Check, FsckOptions, Log, compare, fsck};
@@ -56,7 +56,9 @@ async fn seven_hundred() -> Writer {
                     pkg: name("a"),
                     account: account(2),
                     role: drystone_schemas::Role::Owner,
+                    exception: None,
                 },
+                25 => EventBody::AuthorKeyAdd { pkg: name("b"), key: AuthorKey::ed25519(&[7; 32]) },
                 22 => EventBody::Yank { pkg: name("b"), vers: version("1.0.0"), reason: None },
                 23 => EventBody::Deprecate { pkg: name("zip"), reason: None },
                 24 => EventBody::AliasRemove { pkg: name("acme/http"), alias: alias("http") },

@@ -65,7 +65,7 @@ impl Check<'_> {
             }
             return None;
         }
-        let by_name = ["index/", "resolve/", "packages/", "aliases/"];
+        let by_name = ["index/", "resolve/", "packages/", "keys/", "aliases/"];
         if by_name.iter().any(|folder| key.starts_with(folder)) {
             self.counts.by_name += 1;
             return match key.strip_suffix(".hint").filter(|_| key.starts_with("resolve/")) {

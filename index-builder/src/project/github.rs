@@ -208,6 +208,7 @@ mod tests {
                 vers: record.vers.clone(),
                 tarball: record.tarball,
                 record: Sha256Digest::of(&record.to_bytes()),
+                sigs: Default::default(),
             };
             self.event(&body, Some(&record))
         }

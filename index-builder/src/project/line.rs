@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use drystone_schemas::{
-    CRATES_IO_INDEX, DeleteCode, Format, IndexDep, IndexLine, PackageName, RecordDep, Settings, Sha256Digest,
-    Version, VersionRecord, ZigLine, rfc3339,
+    AuthorSignatures, CRATES_IO_INDEX, DeleteCode, Format, IndexDep, IndexLine, PackageName, RecordDep,
+    Settings, Sha256Digest, Version, VersionRecord, ZigLine, rfc3339,
 };
 
 use super::{Draft, ProjectError};
@@ -34,6 +34,7 @@ pub(super) fn check_record(
 pub(super) fn index_line(
     record: &VersionRecord,
     digest: Sha256Digest,
+    sigs: &AuthorSignatures,
     draft: &Draft<'_>,
     settings: &Settings,
 ) -> IndexLine {
@@ -55,6 +56,7 @@ pub(super) fn index_line(
         size: record.size,
         format: record.format,
         record: digest,
+        sigs: sigs.clone(),
         zig: record.zig.as_ref().map(ZigLine::from),
         yank_reason: None,
         deleted: None,
@@ -79,6 +81,7 @@ pub(super) fn bury(line: &mut IndexLine, code: DeleteCode, seq: u64) {
         seq,
         size: 0,
         format: Format::Generic,
+        sigs: AuthorSignatures::new(),
         zig: None,
         name: line.name.clone(),
         vers: line.vers.clone(),

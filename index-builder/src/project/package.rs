@@ -8,7 +8,7 @@ use drystone_schemas::{
     VersionRecord, layout, rfc3339,
 };
 
-use super::{Draft, ProjectError, ProjectedFile, github, line};
+use super::{Draft, ProjectError, ProjectedFile, authors, github, line};
 
 /// The state of one package at some position of the log: its two by-name files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,12 +70,19 @@ impl PackageState {
         }
     }
 
+    /// The file with the keys of its authors, once there is one.
+    pub fn keys_file(&self) -> Option<ProjectedFile> {
+        authors::keys_file(self)
+    }
+
     /// A package comes into being by its first release; the actor owns it.
     pub(super) fn create(line: IndexLine, record: &VersionRecord, draft: &Draft<'_>) -> Self {
         let document = PackageDocument {
             seq: draft.seq,
             name: line.name.clone(),
             owners: vec![OwnerEntry { account: draft.actor.clone(), role: Role::Owner }],
+            pending_owners: Vec::new(),
+            author_keys: None,
             created: rfc3339(draft.time),
             updated: rfc3339(draft.time),
             releases: 0,
@@ -135,8 +142,25 @@ impl PackageState {
                 Some(_) => Ok(()),
                 None => Err(self.no_change(seq)),
             },
-            EventBody::OwnerAdd { account, role, .. } => self.add_owner(account, *role, seq),
-            EventBody::OwnerRemove { account, .. } => self.remove_owner(account),
+            EventBody::OwnerAdd { account, role, exception, .. } => {
+                self.add_owner(draft, account, *role, exception.is_some())
+            }
+            EventBody::OwnerRemove { account, exception, .. } => {
+                self.remove_owner(draft, account, exception.is_some())
+            }
+            EventBody::AuthorKeyAdd { key, .. } => {
+                let changed = authors::add_key(&mut self.document, key, seq);
+                self.changed(changed, seq)
+            }
+            EventBody::AuthorKeyRemove { key, .. } => {
+                let changed = authors::remove_key(&mut self.document, key, seq);
+                self.changed(changed, seq)
+            }
+            EventBody::Policy { threshold, keys, lock_hours, exception, .. } => {
+                let numbers = (*threshold, *lock_hours);
+                let changed = authors::add_rule(&mut self.document, draft, numbers, keys, *exception);
+                self.changed(changed, seq)
+            }
             EventBody::PublisherAdd { publisher, .. } => {
                 let there = |other: &TrustedPublisher| {
                     other.id == publisher.id
@@ -216,36 +240,48 @@ impl PackageState {
         Ok(())
     }
 
-    fn add_owner(&mut self, account: &AccountId, role: Role, seq: u64) -> Result<(), ProjectError> {
-        match self.document.role_of(account) {
-            Some(there) if there == role => return Err(self.no_change(seq)),
-            Some(Role::Owner) => self.check_other_owner(account)?,
-            _ => {}
+    fn add_owner(
+        &mut self,
+        draft: &Draft<'_>,
+        account: &AccountId,
+        role: Role,
+        excepted: bool,
+    ) -> Result<(), ProjectError> {
+        if self.document.role_of(account) == Some(Role::Owner) && role != Role::Owner {
+            self.check_other_owner(account)?;
         }
-        let owners = &mut self.document.owners;
-        owners.retain(|owner| owner.account != *account);
-        owners.push(OwnerEntry { account: account.clone(), role });
-        owners.sort_unstable_by(|a, b| a.account.cmp(&b.account));
-        Ok(())
+        let wait_s = authors::owners_wait_s(&self.document, draft, excepted);
+        let changed = authors::change_owner(&mut self.document, draft, account, Some(role), wait_s);
+        self.changed(changed, draft.seq)
     }
 
-    fn remove_owner(&mut self, account: &AccountId) -> Result<(), ProjectError> {
+    fn remove_owner(
+        &mut self,
+        draft: &Draft<'_>,
+        account: &AccountId,
+        excepted: bool,
+    ) -> Result<(), ProjectError> {
+        let waits = self.document.pending_owners.iter().any(|change| change.account == *account);
         match self.document.role_of(account) {
-            None => {
+            None if !waits => {
                 let name = self.document.name.clone();
                 return Err(ProjectError::NotAnOwner { name, account: account.clone() });
             }
             Some(Role::Owner) => self.check_other_owner(account)?,
-            Some(Role::Collaborator) => {}
+            _ => {}
         }
-        self.document.owners.retain(|owner| owner.account != *account);
-        Ok(())
+        // Nobody is kept against their will.
+        let wait_s = match account == draft.actor {
+            true => 0,
+            false => authors::owners_wait_s(&self.document, draft, excepted),
+        };
+        let changed = authors::change_owner(&mut self.document, draft, account, None, wait_s);
+        self.changed(changed, draft.seq)
     }
 
     /// Checks that somebody else than `account` has the full role.
     fn check_other_owner(&self, account: &AccountId) -> Result<(), ProjectError> {
-        let other = |owner: &OwnerEntry| owner.role == Role::Owner && owner.account != *account;
-        if self.document.owners.iter().any(other) {
+        if self.document.has_other_owner(account) {
             Ok(())
         } else {
             Err(ProjectError::LastOwner { name: self.document.name.clone(), account: account.clone() })
@@ -263,6 +299,10 @@ impl PackageState {
             }
             Some(line) => Ok(line),
         }
+    }
+
+    fn changed(&self, changed: bool, seq: u64) -> Result<(), ProjectError> {
+        if changed { Ok(()) } else { Err(self.no_change(seq)) }
     }
 
     fn no_change(&self, seq: u64) -> ProjectError {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use drystone_schemas::{
-    AccountId, Alias, AliasHistory, AliasMap, DeleteCode, DepKind, EventBody, FileClass, Format, IndexFile,
-    PackageDocument, PackageName, RecordDep, RecordFile, ResolveRecord, Role, Settings, Sha256Digest,
-    Version, VersionRecord,
+    AccountId, Alias, AliasHistory, AliasMap, AuthorKey, AuthorKeysFile, DeleteCode, DepKind, EventBody,
+    FileClass, Format, IndexFile, PackageDocument, PackageName, RecordDep, RecordFile, ResolveRecord, Role,
+    Settings, Sha256Digest, Version, VersionRecord,
 };
 use proptest::prelude::*;
 
@@ -69,7 +69,13 @@ fn record(pkg: &PackageName, vers: &Version) -> VersionRecord {
 fn publish(pkg: &str, vers: &str) -> EventBody {
     let (pkg, vers) = (name(pkg), version(vers));
     let record = record(&pkg, &vers);
-    EventBody::Publish { tarball: record.tarball, record: Sha256Digest::of(&record.to_bytes()), pkg, vers }
+    EventBody::Publish {
+        tarball: record.tarball,
+        record: Sha256Digest::of(&record.to_bytes()),
+        pkg,
+        vers,
+        sigs: Default::default(),
+    }
 }
 
 /// Every package and alias shard of a small registry, as a publisher keeps them.
@@ -154,14 +160,20 @@ fn seq_of(file: &ProjectedFile) -> u64 {
         FileClass::Index => IndexFile::parse(&file.bytes).unwrap().seq().unwrap(),
         FileClass::Resolve => ResolveRecord::parse(&file.bytes).unwrap().seq,
         FileClass::Document => serde_json::from_slice::<PackageDocument>(&file.bytes).unwrap().seq,
+        FileClass::Keys => serde_json::from_slice::<AuthorKeysFile>(&file.bytes).unwrap().seq,
         FileClass::Alias => serde_json::from_slice::<AliasMap>(&file.bytes).unwrap().seq,
         FileClass::History => serde_json::from_slice::<AliasHistory>(&file.bytes).unwrap().seq,
     }
 }
 
+/// The author key with this number.
+fn key(number: u8) -> AuthorKey {
+    AuthorKey::ed25519(&[number; 32])
+}
+
 prop_compose! {
     fn any_body()(
-        kind in 0u8..16,
+        kind in 0u8..20,
         pkg in prop::sample::select(vec!["http", "acme/http", "Net_Kit", "net-kit"]),
         vers in prop::sample::select(vec!["1.0.0", "1.0.0+build", "1.1.0", "2.0.0-rc.1"]),
         reason in prop::option::of(Just(Sha256Digest::of(b"reason"))),
@@ -177,8 +189,14 @@ prop_compose! {
             8 => EventBody::Deprecate { pkg: p, reason },
             9 => EventBody::Undeprecate { pkg: p },
             10 => EventBody::Delete { pkg: p, vers: v, code: DeleteCode::Malware },
-            11 => EventBody::OwnerAdd { pkg: p, account, role },
-            12 => EventBody::OwnerRemove { pkg: p, account },
+            11 => EventBody::OwnerAdd { pkg: p, account, role, exception: reason },
+            12 => EventBody::OwnerRemove { pkg: p, account, exception: reason },
+            15 => EventBody::AuthorKeyAdd { pkg: p, key: key(who) },
+            16 => EventBody::AuthorKeyRemove { pkg: p, key: key(who) },
+            17 | 18 => {
+                let (threshold, keys) = (u32::from(who - 1), (1..who).map(key).collect());
+                EventBody::Policy { pkg: p, threshold, keys, lock_hours: 1, exception: reason }
+            }
             13 => EventBody::AliasSet { pkg: p, alias },
             14 => EventBody::AliasRemove { pkg: p, alias },
             _ => EventBody::Heartbeat {},
@@ -354,15 +372,20 @@ fn what_does_not_fit_is_refused_by_name() {
             "`Net_Kit` has no version `1.1.0`",
         ),
         (
-            EventBody::OwnerRemove { pkg: pkg.clone(), account: account(1) },
+            EventBody::OwnerRemove { pkg: pkg.clone(), account: account(1), exception: None },
             "`acct:01JD3K6Q0Z0000000000000001` is the last owner of `Net_Kit`",
         ),
         (
-            EventBody::OwnerAdd { pkg: pkg.clone(), account: account(1), role: Role::Collaborator },
+            EventBody::OwnerAdd {
+                pkg: pkg.clone(),
+                account: account(1),
+                role: Role::Collaborator,
+                exception: None,
+            },
             "`acct:01JD3K6Q0Z0000000000000001` is the last owner of `Net_Kit`",
         ),
         (
-            EventBody::OwnerRemove { pkg, account: account(2) },
+            EventBody::OwnerRemove { pkg, account: account(2), exception: None },
             "`acct:01JD3K6Q0Z0000000000000002` is not an owner of `Net_Kit`",
         ),
     ] {

@@ -96,6 +96,7 @@ pub(crate) fn publish(pkg: &str, vers: &str) -> EventBody {
         vers: version(vers),
         tarball: record.tarball,
         record: Sha256Digest::of(&record.to_bytes()),
+        sigs: Default::default(),
     }
 }
 
@@ -334,7 +335,12 @@ impl Writer {
         let pkg = || name("acme/http");
         writer
             .commit(&[
-                EventBody::OwnerAdd { pkg: pkg(), account: account(2), role: drystone_schemas::Role::Owner },
+                EventBody::OwnerAdd {
+                    pkg: pkg(),
+                    account: account(2),
+                    role: drystone_schemas::Role::Owner,
+                    exception: None,
+                },
                 EventBody::AliasSet { pkg: pkg(), alias: alias("http") },
                 EventBody::AliasSet { pkg: name("Net_Kit"), alias: alias("kit") },
             ])

@@ -375,7 +375,7 @@ impl Committer {
     /// make each step durable by itself, because a step is lost only with all that follow it. Nobody outside may learn
     /// of what can be lost, and outside witnesses are asked before the checkpoint is written.
     fn stepwise(&self) -> &Store {
-        if self.signing.outside.is_some() { &self.store } else { &self.ordered }
+        if self.signing.outside().is_some() { &self.store } else { &self.ordered }
     }
 
     async fn commit_in_order(

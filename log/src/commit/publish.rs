@@ -267,7 +267,7 @@ impl Committer {
             last_entry: tree.last_entry.to_vec(),
             proof: tree.proof,
         };
-        Ok(if self.signing.outside.is_some() { notes.cosigned(Vec::new(), &self.signing) } else { notes })
+        Ok(if self.signing.outside().is_some() { notes.cosigned(Vec::new(), &self.signing) } else { notes })
     }
 
     /// Publishes what was signed, if it extends what is published, and answers with it as it was published: witnesses may

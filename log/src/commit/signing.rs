@@ -79,12 +79,18 @@ impl FreshnessKey for Cosigner {
     }
 }
 
+/// Makes the way to the submission prefix of a witness.
+type Connect = Arc<dyn Fn(&str) -> Box<dyn WitnessLink> + Send + Sync>;
+
 /// Everything that signs for one log.
 #[derive(Clone)]
 pub struct Signing {
     pub(super) log: Arc<dyn LogKey>,
     pub(super) freshness: Option<Arc<dyn FreshnessKey>>,
-    pub(super) outside: Option<Arc<Outside>>,
+    /// The witnesses that are asked; shared by all copies, because a new policy may name others.
+    outside: Arc<Mutex<Option<Arc<Outside>>>>,
+    /// The way to witnesses, where they are those of the policy in force.
+    connect: Option<Connect>,
     /// The freshness key that the registry announces, for processes that do not have it themselves.
     announced: Arc<Mutex<Option<VerifierKey>>>,
 }
@@ -106,7 +112,7 @@ pub(super) struct Asked {
 impl Signing {
     /// Signs with this key alone: nothing says how new a checkpoint is.
     pub fn new(log: Arc<dyn LogKey>) -> Self {
-        Self { log, freshness: None, outside: None, announced: Arc::default() }
+        Self { log, freshness: None, outside: Arc::default(), connect: None, announced: Arc::default() }
     }
 
     /// Has every checkpoint cosigned by the registry's own freshness key.
@@ -121,13 +127,51 @@ impl Signing {
     /// it.
     #[must_use]
     pub fn with_witnesses(self, policy: Policy, connect: impl Fn(&str) -> Box<dyn WitnessLink>) -> Self {
+        let outside = self.outside_of(policy, &connect);
+        Self { outside: Arc::new(Mutex::new(Some(Arc::new(outside)))), ..self }
+    }
+
+    /// Asks the witnesses of whichever policy is in force: [`Signing::adopt`] says which.
+    #[must_use]
+    pub fn following_policy(
+        self,
+        connect: impl Fn(&str) -> Box<dyn WitnessLink> + Send + Sync + 'static,
+    ) -> Self {
+        Self { connect: Some(Arc::new(connect)), ..self }
+    }
+
+    /// Whether the witnesses are those of the policy in force.
+    pub fn follows_policy(&self) -> bool {
+        self.connect.is_some()
+    }
+
+    /// Takes a policy to be the one in force, for this and every copy; without effect on one that does not follow it.
+    pub fn adopt(&self, policy: Option<Policy>) {
+        let Some(connect) = &self.connect else { return };
+        let before = self.outside();
+        if before.as_ref().map(|outside| &outside.policy) == policy.as_ref() {
+            return;
+        }
+        let outside = policy.map(|policy| Arc::new(self.outside_of(policy, &**connect)));
+        if let Some(outside) = &outside {
+            tracing::info!(witnesses = outside.witnesses.len(), "another policy is in force");
+        }
+        *self.outside.lock().expect("no holder of this lock panics") = outside;
+    }
+
+    /// The witnesses that are asked, and what makes them enough.
+    pub(super) fn outside(&self) -> Option<Arc<Outside>> {
+        self.outside.lock().expect("no holder of this lock panics").clone()
+    }
+
+    fn outside_of(&self, policy: Policy, connect: &dyn Fn(&str) -> Box<dyn WitnessLink>) -> Outside {
         let own = self.freshness.as_ref().map(|key| key.verifier());
         let asked = |witness: &PolicyWitness| {
             let url = witness.url.as_deref().filter(|_| Some(&witness.key) != own)?;
             Some(Asked { key: witness.key.clone(), link: connect(url), recorded: Mutex::new(0) })
         };
         let witnesses = policy.witnesses().iter().filter_map(asked).collect();
-        Self { outside: Some(Arc::new(Outside { policy, witnesses })), ..self }
+        Outside { policy, witnesses }
     }
 
     /// The log's public key.
@@ -152,23 +196,24 @@ impl Signing {
 
     /// Whether the proof file may have to wait for somebody else's cosignature.
     pub(super) fn waits_for_others(&self) -> bool {
-        self.outside.is_some() || (self.freshness.is_none() && self.announced().is_some())
+        self.outside().is_some() || (self.freshness.is_none() && self.announced().is_some())
     }
 
     /// Whether this process has somebody say how new a checkpoint is, so that it has to be said again from time to time.
     pub fn tells_time(&self) -> bool {
-        self.freshness.is_some() || self.outside.is_some()
+        self.freshness.is_some() || self.outside().is_some()
     }
 
     /// Whether a checkpoint's cosignatures are as many as the policy of the witnesses wants.
     pub(super) fn is_enough(&self, note: &Note) -> bool {
-        let Some(outside) = &self.outside else { return false };
+        let Some(outside) = self.outside() else { return false };
         !matches!(outside.policy.quorum(note, u64::MAX), Ok(Quorum::Missing) | Err(_))
     }
 
     /// The newest time that a cosigner known here states.
     pub(super) fn newest_time(&self, note: &Note) -> u64 {
-        let outside = self.outside.iter().flat_map(|outside| outside.policy.witnesses());
+        let outside = self.outside();
+        let outside = outside.iter().flat_map(|outside| outside.policy.witnesses());
         let mut keys: Vec<VerifierKey> = outside.map(|witness| witness.key.clone()).collect();
         let own = self.freshness_key().cloned().or_else(|| self.announced());
         keys.extend(own.filter(|own| !keys.contains(own)));
@@ -199,7 +244,7 @@ impl From<NoteSigner> for Signing {
 
 impl fmt::Debug for Signing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let witnesses = self.outside.as_ref().map_or(0, |outside| outside.witnesses.len());
+        let witnesses = self.outside().map_or(0, |outside| outside.witnesses.len());
         f.debug_struct("Signing")
             .field("log", self.log_key())
             .field("freshness", &self.freshness_key())

@@ -26,7 +26,7 @@ impl Committer {
     ///
     /// The tiles of the tree must have been applied: the proofs are made of them.
     pub(super) async fn witnessed(&self, notes: Notes) -> Notes {
-        let Some(outside) = self.signing.outside.clone() else { return notes };
+        let Some(outside) = self.signing.outside() else { return notes };
         let mut asked: FuturesUnordered<_> =
             outside.witnesses.iter().map(|witness| self.ask(witness, &notes)).collect();
         let mut time_out = pin!(self.clock.sleep(Duration::from_millis(ANSWER_MS_MAX)));

@@ -17,9 +17,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
 use drystone_log::{Cosigner, NoteSigner, Policy, commit::Signing};
-use drystone_publisher::{
-    ConnectionLimits, FileMailer, Mailer, Options, Service, policy_in_force, witness_link,
-};
+use drystone_publisher::{ConnectionLimits, FileMailer, Mailer, Options, Service, witness_link};
 use drystone_storage::{Store, SystemClock, SystemEntropy};
 use drystone_storage_s3::{S3Area, S3Settings};
 
@@ -97,13 +95,13 @@ impl Environment {
         let mailer = self.mail_dir.clone().map(|dir| Arc::new(FileMailer::new(dir)) as Arc<dyn Mailer>);
         let options = Options { mailer, ..Options::new(self.spool.clone(), 2) };
         let store = open_store(&self.store).await?;
-        let policy = match &self.policy {
-            Some(policy) => Some(Policy::parse(policy).context("DRYSTONE_POLICY_FILE")?),
-            None => policy_in_force(&store).await?,
+        signing = match &self.policy {
+            Some(policy) => {
+                let policy = Policy::parse(policy).context("DRYSTONE_POLICY_FILE")?;
+                signing.with_witnesses(policy, witness_link)
+            }
+            None => signing.following_policy(witness_link),
         };
-        if let Some(policy) = policy {
-            signing = signing.with_witnesses(policy, witness_link);
-        }
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
         Ok(Service::open(store, signing, origin, clock, entropy, options).await?)
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Action, Intent,
-    intent::{Caller, is_of_the_day},
+    intent::{Caller, Rule, is_of_the_day},
 };
 
 /// The format that this code writes and reads.
@@ -115,20 +115,29 @@ impl Entry {
 
     fn action(&self, read: Option<VersionRecord>) -> Option<Action> {
         Some(match self.asks.clone() {
-            EventBody::Publish { pkg, vers, tarball, record: digest } => {
+            EventBody::Publish { pkg, vers, tarball, record: digest, sigs } => {
                 let record = read?;
                 if (&record.name, &record.vers, record.tarball) != (&pkg, &vers, tarball) {
                     return None;
                 }
-                Action::Publish { record: Arc::new(record), digest }
+                Action::Publish { record: Arc::new(record), digest, sigs }
             }
             EventBody::Yank { pkg, vers, reason } => Action::Yank { pkg, vers, reason },
             EventBody::Unyank { pkg, vers } => Action::Unyank { pkg, vers },
             EventBody::Deprecate { pkg, reason } => Action::Deprecate { pkg, reason },
             EventBody::Undeprecate { pkg } => Action::Undeprecate { pkg },
             EventBody::Delete { pkg, vers, code } => Action::Delete { pkg, vers, code },
-            EventBody::OwnerAdd { pkg, account, role } => Action::OwnerAdd { pkg, account, role },
-            EventBody::OwnerRemove { pkg, account } => Action::OwnerRemove { pkg, account },
+            EventBody::OwnerAdd { pkg, account, role, exception } => {
+                Action::OwnerAdd { pkg, account, role, exception }
+            }
+            EventBody::OwnerRemove { pkg, account, exception } => {
+                Action::OwnerRemove { pkg, account, exception }
+            }
+            EventBody::AuthorKeyAdd { pkg, key } => Action::AuthorKeyAdd { pkg, key },
+            EventBody::AuthorKeyRemove { pkg, key } => Action::AuthorKeyRemove { pkg, key },
+            EventBody::Policy { pkg, threshold, keys, lock_hours, exception } => {
+                Action::Policy { pkg, rule: Rule { threshold, keys, lock_hours, exception } }
+            }
             EventBody::AliasSet { pkg, alias } => Action::AliasSet { alias, pkg },
             EventBody::AliasRemove { pkg, alias } => Action::AliasRemove { alias, pkg },
             EventBody::PublisherAdd { pkg, publisher } => {
@@ -144,19 +153,27 @@ impl Entry {
 /// What an action asks for, as an event would say it.
 fn asks(action: &Action) -> Option<EventBody> {
     Some(match action.clone() {
-        Action::Publish { record, digest } => EventBody::Publish {
+        Action::Publish { record, digest, sigs } => EventBody::Publish {
             pkg: record.name.clone(),
             vers: record.vers.clone(),
             tarball: record.tarball,
             record: digest,
+            sigs,
         },
         Action::Yank { pkg, vers, reason } => EventBody::Yank { pkg, vers, reason },
         Action::Unyank { pkg, vers } => EventBody::Unyank { pkg, vers },
         Action::Deprecate { pkg, reason } => EventBody::Deprecate { pkg, reason },
         Action::Undeprecate { pkg } => EventBody::Undeprecate { pkg },
         Action::Delete { pkg, vers, code } => EventBody::Delete { pkg, vers, code },
-        Action::OwnerAdd { pkg, account, role } => EventBody::OwnerAdd { pkg, account, role },
-        Action::OwnerRemove { pkg, account } => EventBody::OwnerRemove { pkg, account },
+        Action::OwnerAdd { pkg, account, role, exception } => {
+            EventBody::OwnerAdd { pkg, account, role, exception }
+        }
+        Action::OwnerRemove { pkg, account, exception } => EventBody::OwnerRemove { pkg, account, exception },
+        Action::AuthorKeyAdd { pkg, key } => EventBody::AuthorKeyAdd { pkg, key },
+        Action::AuthorKeyRemove { pkg, key } => EventBody::AuthorKeyRemove { pkg, key },
+        Action::Policy { pkg, rule: Rule { threshold, keys, lock_hours, exception } } => {
+            EventBody::Policy { pkg, threshold, keys, lock_hours, exception }
+        }
         Action::AliasSet { alias, pkg } => EventBody::AliasSet { pkg, alias },
         Action::AliasRemove { alias, pkg } => EventBody::AliasRemove { pkg, alias },
         Action::PublisherAdd { pkg, publisher } => EventBody::PublisherAdd { pkg, publisher: *publisher },
@@ -201,14 +218,19 @@ mod tests {
         let pkg = PackageName::new("acme/http").unwrap();
         let vers = Version::new("1.0.0").unwrap();
         let alias = drystone_schemas::Alias::new("http").unwrap();
+        let (key, why) = (drystone_schemas::AuthorKey::ed25519(&[7; 32]), Sha256Digest::of(b"why"));
+        let rule = Rule { threshold: 1, keys: [key.clone()].into(), lock_hours: 24, exception: Some(why) };
         let actions = [
             yank(),
             Action::Unyank { pkg: pkg.clone(), vers: vers.clone() },
             Action::Deprecate { pkg: pkg.clone(), reason: None },
             Action::Undeprecate { pkg: pkg.clone() },
             Action::Delete { pkg: pkg.clone(), vers, code: DeleteCode::Spam },
-            Action::OwnerAdd { pkg: pkg.clone(), account: actor(), role: Role::Owner },
-            Action::OwnerRemove { pkg: pkg.clone(), account: actor() },
+            Action::OwnerAdd { pkg: pkg.clone(), account: actor(), role: Role::Owner, exception: None },
+            Action::OwnerRemove { pkg: pkg.clone(), account: actor(), exception: Some(why) },
+            Action::AuthorKeyAdd { pkg: pkg.clone(), key: key.clone() },
+            Action::AuthorKeyRemove { pkg: pkg.clone(), key: key.clone() },
+            Action::Policy { pkg: pkg.clone(), rule },
             Action::AliasSet { alias: alias.clone(), pkg: pkg.clone() },
             Action::AliasRemove { alias, pkg: pkg.clone() },
             Action::PublisherRemove { pkg, publisher: actor() },

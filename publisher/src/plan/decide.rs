@@ -14,7 +14,7 @@ use drystone_schemas::{
     Sha256Digest, TrustedPublisher, Version, canonical_json, layout,
 };
 
-use super::{AliasShard, Desk, alias, cargo_name, hints, package_key, quota, scope};
+use super::{AliasShard, Desk, alias, authors, cargo_name, hints, package_key, quota, scope};
 use crate::{
     Action, Done, Intent, Refusal,
     intent::{Answer, Caller},
@@ -77,8 +77,16 @@ fn try_decide(desk: &mut Desk, intent: &Intent, place: &Place<'_>) -> Result<Dec
         let detail = format!("`{}` waited too long: whether it was done already is not known", intent.id);
         return Err(Refusal::code(Code::InvalidIntentId, detail));
     }
+    // What time alone has changed since the package's last event: an owner whose time-lock has run out is one.
+    let key = intent.action.package().map(package_key);
+    if let Some(package) = key.and_then(|key| desk.packages.get_mut(&key)?.value.as_mut()) {
+        package.document.ripen(place.time);
+    }
     let actor = authorise(desk, intent, place)?;
-    let body = match check(desk, &intent.action, &actor)? {
+    if intent.action.exception().is_some() && !actor.admin {
+        return Err(Refusal::code(Code::ExceptionRefused, Code::ExceptionRefused.title()));
+    }
+    let body = match check(desk, &intent.action, &actor, place)? {
         Checked::Event(body) => body,
         Checked::Already(seq) => {
             return Ok(Decision::Answer(Ok(Done { seq, already: true, proof: None })));
@@ -177,16 +185,16 @@ fn authorise(desk: &Desk, intent: &Intent, place: &Place<'_>) -> Result<Actor, R
     Ok(Actor { account: token.account.clone(), admin, counted: !admin, orgs })
 }
 
-enum Checked {
+pub(super) enum Checked {
     Event(EventBody),
     /// Things are so already, since this position in the log.
     Already(Option<u64>),
 }
 
-fn check(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked, Refusal> {
+fn check(desk: &Desk, action: &Action, actor: &Actor, place: &Place<'_>) -> Result<Checked, Refusal> {
     let event = |body| Ok(Checked::Event(body));
     match action {
-        Action::Publish { .. } => check_publish(desk, action, actor),
+        Action::Publish { .. } => check_publish(desk, action, actor, place),
         Action::Yank { pkg, vers, reason } => {
             let (document, line) = release(desk, pkg, vers)?;
             require(document, actor, Role::Collaborator)?;
@@ -228,25 +236,50 @@ fn check(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked, Refusal
             Err(refusal) if refusal.problems[0].code == Code::VersionDeleted => Ok(Checked::Already(None)),
             Err(refusal) => Err(refusal),
         },
-        Action::OwnerAdd { pkg, account, role } => {
+        Action::OwnerAdd { pkg, account, role, exception } => {
             let document = package(desk, pkg)?;
             require(document, actor, Role::Owner)?;
-            if document.role_of(account) == Some(*role) {
-                return Ok(Checked::Already(None));
+            if let Some(done) = already_so(document, account, Some(*role), exception.is_some()) {
+                return Ok(done);
             }
             if *role != Role::Owner {
                 keep_an_owner(document, account)?;
             }
-            event(EventBody::OwnerAdd { pkg: document.name.clone(), account: account.clone(), role: *role })
+            event(EventBody::OwnerAdd {
+                pkg: document.name.clone(),
+                account: account.clone(),
+                role: *role,
+                exception: *exception,
+            })
         }
-        Action::OwnerRemove { pkg, account } => {
+        Action::OwnerRemove { pkg, account, exception } => {
             let document = package(desk, pkg)?;
             require(document, actor, Role::Owner)?;
-            if document.role_of(account).is_none() {
-                return Ok(Checked::Already(None));
+            let at_once = exception.is_some() || *account == actor.account;
+            if let Some(done) = already_so(document, account, None, at_once) {
+                return Ok(done);
             }
             keep_an_owner(document, account)?;
-            event(EventBody::OwnerRemove { pkg: document.name.clone(), account: account.clone() })
+            event(EventBody::OwnerRemove {
+                pkg: document.name.clone(),
+                account: account.clone(),
+                exception: *exception,
+            })
+        }
+        Action::AuthorKeyAdd { pkg, key } => {
+            let document = package(desk, pkg)?;
+            require(document, actor, Role::Owner)?;
+            authors::add_key(document, key)
+        }
+        Action::AuthorKeyRemove { pkg, key } => {
+            let document = package(desk, pkg)?;
+            require(document, actor, Role::Owner)?;
+            authors::remove_key(document, key)
+        }
+        Action::Policy { pkg, rule } => {
+            let document = package(desk, pkg)?;
+            require(document, actor, Role::Owner)?;
+            authors::rule(document, rule, place)
         }
         Action::AliasSet { alias, pkg } => {
             let document = package(desk, pkg)?;
@@ -317,8 +350,22 @@ fn check_trust(desk: &Desk, document: &SignedTrust) -> Result<Checked, Refusal> 
     }))
 }
 
-fn check_publish(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked, Refusal> {
-    let Action::Publish { record, digest } = action else { unreachable!("only called for a publish") };
+/// Whether an account has this role, or will have it once a time-lock runs out; a change that skips the lock is another one.
+fn already_so(
+    document: &PackageDocument,
+    account: &AccountId,
+    role: Option<Role>,
+    at_once: bool,
+) -> Option<Checked> {
+    match document.pending_owners.iter().find(|change| change.account == *account) {
+        Some(waiting) if waiting.role == role && !at_once => Some(Checked::Already(Some(waiting.seq))),
+        Some(_) => None,
+        None => (document.role_of(account) == role).then_some(Checked::Already(None)),
+    }
+}
+
+fn check_publish(desk: &Desk, action: &Action, actor: &Actor, place: &Place<'_>) -> Result<Checked, Refusal> {
+    let Action::Publish { record, digest, sigs } = action else { unreachable!("only called for a publish") };
     // The archive may have been inspected under older settings than those in force.
     if !desk.settings.formats.contains(&record.format) {
         let detail = format!("this registry takes no packages of the format `{}`", record.format);
@@ -330,12 +377,14 @@ fn check_publish(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked,
         vers: record.vers.clone(),
         tarball: record.tarball,
         record: *digest,
+        sigs: sigs.clone(),
     };
     let Some(state) =
         desk.packages.get(&package_key(&record.name)).and_then(|package| package.value.as_ref())
     else {
         scope::check(desk, &record.name, actor)?;
         alias::check_new_package(desk, &record.name)?;
+        authors::check_release(None, record, sigs, place)?;
         return Ok(Checked::Event(body));
     };
     let document = &state.document;
@@ -344,7 +393,10 @@ fn check_publish(desk: &Desk, action: &Action, actor: &Actor) -> Result<Checked,
         return Err(Refusal::new(Problem::new(Code::NameCollision, detail).fact("existing", &document.name)));
     }
     require(document, actor, Role::Collaborator)?;
-    let Some(line) = state.index.find(&record.vers) else { return Ok(Checked::Event(body)) };
+    let Some(line) = state.index.find(&record.vers) else {
+        authors::check_release(Some(document), record, sigs, place)?;
+        return Ok(Checked::Event(body));
+    };
     if let Some(code) = line.deleted {
         let detail = format!("`{}` {} was taken down ({})", line.name, line.vers, code.as_str());
         return Err(Refusal::code(Code::VersionDeleted, detail));
@@ -410,8 +462,7 @@ fn require(document: &PackageDocument, actor: &Actor, role: Role) -> Result<(), 
 }
 
 fn keep_an_owner(document: &PackageDocument, leaving: &AccountId) -> Result<(), Refusal> {
-    let stays = document.owners.iter().any(|owner| owner.role == Role::Owner && owner.account != *leaving);
-    if stays {
+    if document.has_other_owner(leaving) {
         Ok(())
     } else {
         Err(Refusal::code(Code::LastOwner, format!("`{}` would have no owner left", document.name)))

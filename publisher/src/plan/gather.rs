@@ -45,6 +45,7 @@ impl ByName {
                 keys.insert(layout::index_file(pkg));
                 keys.insert(layout::document(pkg));
                 keys.extend(changes_releases(&intent.action).then(|| layout::resolve_record(pkg)));
+                keys.extend(changes_keys(&intent.action).then(|| layout::author_keys(pkg)));
                 keys.extend(api_keys(&intent.action));
             }
             if let Some(alias) = intent.action.alias() {
@@ -104,6 +105,11 @@ fn changes_releases(action: &Action) -> bool {
         action,
         Action::Publish { .. } | Action::Yank { .. } | Action::Unyank { .. } | Action::Delete { .. }
     )
+}
+
+/// Whether an action changes the keys of a package's authors, or their rules.
+fn changes_keys(action: &Action) -> bool {
+    matches!(action, Action::AuthorKeyAdd { .. } | Action::AuthorKeyRemove { .. } | Action::Policy { .. })
 }
 
 /// The files for API clients that an action will surely change: so far only a release tells that it is Zig's.
@@ -204,7 +210,12 @@ impl Desk {
                 None => None,
             };
             let api = layout::github_files(name).map_or_else(Vec::new, |files| files.keys().to_vec());
-            let own = [layout::index_file(name), layout::resolve_record(name), layout::document(name)];
+            let own = [
+                layout::index_file(name),
+                layout::resolve_record(name),
+                layout::author_keys(name),
+                layout::document(name),
+            ];
             let seen = by_name.seen(own.into_iter().chain(api));
             Ok::<_, Refusal>((key, OnDesk { value: state, seen }))
         });

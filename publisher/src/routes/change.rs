@@ -7,8 +7,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use drystone_schemas::{
-    Alias, AliasRequest, Code, DeleteCode, OwnersRequest, PackageName, ReasonRequest, Role, Version,
-    WriteResponse,
+    AccountId, Alias, AliasRequest, AuthorKeyRequest, Code, DeleteCode, LOCK_HOURS_DEFAULT, OwnersRequest,
+    PackageName, ReasonRequest, Role, RuleRequest, Sha256Digest, Version, WriteResponse, rfc3339,
 };
 use drystone_storage::NewObject;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -19,7 +19,7 @@ use super::{
     read::alias_target,
     target::Target,
 };
-use crate::{Action, Refusal, Service, vault};
+use crate::{Action, Refusal, Service, intent::Rule, vault};
 
 /// Longest body of a change, in bytes.
 const BODY_BYTES_MAX: u64 = 64 << 10;
@@ -133,7 +133,7 @@ pub(super) async fn add_owners(
     target: &Target,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let action = |pkg, account, role| Action::OwnerAdd { pkg, account, role };
+    let action = |pkg, account, role, exception| Action::OwnerAdd { pkg, account, role, exception };
     change_owners(service, target, request, action, "may act for").await
 }
 
@@ -142,7 +142,7 @@ pub(super) async fn remove_owners(
     target: &Target,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let action = |pkg, account, _| Action::OwnerRemove { pkg, account };
+    let action = |pkg, account, _, exception| Action::OwnerRemove { pkg, account, exception };
     change_owners(service, target, request, action, "may not act for").await
 }
 
@@ -151,12 +151,13 @@ async fn change_owners(
     service: &Service,
     target: &Target,
     request: Request,
-    action: fn(PackageName, drystone_schemas::AccountId, Role) -> Action,
+    action: fn(PackageName, AccountId, Role, Option<Sha256Digest>) -> Action,
     so_they: &str,
 ) -> Result<Response, Refusal> {
     let token = bearer(request.headers())?;
     service.admit(&token).await?;
-    let OwnersRequest { users, role } = body(service, request, None).await?;
+    let OwnersRequest { users, role, exception } = body(service, request, None).await?;
+    let (exception, objects) = reason_object(service, exception)?;
     let mut accounts = Vec::with_capacity(users.len());
     for user in &users {
         let account = vault::find_account(&*service.core.store.vault, user).await?;
@@ -166,12 +167,75 @@ async fn change_owners(
     }
     let mut last = None;
     for account in accounts {
-        let change = action(target.name.clone(), account, role.unwrap_or(Role::Owner));
-        let done = service.submit(service.new_id(), &token, change, Vec::new()).await?;
+        let change = action(target.name.clone(), account, role.unwrap_or(Role::Owner), exception);
+        let done = service.submit(service.new_id(), &token, change, objects.clone()).await?;
         last = done.seq.filter(|_| !done.already).or(last);
     }
     let msg = format!("`{}` {so_they} `{}`", users.join("`, `"), target.name);
+    let msg = with_wait(service, target, msg, last).await?;
     Ok((StatusCode::OK, Json(WriteResponse { ok: true, msg, seq: last })).into_response())
+}
+
+/// Says of a change that it waits for a time-lock, if it does.
+async fn with_wait(
+    service: &Service,
+    target: &Target,
+    what: String,
+    seq: Option<u64>,
+) -> Result<String, Refusal> {
+    let Some(seq) = seq else { return Ok(what) };
+    let document = super::read::find_document(service, &target.name).await?;
+    let now = service.core.clock.now_unix_s();
+    Ok(match document.and_then(|document| document.waits_until(seq, now)) {
+        Some(from) => format!("{what}, from {} on", rfc3339(from)),
+        None => what,
+    })
+}
+
+pub(super) async fn add_key(
+    service: &Service,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let asked = Asked::of(service, &request)?;
+    let pkg = target.name.clone();
+    let AuthorKeyRequest { key } = body(service, request, None).await?;
+    let what = format!("`{key}` is a key of the authors of `{pkg}`");
+    asked.commit(service, Action::AuthorKeyAdd { pkg, key }, Vec::new(), what).await
+}
+
+pub(super) async fn remove_key(
+    service: &Service,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let asked = Asked::of(service, &request)?;
+    let pkg = target.name.clone();
+    let AuthorKeyRequest { key } = body(service, request, None).await?;
+    let what = format!("`{key}` is revoked for `{pkg}`");
+    asked.commit(service, Action::AuthorKeyRemove { pkg, key }, Vec::new(), what).await
+}
+
+pub(super) async fn set_rule(
+    service: &Service,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let Asked { token, id } = Asked::of(service, &request)?;
+    let pkg = target.name.clone();
+    let RuleRequest { threshold, keys, lock_hours, exception } = body(service, request, None).await?;
+    let (exception, objects) = reason_object(service, exception)?;
+    let lock_hours = lock_hours.unwrap_or(LOCK_HOURS_DEFAULT);
+    let msg = match threshold {
+        0 => format!("releases of `{pkg}` need no signature"),
+        _ => format!("releases of `{pkg}` need signatures of {threshold} of {} keys", keys.len()),
+    };
+    let rule = Rule { threshold, keys, lock_hours, exception };
+    let done = service.submit(id, &token, Action::Policy { pkg, rule }, objects).await?;
+    let msg = if done.already { format!("{msg} already") } else { msg };
+    let msg = with_wait(service, target, msg, done.seq).await?;
+    let seq = done.seq.filter(|_| !done.already);
+    Ok((StatusCode::OK, Json(WriteResponse { ok: true, msg, seq })).into_response())
 }
 
 fn parse_alias(text: &str) -> Result<Alias, Refusal> {

@@ -12,8 +12,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use drystone_schemas::{
-    Code, EventId, Format, IndexLine, LanguageApi, LoginRequest, PackageName, Problem, PublishMetadata,
-    RegisterRequest, Registration, SecretText, VersionRecord, layout,
+    AuthorSignatures, Code, EventId, Format, IndexLine, LanguageApi, LoginRequest, PackageName, Problem,
+    PublishMetadata, RegisterRequest, Registration, SecretText, VersionRecord, layout,
 };
 
 use super::{
@@ -155,7 +155,9 @@ impl Upload {
             let detail = format!("`{}` has an owner, which this client cannot write", inspected.record.name);
             return Err(Refusal::code(Code::InvalidName, detail));
         }
-        let committed = commit(service, &self.token, self.id, &package, inspected.record).await?;
+        let committed =
+            commit(service, &self.token, self.id, &package, inspected.record, AuthorSignatures::new())
+                .await?;
         let record = committed.record;
         let line = release(service, &record.name, &record.vers.to_string()).await?;
         Ok((record, line))

@@ -9,8 +9,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use drystone_schemas::{
-    Code, EventId, Format, Problem, PublishMetadata, PublishOutcome, PublishResponse, Sha256Digest,
-    UploadRequest, UploadResponse, VersionRecord, canonical_json, layout,
+    AuthorSignatures, Code, EventId, Format, Problem, PublishMetadata, PublishOutcome, PublishResponse,
+    Sha256Digest, UploadRequest, UploadResponse, VersionRecord, canonical_json, layout,
 };
 use drystone_storage::{Body, Key};
 use futures_util::{StreamExt, TryStreamExt};
@@ -62,13 +62,14 @@ pub(super) async fn publish(State(service): App, request: Request) -> Result<Res
 }
 
 async fn respond(service: &Service, token: &Token, id: EventId, upload: Upload) -> Result<Response, Refusal> {
-    let Upload { metadata, package } = upload;
+    let Upload { mut metadata, package } = upload;
     let dry_run = metadata.dry_run;
+    let sigs = std::mem::take(&mut metadata.signatures);
     let (package, inspected) = service.inspect(&package, metadata).await?;
     let committed = if dry_run {
-        preview(service, token, inspected.record).await?
+        preview(service, token, inspected.record, sigs).await?
     } else {
-        commit(service, token, id, &package, inspected.record).await?
+        commit(service, token, id, &package, inspected.record, sigs).await?
     };
     let Committed { record, digest, done: Done { seq, already, proof } } = committed;
     let (status, outcome) = match (dry_run, already) {
@@ -99,27 +100,34 @@ pub(super) struct Committed {
     pub(super) done: Done,
 }
 
-/// Commits what an inspected archive says it is.
+/// Commits what an inspected archive says it is, with what its authors have signed: nothing, where a foreign client publishes.
 pub(super) async fn commit(
     service: &Service,
     token: &Token,
     id: EventId,
     package: &Spooled,
     record: VersionRecord,
+    sigs: AuthorSignatures,
 ) -> Result<Committed, Refusal> {
     let record = Arc::new(record);
     let bytes = record.to_bytes();
     let digest = Sha256Digest::of(&bytes);
     let objects = vec![package.object()?, object(&digest, Body::Bytes(bytes.into()), layout::JSON)?];
-    let action = Action::Publish { record: record.clone(), digest };
+    let action = Action::Publish { record: record.clone(), digest, sigs };
     let done = service.submit(id, token, action, objects).await?;
     Ok(Committed { record, digest, done })
 }
 
-async fn preview(service: &Service, token: &Token, record: VersionRecord) -> Result<Committed, Refusal> {
+async fn preview(
+    service: &Service,
+    token: &Token,
+    record: VersionRecord,
+    sigs: AuthorSignatures,
+) -> Result<Committed, Refusal> {
     let record = Arc::new(record);
     let digest = Sha256Digest::of(&record.to_bytes());
-    let done = service.preview(token, Action::Publish { record: record.clone(), digest }).await?;
+    let action = Action::Publish { record: record.clone(), digest, sigs };
+    let done = service.preview(token, action).await?;
     Ok(Committed { record, digest, done })
 }
 

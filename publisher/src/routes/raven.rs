@@ -225,7 +225,8 @@ async fn add_owner(service: &Service, name: &str, request: Request) -> Result<Re
     let pkg = name_at(name)?;
     let Asked { username, role } = small_json(service, request).await?;
     let account = account(service, &username).await?;
-    let action = Action::OwnerAdd { pkg: pkg.clone(), account, role: role.unwrap_or(Role::Owner) };
+    let action =
+        Action::OwnerAdd { pkg: pkg.clone(), account, role: role.unwrap_or(Role::Owner), exception: None };
     service.submit(id, &token, action, Vec::new()).await?;
     Ok(Json(json!({"message": format!("`{username}` may act for `{pkg}`"), "package": pkg})).into_response())
 }
@@ -241,7 +242,7 @@ async fn remove_owner(
     service.admit(&token).await?;
     let pkg = name_at(name)?;
     let account = account(service, username).await?;
-    let action = Action::OwnerRemove { pkg: pkg.clone(), account };
+    let action = Action::OwnerRemove { pkg: pkg.clone(), account, exception: None };
     service.submit(id, &token, action, Vec::new()).await?;
     Ok(Json(json!({"message": format!("`{username}` may not act for `{pkg}`"), "package": pkg}))
         .into_response())

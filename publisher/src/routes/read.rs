@@ -196,7 +196,8 @@ pub(super) async fn owners(service: &Service, target: &Target) -> Result<Respons
 
 /// The owners of a package, with their logins.
 pub(super) async fn owner_list(service: &Service, target: &Target) -> Result<Vec<Owner>, Refusal> {
-    let document = document(service, &target.name).await?;
+    let mut document = document(service, &target.name).await?;
+    document.ripen(service.core.clock.now_unix_s());
     let mut users = Vec::with_capacity(document.owners.len());
     for entry in document.owners {
         let account = vault::read_account(&*service.core.store.vault, &entry.account).await?;

@@ -16,7 +16,7 @@ use super::{change, github, no_such_route, only_allowed, read, trusted};
 use crate::{Refusal, Service};
 
 /// Verbs that follow a package.
-const PACKAGE_VERBS: [&str; 4] = ["owners", "publishers", "deprecate", "undeprecate"];
+const PACKAGE_VERBS: [&str; 6] = ["owners", "publishers", "deprecate", "undeprecate", "keys", "policy"];
 
 /// What an address names.
 #[derive(Debug, PartialEq, Eq)]
@@ -103,6 +103,9 @@ pub(super) async fn dispatch(State(service): State<Arc<Service>>, request: Reque
         (&Method::POST, false, ["undeprecate"]) => change::undeprecate(&service, &target, request).await,
         (&Method::PUT, false, ["owners"]) => change::add_owners(&service, &target, request).await,
         (&Method::DELETE, false, ["owners"]) => change::remove_owners(&service, &target, request).await,
+        (&Method::PUT, false, ["keys"]) => change::add_key(&service, &target, request).await,
+        (&Method::DELETE, false, ["keys"]) => change::remove_key(&service, &target, request).await,
+        (&Method::PUT, false, ["policy"]) => change::set_rule(&service, &target, request).await,
         (&Method::GET | &Method::HEAD, false, ["publishers"]) => trusted::list(&service, &target).await,
         (&Method::POST, false, ["publishers"]) => trusted::add(&service, &target, request).await,
         (&Method::DELETE, false, ["publishers", id]) => trusted::remove(&service, &target, id, request).await,
@@ -123,6 +126,8 @@ fn allowed(released: bool, verb: &[&str]) -> Option<&'static str> {
         (true, ["unyank"]) => "POST, PUT",
         (true, ["delete"]) | (false, ["deprecate" | "undeprecate"]) => "POST",
         (false, ["owners"]) => "GET, HEAD, PUT, DELETE",
+        (false, ["keys"]) => "PUT, DELETE",
+        (false, ["policy"]) => "PUT",
         (false, ["publishers"]) => "GET, HEAD, POST",
         (false, ["publishers", _]) => "DELETE",
         _ => return None,

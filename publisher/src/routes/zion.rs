@@ -14,7 +14,7 @@ use axum::{
 };
 use bytes::BytesMut;
 use drystone_index_builder::github_release;
-use drystone_schemas::{Code, EventId, Format, PublishMetadata};
+use drystone_schemas::{AuthorSignatures, Code, EventId, Format, PublishMetadata};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 
@@ -51,7 +51,7 @@ pub(super) async fn publish(
     let metadata = parse_metadata(&metadata.ok_or_else(missing)?)?;
     let expected = below_owner(service, token, metadata).await?;
     let (package, inspected) = service.inspect(&package, expected).await?;
-    let committed = commit(service, token, id, &package, inspected.record).await?;
+    let committed = commit(service, token, id, &package, inspected.record, AuthorSignatures::new()).await?;
     let record: &Arc<_> = &committed.record;
     let index = find_index(service, &record.name).await?;
     let line = index.as_ref().and_then(|index| index.find(&record.vers));

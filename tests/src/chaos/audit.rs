@@ -69,7 +69,7 @@ impl Verdict {
                 self.violation(format!("nobody asked for event {position}: {:?}", event.body));
             }
             match &event.body {
-                EventBody::Publish { pkg, vers, tarball, record } => {
+                EventBody::Publish { pkg, vers, tarball, record, .. } => {
                     let release = Release { event, tarball: *tarball, record: *record, yanked: false };
                     if releases.insert((pkg, vers), release).is_some() {
                         self.doubled += 1;

@@ -251,7 +251,7 @@ impl Oracle {
         }
         let mut objects = Vec::new();
         match &event.body {
-            EventBody::Publish { pkg, vers, tarball, record } => {
+            EventBody::Publish { pkg, vers, tarball, record, .. } => {
                 objects.extend([*tarball, *record]);
                 let known = self.versions.insert((pkg.canonical(), vers.to_string()), *tarball);
                 self.expect(known.is_none(), || format!("`{pkg}` {vers} was published twice"));

@@ -118,6 +118,7 @@ fn projected(text: &str, settings: &Settings) -> PackageState {
             vers: vers.clone(),
             tarball: record.tarball,
             record: Sha256Digest::of(&record.to_bytes()),
+            sigs: Default::default(),
         };
         // On its own, because a projection writes whole files.
         let mut touched = Touched::default();

@@ -80,7 +80,7 @@ impl Session {
             text.replace(&self.folder.path().display().to_string(), "/folder")
         };
         let code = output.status.code().map_or_else(|| "killed".into(), |code| code.to_string());
-        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        let (out, err) = (text(&output.stdout), in_order(&text(&output.stderr)));
         self.told.push_str(&format!("$ drystone {command}\n{out}{err}[{code}]\n\n"));
     }
 
@@ -96,4 +96,14 @@ impl Session {
         let differing = self.told.lines().zip(expected.lines()).find(|(told, expected)| told != expected);
         assert!(self.told == expected, "{name}: {differing:?} in\n{}", self.told);
     }
+}
+
+/// Downloads are told as they end: in any order, here in that of the names.
+fn in_order(told: &str) -> String {
+    let is_download = |line: &&str| line.trim_start().starts_with("Downloaded ");
+    let mut downloads: Vec<&str> = told.lines().filter(is_download).collect();
+    downloads.sort_unstable();
+    let mut downloads = downloads.into_iter();
+    let ordered = |line| if is_download(&line) { downloads.next().unwrap_or(line) } else { line };
+    told.lines().map(ordered).map(|line| format!("{line}\n")).collect()
 }

@@ -82,7 +82,7 @@ fn every_mode_refuses_in_words_and_changes_nothing() {
     session.heading("Yanked after it was locked");
     session.author.ok(&session.path("app"), &["yank", "acme/http@1.2.0", "--reason", "a test"]);
     fs_err::remove_dir_all(session.user.home().join("drystone/store")).unwrap();
-    session.tell("app", "install -q");
+    session.tell("app", "install");
     session.tell("app", "outdated");
     session.tell("app", "lock --update");
     session.compare("refused");

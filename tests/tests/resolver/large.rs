@@ -62,6 +62,7 @@ fn line(package: u16, version: u32, deps: &BTreeMap<u16, Ranges>) -> IndexLine {
         size: 1,
         format: Format::Generic,
         record: Sha256Digest::of(b""),
+        sigs: Default::default(),
         zig: None,
         yank_reason: None,
         deleted: None,

@@ -97,6 +97,7 @@ fn release(prefix: &str, text: &str) -> IndexLine {
         size: 1,
         format: Format::Cargo,
         record: Sha256Digest::of(b""),
+        sigs: Default::default(),
         zig: None,
         yank_reason: None,
         deleted: None,

@@ -18,7 +18,7 @@ fn policy() -> String {
     format!("log {log}\nwitness own {}\nquorum own\n", own.verifier())
 }
 
-fn document(version: u64, roots: &[u8], policy: &str) -> TrustDocument {
+pub(crate) fn document(version: u64, roots: &[u8], policy: &str) -> TrustDocument {
     TrustDocument {
         subject: ORIGIN.to_owned(),
         version,
@@ -31,7 +31,7 @@ fn document(version: u64, roots: &[u8], policy: &str) -> TrustDocument {
     }
 }
 
-fn signed(document: TrustDocument, before: Option<&TrustDocument>, by: &[u8]) -> Vec<u8> {
+pub(crate) fn signed(document: TrustDocument, before: Option<&TrustDocument>, by: &[u8]) -> Vec<u8> {
     let mut signed = SignedTrust::new(document).unwrap();
     by.iter().for_each(|number| signed.sign(&root(*number), before).unwrap());
     signed.to_bytes()

@@ -13,6 +13,7 @@ use drystone_publisher::{Options, Service, api_router};
 use drystone_schemas::{Settings, layout};
 use drystone_storage::{Key, Meta, Store};
 use drystone_tests::{Pkg, TestClock, TestEntropy, TestRegistry, ask_router, publish_request};
+use tokio::sync::{mpsc, oneshot};
 
 pub(crate) const ORIGIN: &str = "registry.test/log/1";
 pub(crate) const START_S: u64 = 1_760_000_999;
@@ -166,34 +167,53 @@ async fn put_back(store: &Store, files: Vec<(bool, Key, Bytes)>) {
     }
 }
 
-/// A key service that can be out of order.
-struct KeyService {
-    key: NoteSigner,
+/// What goes to a key service: a text, and where its signature is waited for.
+type SignRequest = (String, oneshot::Sender<NoteSignature>);
+
+/// A key whose secret is elsewhere, as with a key service or in hardware: what is here asks, and waits.
+struct RemoteKey {
+    public: VerifierKey,
+    service: mpsc::Sender<SignRequest>,
     works: Arc<std::sync::atomic::AtomicBool>,
 }
 
+impl RemoteKey {
+    /// Begins the service, which is the only one that has the key.
+    fn begin(key: NoteSigner, works: Arc<std::sync::atomic::AtomicBool>) -> Self {
+        let (service, mut requests) = mpsc::channel::<SignRequest>(1);
+        let public = key.verifier().clone();
+        tokio::spawn(async move {
+            while let Some((text, answer)) = requests.recv().await {
+                // Nobody may wait any more.
+                let _ = answer.send(key.sign(&text));
+            }
+        });
+        Self { public, service, works }
+    }
+}
+
 #[async_trait]
-impl LogKey for KeyService {
+impl LogKey for RemoteKey {
     fn verifier(&self) -> &VerifierKey {
-        self.key.verifier()
+        &self.public
     }
 
     async fn sign(&self, text: &str) -> Result<NoteSignature, KeyUnavailable> {
-        tokio::task::yield_now().await;
-        if self.works.load(std::sync::atomic::Ordering::SeqCst) {
-            return Ok(self.key.sign(text));
+        let unavailable =
+            |detail: &str| KeyUnavailable { name: self.public.name().to_owned(), detail: detail.into() };
+        if !self.works.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(unavailable("it is out of order"));
         }
-        Err(KeyUnavailable {
-            name: self.key.verifier().name().to_owned(),
-            detail: "it is out of order".into(),
-        })
+        let (answer, waited) = oneshot::channel();
+        self.service.send((text.to_owned(), answer)).await.map_err(|_| unavailable("it is gone"))?;
+        waited.await.map_err(|_| unavailable("it does not answer"))
     }
 }
 
 #[tokio::test]
 async fn a_key_that_cannot_sign_stops_publishing_before_more_is_committed() {
     let works = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let service = KeyService { key: TestRegistry::signer(), works: works.clone() };
+    let service = RemoteKey::begin(TestRegistry::signer(), works.clone());
     let registry = Registry::new(Signing::new(Arc::new(service))).await;
     assert_eq!(registry.publish("1.0.0").await.0, 201);
     works.store(false, std::sync::atomic::Ordering::SeqCst);

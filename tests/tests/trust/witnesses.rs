@@ -18,6 +18,7 @@ use drystone_publisher::{Witness, witness_path, witness_router};
 use drystone_storage::Store;
 use drystone_tests::{Answer, TestClock, TestRegistry, ask_router};
 
+use crate::chain::{document, signed};
 use crate::freshness::{ORIGIN, Registry, START_S, time_of};
 
 const OTHER: &str = "other.test/log";
@@ -256,4 +257,32 @@ async fn a_witness_that_was_away_is_led_on_from_where_it_was() {
     assert!(answer["proof"].is_string(), "{answer}");
     let (_, note) = witnessed.registry.latest().await;
     assert!(time_of(&note, cosigner(0).verifier()).is_some());
+}
+
+#[tokio::test]
+async fn a_running_publisher_asks_the_witnesses_of_a_new_policy() {
+    let store = Store::memory();
+    let signing = TestRegistry::signing().following_policy(move |_| {
+        let works = Arc::new(AtomicBool::new(true));
+        Box::new(Near { witness: witness(0, &store), works })
+    });
+    let registry = Registry::new(signing).await;
+    registry.publish("1.0.0").await;
+    let key = cosigner(0).verifier().clone();
+    assert_eq!(time_of(&registry.latest().await.1, &key), None);
+    let (log, own) = (TestRegistry::log_key(), TestRegistry::cosigner());
+    let policy = format!(
+        "log {log}\nwitness own {}\nwitness w0 {key} http://w0\ngroup both all own w0\nquorum both\n",
+        own.verifier()
+    );
+    // The operator does it in a process of its own.
+    let operator = Registry::open(&registry.store, &registry.clock, TestRegistry::signing()).await.unwrap();
+    let document = signed(document(1, &[1, 2], &policy), None, &[1, 2]);
+    operator.put_trust(&document, policy.as_bytes()).await.unwrap();
+    assert_eq!(time_of(&registry.latest().await.1, &key), None, "nobody has told the one that runs");
+    assert_eq!(registry.service.heartbeat(0).await.unwrap(), Heartbeat::Renewed);
+    assert_eq!(time_of(&registry.latest().await.1, &key), Some(START_S));
+    let (status, answer) = registry.publish("1.1.0").await;
+    assert!(status == 201 && answer["proof"].is_string(), "{answer}");
+    assert_eq!(time_of(&registry.latest().await.1, &key), Some(START_S));
 }

@@ -10,7 +10,7 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
-use drystone_schemas::{Code, Format, Limits, Problem, PublishMetadata};
+use drystone_schemas::{AuthorSignatures, Code, Format, Limits, Problem, PublishMetadata};
 use serde::Serialize;
 
 use super::{
@@ -78,7 +78,7 @@ async fn receive(service: &Service, headers: &HeaderMap, frames: &mut Frames) ->
     if !problems.is_empty() {
         return Err(problems.into());
     }
-    let committed = commit(service, &token, id, &package, inspected.record).await?;
+    let committed = commit(service, &token, id, &package, inspected.record, AuthorSignatures::new()).await?;
     let mut other = inspected.warnings;
     if committed.done.already {
         let record = &committed.record;

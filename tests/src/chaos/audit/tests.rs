@@ -35,7 +35,13 @@ fn event(seq: usize, body: EventBody) -> Event {
 }
 
 fn publish(text: &str, byte: u8) -> EventBody {
-    EventBody::Publish { pkg: name(), vers: vers(text), tarball: digest(byte), record: digest(byte + 1) }
+    EventBody::Publish {
+        pkg: name(),
+        vers: vers(text),
+        tarball: digest(byte),
+        record: digest(byte + 1),
+        sigs: Default::default(),
+    }
 }
 
 fn line(text: &str, byte: u8, published: u64, yanked: bool) -> IndexLine {
