@@ -229,7 +229,7 @@ mod tests {
             Action::OwnerAdd { pkg: pkg.clone(), account: actor(), role: Role::Owner, exception: None },
             Action::OwnerRemove { pkg: pkg.clone(), account: actor(), exception: Some(why) },
             Action::AuthorKeyAdd { pkg: pkg.clone(), key: key.clone() },
-            Action::AuthorKeyRemove { pkg: pkg.clone(), key: key.clone() },
+            Action::AuthorKeyRemove { pkg: pkg.clone(), key },
             Action::Policy { pkg: pkg.clone(), rule },
             Action::AliasSet { alias: alias.clone(), pkg: pkg.clone() },
             Action::AliasRemove { alias, pkg: pkg.clone() },
