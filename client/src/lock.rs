@@ -262,7 +262,8 @@ impl Lock {
                 open.extend(self.needs_of(&key).iter().cloned());
             }
         }
-        reached.len() == self.packages.len() + self.locals.len()
+        let known = |key: &String| self.version_of(key).is_some();
+        reached.iter().all(known) && reached.len() == self.packages.len() + self.locals.len()
     }
 
     /// Whether two locks choose the same, whatever checkpoint they were made at and wherever the log is served.

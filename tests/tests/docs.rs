@@ -154,7 +154,7 @@ fn links_between_documents_lead_somewhere() {
         fs_err::read_dir(root().join("docs"))
             .unwrap()
             .map(|entry| entry.unwrap().path())
-            .filter(|path| path.is_file()),
+            .filter(|path| path.extension().is_some_and(|extension| extension == "md")),
     );
     let mut links = 0;
     for document in documents {

@@ -246,6 +246,7 @@ async fn the_chain_of_a_release_and_of_a_file() {
             "state map",
             "newest event",
             "release event",
+            "authors",
             "checkpoint",
             "signature"
         ]

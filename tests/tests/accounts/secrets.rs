@@ -41,7 +41,8 @@ impl<'a> MakeWriter<'a> for Log {
 async fn whatever_is_logged_no_planted_secret_is() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone());
-    let _logging = tracing::subscriber::set_default(subscriber.finish());
+    // What the tests beside this one cause is logged as well.
+    tracing::subscriber::set_global_default(subscriber.finish()).unwrap();
     let issuer = Issuer::start(IssuerKey::new_ec()).await;
     let settings = Settings {
         registration: Registration::Open,

@@ -102,7 +102,7 @@ fn processes_that_start_at_once_on_an_empty_bucket_make_one_registry() {
 /// A point of the first start, as one can see it from outside: something appears in a directory.
 const POINTS: [&str; 15] = [
     "data/public",
-    "data/vault/.lock",
+    "data/.journal",
     "data/public/probe",
     "data/vault/probe",
     "keys/log.key",
