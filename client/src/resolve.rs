@@ -6,7 +6,7 @@
 //! Invariant: equal inputs give equal answers; no clock, no randomness, no map whose order is by chance.
 //!
 //! The rules are those of Cargo, as its manual has them ("Dependency Resolution", "Features"). How they become PubGrub's
-//! packages is told in [`graph`].
+//! packages is told in `graph`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
