@@ -10,12 +10,13 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use drystone_log::{
     VerifierKey,
     commit::{CommitError, Committer, Head, Heartbeat, Signing, put_all},
     note::Algorithm,
 };
-use drystone_schemas::{Code, EventId, Settings, Sha256Digest, layout};
+use drystone_schemas::{Code, EventId, PackageDocument, PackageName, Settings, Sha256Digest, layout};
 use drystone_storage::{Clock, Entropy, Key, NewObject, Store, new_ulid};
 use futures_util::future::{Either, select};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -34,6 +35,8 @@ use crate::{
     vault,
 };
 
+/// Longest public file that is read whole, in bytes.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Longest settings object, in bytes.
 const SETTINGS_BYTES_MAX: u64 = 64 << 10;
 /// How long a process that commits nothing goes by what it knows of head: settings, and from when on tokens are valid.
@@ -167,6 +170,18 @@ impl Service {
     /// Whether anybody may read, where that is known without a wait.
     pub(crate) fn lets_anybody_read(&self) -> Option<bool> {
         (!self.core.should_look_at_head()).then(|| self.settings().reads.is_public())
+    }
+
+    /// A public file as it lies by name: what it says is only a hint to whoever changes something, the commit reads it again.
+    pub(crate) async fn file(&self, key: String) -> Result<Option<Bytes>, Refusal> {
+        let key = Key::new(key).map_err(Refusal::internal)?;
+        Ok(self.core.store.public.get(&key, FILE_BYTES_MAX).await?)
+    }
+
+    /// A package's document as it lies by name.
+    pub(crate) async fn document_of(&self, name: &PackageName) -> Result<Option<PackageDocument>, Refusal> {
+        let bytes = self.file(layout::document(name)).await?;
+        bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(Refusal::internal)).transpose()
     }
 
     /// Looks a token up, before a request is worth any work. The commit looks again.

@@ -14,3 +14,8 @@ mod pending;
 pub use issuers::{HttpIssuers, IssuerLink};
 
 pub(crate) use issuers::IssuerKeys;
+
+/// A text of somebody else's, as far as it is shown.
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
+}

@@ -7,10 +7,10 @@ use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    ErrorBody, ExchangeRequest, ExchangeResponse, OwnersRequest, OwnersResponse, PackageResponse,
-    PublishMetadata, PublishResponse, PublisherRequest, PublishersResponse, ReasonRequest, ResolveResponse,
-    TrustedPublisher, UploadRequest, UploadResponse, VersionResponse, WriteResponse, api::AliasRequest,
-    sign_in as s,
+    AuthorKeyRequest, ErrorBody, ExchangeRequest, ExchangeResponse, OwnersRequest, OwnersResponse,
+    PackageResponse, PublishMetadata, PublishResponse, PublisherRequest, PublishersResponse, ReasonRequest,
+    ResolveResponse, RuleRequest, TrustedPublisher, UploadRequest, UploadResponse, VersionResponse,
+    WriteResponse, api::AliasRequest, sign_in as s,
 };
 
 /// Makes the schema of a type.
@@ -142,6 +142,12 @@ fn operations() -> Vec<Operation> {
         change("post", "/api/v1/packages/{name}/publishers", "Trust a CI identity")
             .takes(schema!(PublisherRequest)),
         change("delete", "/api/v1/packages/{name}/publishers/{id}", "Trust it no longer"),
+        change("put", "/api/v1/packages/{name}/keys", "Make a key known as one of the authors'")
+            .takes(schema!(AuthorKeyRequest)),
+        change("delete", "/api/v1/packages/{name}/keys", "Let it count no more")
+            .takes(schema!(AuthorKeyRequest)),
+        change("put", "/api/v1/packages/{name}/policy", "Say which keys must sign releases")
+            .takes(schema!(RuleRequest)),
         operation("post", "/api/v1/uploads", "Where to put a large archive")
             .by_token()
             .takes(schema!(UploadRequest))

@@ -48,6 +48,13 @@ pub struct TrustedPublisher {
     pub identity: CiIdentity,
 }
 
+impl TrustedPublisher {
+    /// Whether both are one identity, under whatever ids.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        (&self.issuer, &self.identity) == (&other.issuer, &other.identity)
+    }
+}
+
 /// Who a CI job is, as its issuer says.
 ///
 /// Names can be given up and taken by somebody else, numbers cannot: where a provider has numbers, they count beside the names.

@@ -162,10 +162,8 @@ impl PackageState {
                 self.changed(changed, seq)
             }
             EventBody::PublisherAdd { publisher, .. } => {
-                let there = |other: &TrustedPublisher| {
-                    other.id == publisher.id
-                        || (&other.issuer, &other.identity) == (&publisher.issuer, &publisher.identity)
-                };
+                let there =
+                    |other: &TrustedPublisher| other.id == publisher.id || other.is_same_as(publisher);
                 if self.document.publishers.iter().any(there) {
                     return Err(self.no_change(seq));
                 }

@@ -11,7 +11,7 @@ use drystone_log::{
 };
 use drystone_schemas::{
     AccountId, Code, EventBody, IndexLine, PUBLISHERS_MAX, PackageDocument, PackageName, Problem, Role,
-    Sha256Digest, TrustedPublisher, Version, canonical_json, layout,
+    Sha256Digest, Version, canonical_json, layout,
 };
 
 use super::{AliasShard, Desk, alias, authors, cargo_name, hints, package_key, quota, scope};
@@ -300,10 +300,7 @@ fn check(desk: &Desk, action: &Action, actor: &Actor, place: &Place<'_>) -> Resu
         Action::PublisherAdd { pkg, publisher } => {
             let document = package(desk, pkg)?;
             require(document, actor, Role::Owner)?;
-            let same = |other: &TrustedPublisher| {
-                (&other.issuer, &other.identity) == (&publisher.issuer, &publisher.identity)
-            };
-            if document.publishers.iter().any(same) {
+            if document.publishers.iter().any(|other| other.is_same_as(publisher)) {
                 return Ok(Checked::Already(None));
             }
             if document.publishers.len() >= PUBLISHERS_MAX {

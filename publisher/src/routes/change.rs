@@ -7,8 +7,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use drystone_schemas::{
-    AccountId, Alias, AliasRequest, AuthorKeyRequest, Code, DeleteCode, LOCK_HOURS_DEFAULT, OwnersRequest,
-    PackageName, ReasonRequest, Role, RuleRequest, Sha256Digest, Version, WriteResponse, rfc3339,
+    AccountId, Alias, AliasRequest, AuthorKey, AuthorKeyRequest, Code, DeleteCode, LOCK_HOURS_DEFAULT,
+    OwnersRequest, PackageName, ReasonRequest, Role, RuleRequest, Sha256Digest, Version, WriteResponse,
+    rfc3339,
 };
 use drystone_storage::NewObject;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -197,11 +198,8 @@ pub(super) async fn add_key(
     target: &Target,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let asked = Asked::of(service, &request)?;
-    let pkg = target.name.clone();
-    let AuthorKeyRequest { key } = body(service, request, None).await?;
-    let what = format!("`{key}` is a key of the authors of `{pkg}`");
-    asked.commit(service, Action::AuthorKeyAdd { pkg, key }, Vec::new(), what).await
+    let action = |pkg, key| Action::AuthorKeyAdd { pkg, key };
+    change_key(service, target, request, action, "is a key of the authors of").await
 }
 
 pub(super) async fn remove_key(
@@ -209,11 +207,21 @@ pub(super) async fn remove_key(
     target: &Target,
     request: Request,
 ) -> Result<Response, Refusal> {
+    let action = |pkg, key| Action::AuthorKeyRemove { pkg, key };
+    change_key(service, target, request, action, "is revoked for").await
+}
+
+async fn change_key(
+    service: &Service,
+    target: &Target,
+    request: Request,
+    action: fn(PackageName, AuthorKey) -> Action,
+    so_it: &str,
+) -> Result<Response, Refusal> {
     let asked = Asked::of(service, &request)?;
-    let pkg = target.name.clone();
     let AuthorKeyRequest { key } = body(service, request, None).await?;
-    let what = format!("`{key}` is revoked for `{pkg}`");
-    asked.commit(service, Action::AuthorKeyRemove { pkg, key }, Vec::new(), what).await
+    let what = format!("`{key}` {so_it} `{}`", target.name);
+    asked.commit(service, action(target.name.clone(), key), Vec::new(), what).await
 }
 
 pub(super) async fn set_rule(

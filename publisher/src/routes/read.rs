@@ -12,18 +12,13 @@ use drystone_schemas::{
     Alias, AliasMap, Code, Format, IndexFile, Owner, OwnersResponse, PackageDocument, PackageName,
     PackageResponse, ResolveResponse, Sha256Digest, VersionRecord, VersionResponse, ZigSnippet, layout,
 };
-use drystone_storage::Key;
 use serde::Serialize;
 
 use super::{App, bearer, path_text, target::Target};
 use crate::{Refusal, Service, vault};
 
-/// Longest file that is read for an answer, in bytes.
-const FILE_BYTES_MAX: u64 = 64 << 20;
-
 pub(super) async fn file(service: &Service, key: String) -> Result<Option<bytes::Bytes>, Refusal> {
-    let key = Key::new(key).map_err(Refusal::internal)?;
-    Ok(service.core.store.public.get(&key, FILE_BYTES_MAX).await?)
+    service.file(key).await
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
@@ -38,7 +33,7 @@ pub(super) async fn find_document(
     service: &Service,
     name: &PackageName,
 ) -> Result<Option<PackageDocument>, Refusal> {
-    file(service, layout::document(name)).await?.map(|bytes| parsed(&bytes)).transpose()
+    service.document_of(name).await
 }
 
 async fn document(service: &Service, name: &PackageName) -> Result<PackageDocument, Refusal> {

@@ -9,6 +9,8 @@ use drystone_schemas::{CiIdentity, PackageName, Sha256Digest, Version};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::shown;
+
 /// How far clocks may be apart, in seconds.
 pub(super) const LEEWAY_S: u64 = 60;
 /// Longest time for which a token may be good, in seconds.
@@ -164,11 +166,6 @@ fn text<'a>(all: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
 /// A time: whole seconds, which some issuers write as a number with a fraction.
 fn seconds(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_f64().filter(|s| (0.0..9e15).contains(s)).map(|s| s as u64))
-}
-
-/// A text of somebody else's, as far as it is shown.
-fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
 fn read_audience(aud: &str, audience: &str) -> Option<Binding> {

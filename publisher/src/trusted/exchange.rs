@@ -6,11 +6,13 @@ use drystone_schemas::{
     AccountId, Code, ExchangeRequest, ExchangeResponse, PackageDocument, PackageName, Problem, SecretText,
     Sha256Digest, TrustedPublisher, layout, rfc3339,
 };
-use drystone_storage::Key;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::claims::{Claims, InvalidIdentity, LEEWAY_S};
+use super::{
+    claims::{Claims, InvalidIdentity, LEEWAY_S},
+    shown,
+};
 use crate::{
     PackagePattern, Refusal, Scope, Service, Token, TokenRecord,
     jwt::Unverified,
@@ -21,8 +23,6 @@ use crate::{
 
 /// How long a token for a CI identity is good, in seconds.
 const TOKEN_S: u64 = 15 * 60;
-/// Longest package document, in bytes.
-const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
 /// How long it is known that an issuer's token was exchanged, after it cannot be any more, in seconds.
 const USED_MARGIN_S: u64 = 24 * 3_600;
 
@@ -41,6 +41,21 @@ pub(super) struct Grant {
     pub(super) account: AccountId,
     /// What it may do.
     pub(super) scopes: Vec<Scope>,
+    /// Whether it acts for an account, because its package is not there yet.
+    pub(super) waits: bool,
+}
+
+impl Grant {
+    /// What a publisher that the package names may do.
+    pub(super) fn of_publisher(id: AccountId) -> Self {
+        Self { account: id, scopes: vec![Scope::PublishUpdate], waits: false }
+    }
+}
+
+/// The refusal of an identity, with the first claim that differs.
+fn refused(name: &PackageName, claim: Option<&'static str>) -> Refusal {
+    let problem = Problem::new(Code::IdentityRefused, format!("`{name}` does not trust this CI identity"));
+    Refusal::new(claim.into_iter().fold(problem, |problem, claim| problem.fact("claim", claim)))
 }
 
 /// Who an issuer says that somebody is.
@@ -103,7 +118,12 @@ impl Service {
             upload: upload.map(|(vers, tarball)| Upload { vers, tarball }),
             ..TokenRecord::new(grant.account, core.new_id(), grant.scopes, created)
         };
-        core.keep_bearer(&token, &record).await?;
+        core.keep_token(&token, &record).await?;
+        // Whoever deleted the account for which it waited has not seen this token.
+        if grant.waits && !self.is_open(&record.account).await? {
+            core.drop_token(&record, &token.digest()).await?;
+            return Err(refused(&name, None));
+        }
         Ok(ExchangeResponse {
             token: SecretText::new(token.reveal()),
             expires_at: rfc3339(created + TOKEN_S),
@@ -132,7 +152,7 @@ impl Service {
         let Issued { iss } = parsed.unverified_claims().map_err(|e| invalid(e.to_string()))?;
         let settings = self.recent_settings().await;
         if !settings.issuers.iter().any(|issuer| issuer.url == iss) {
-            let shown: String = iss.chars().filter(|c| !c.is_control()).take(200).collect();
+            let shown = shown(&iss);
             return Err(Refusal::new(Problem::new(
                 Code::IssuerUnknown,
                 format!("`{shown}` is not trusted here"),
@@ -152,13 +172,6 @@ impl Service {
         Ok(Identity { issuer: iss, claims })
     }
 
-    /// A package's document as it lies by name: what it says is only a hint, the commit reads it again.
-    pub(super) async fn document_of(&self, name: &PackageName) -> Result<Option<PackageDocument>, Refusal> {
-        let key = Key::new(layout::document(name)).map_err(Refusal::internal)?;
-        let bytes = self.core.store.public.get(&key, DOCUMENT_BYTES_MAX).await?;
-        bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(Refusal::internal)).transpose()
-    }
-
     /// What an identity may do for a package: as one of its publishers, or as the one that waits for it.
     async fn grant(
         &self,
@@ -171,7 +184,7 @@ impl Service {
         for publisher in publishers {
             match identity.differs_from(publisher) {
                 Ok(()) => {
-                    return Ok(Grant { account: publisher.id.clone(), scopes: vec![Scope::PublishUpdate] });
+                    return Ok(Grant::of_publisher(publisher.id.clone()));
                 }
                 Err(claim) => differs = differs.or(claim),
             }
@@ -179,9 +192,7 @@ impl Service {
         if let Some(grant) = self.pending_grant(name, document, identity).await? {
             return Ok(grant);
         }
-        let problem =
-            Problem::new(Code::IdentityRefused, format!("`{name}` does not trust this CI identity"));
-        Err(Refusal::new(differs.into_iter().fold(problem, |problem, claim| problem.fact("claim", claim))))
+        Err(refused(name, differs))
     }
 
     /// Makes sure that nobody exchanges the issuer's token again.

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use drystone_schemas::Code;
 use serde::Deserialize;
 
+use super::shown;
 use crate::{Refusal, jwt::PublicKey, service::Core};
 
 /// Longest document of an issuer, in bytes.
@@ -127,10 +128,7 @@ fn parse_discovery(issuer: &str, bytes: &[u8]) -> Result<String, String> {
     let discovery: Discovery =
         serde_json::from_slice(bytes).map_err(|e| format!("its configuration does not parse: {e}"))?;
     if discovery.issuer != issuer {
-        return Err(format!(
-            "its configuration is that of `{}`",
-            discovery.issuer.chars().take(200).collect::<String>()
-        ));
+        return Err(format!("its configuration is that of `{}`", shown(&discovery.issuer)));
     }
     let scheme = if issuer.starts_with("https://") { "https://" } else { "http" };
     if !discovery.jwks_uri.starts_with(scheme) {

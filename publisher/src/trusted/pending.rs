@@ -10,7 +10,10 @@ use drystone_storage::Key;
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
-use super::exchange::{Grant, Identity};
+use super::{
+    exchange::{Grant, Identity},
+    shown,
+};
 use crate::{
     Action, Refusal, Scope, Service, Token,
     intent::Caller,
@@ -104,8 +107,12 @@ impl Service {
         else {
             return Ok(None);
         };
+        if !self.is_open(&account).await? {
+            self.drop_pending(name, &publisher.id).await?;
+            return Ok(None);
+        }
         let Some(document) = document else {
-            return Ok(Some(Grant { account, scopes: vec![Scope::PublishNew] }));
+            return Ok(Some(Grant { account, scopes: vec![Scope::PublishNew], waits: true }));
         };
         if document.role_of(&account) != Some(Role::Owner) {
             // Somebody else was first; what was named for a package of one's own must not reach theirs.
@@ -116,7 +123,7 @@ impl Service {
         let action = Action::PublisherAdd { pkg: document.name.clone(), publisher: Box::new(publisher) };
         self.submit_as(self.new_id(), Caller::Account(account), action, Vec::new()).await?;
         self.drop_pending(name, &id).await?;
-        Ok(Some(Grant { account: id, scopes: vec![Scope::PublishUpdate] }))
+        Ok(Some(Grant::of_publisher(id)))
     }
 
     /// The account of a token that may say which identities a package trusts.
@@ -148,6 +155,12 @@ impl Service {
         Ok(TrustedPublisher { id, issuer: asked.issuer.clone(), identity: asked.identity.clone() })
     }
 
+    /// Whether an account is there and was not deleted.
+    pub(super) async fn is_open(&self, account: &AccountId) -> Result<bool, Refusal> {
+        let account = vault::read_account(&*self.core.store.vault, account).await?;
+        Ok(account.is_some_and(|account| account.closed.is_none()))
+    }
+
     async fn pending(&self, name: &PackageName) -> Result<Vec<PendingPublisher>, Refusal> {
         let vault = &*self.core.store.vault;
         let mut keys = vault::list(vault, &layout::pending_publishers(name)).await?;
@@ -161,8 +174,4 @@ impl Service {
         let key = Key::new(layout::pending_publisher(name, id)).map_err(Refusal::internal)?;
         Ok(self.core.store.vault.delete(&key).await?)
     }
-}
-
-fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
 }

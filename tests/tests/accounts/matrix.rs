@@ -35,6 +35,9 @@ const CALLERS: [(&str, &str); 14] = [
     ("chief", "an administrator, signed in"),
 ];
 
+/// A public key of an author: that of RFC 8032 section 7.1, test 1.
+const AUTHOR_KEY: &str = "ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+
 /// What is asked.
 enum Ask {
     /// A request with a JSON body, or none.
@@ -105,6 +108,15 @@ fn asks(issuer: &Issuer) -> Vec<(&'static str, Ask)> {
         (
             "DELETE .../NAME/publishers/ID",
             change(Method::DELETE, "/api/v1/packages/http/publishers/PUBLISHER"),
+        ),
+        ("PUT .../NAME/keys", json(Method::PUT, "/api/v1/packages/http/keys", &json!({"key": AUTHOR_KEY}))),
+        (
+            "DELETE .../NAME/keys",
+            json(Method::DELETE, "/api/v1/packages/old/keys", &json!({"key": AUTHOR_KEY})),
+        ),
+        (
+            "PUT .../NAME/policy",
+            json(Method::PUT, "/api/v1/packages/old/policy", &json!({"threshold": 1, "keys": [AUTHOR_KEY]})),
         ),
         (
             "PUT /api/v1/aliases/ALIAS",
@@ -216,24 +228,21 @@ impl World {
         };
         sure(&ann.token, Method::POST, "/api/v1/orgs", json!({"name": "acme"})).await;
         sure(&ann.token, Method::PUT, "/api/v1/orgs/acme/members/mia", json!({"role": "collaborator"})).await;
-        // Mia has no password: the operator makes her session's place by adding her as who she is.
         let mia_session = Self::signed_in(&registry, "mia").await;
         sure(&mia_session, Method::POST, "/api/v1/orgs/acme/join", Value::Null).await;
         let owners = "/api/v1/packages/http/owners";
         sure(&owner, Method::PUT, owners, json!({"users": ["acme"]})).await;
         sure(&owner, Method::PUT, owners, json!({"users": ["bob"], "role": "collaborator"})).await;
-        for package in ["http", "old"] {
-            let trusted = json!({"issuer": issuer.url, "provider": "oidc", "claims": {"sub": "job"}});
-            sure(&owner, Method::POST, &format!("/api/v1/packages/{package}/publishers"), trusted).await;
-        }
+        let identity = json!({"issuer": issuer.url, "provider": "oidc", "claims": {"sub": "job"}});
+        sure(&owner, Method::POST, "/api/v1/packages/http/publishers", identity.clone()).await;
         for (method, path, body) in [
+            (Method::PUT, "/api/v1/packages/old/keys", json!({"key": AUTHOR_KEY})),
             (Method::POST, "/api/v1/packages/http/1.1.0/yank", Value::Null),
             (Method::POST, "/api/v1/packages/old/deprecate", Value::Null),
             (Method::PUT, "/api/v1/aliases/h", json!({"package": "http"})),
         ] {
             sure(&owner, method, path, body).await;
         }
-        let identity = json!({"issuer": issuer.url, "provider": "oidc", "claims": {"sub": "job"}});
         let waiting = sure(&owner, Method::POST, "/api/v1/pending-publishers/fresh", identity).await;
         let listed = registry.get("/api/v1/packages/http/publishers").await.json();
         let now_s = registry.clock.now_unix_s();

@@ -12,7 +12,7 @@ use drystone_tests::{
 };
 use serde_json::{Value, json};
 
-use super::{new_token, post, post_as, register};
+use super::{PASSWORD, new_token, post, post_as, register};
 
 const URL: &str = "http://registry.test";
 
@@ -283,6 +283,18 @@ async fn an_identity_waits_for_a_package_and_is_its_publisher_then() {
     assert_eq!(registry.publish_as(&bob.token, &Pkg::new("free", "1.0.0")).await.status, 201);
     let late = exchange(&registry, &issuer.token(&job("three")), Some("free")).await;
     late.assert_refused("bob was first", 403, &["identity-refused"]);
+
+    // An account that is gone has nobody waiting for it, and its tokens go with it.
+    let waits = "/api/v1/pending-publishers/later";
+    assert_eq!(post_as(&registry, &ann.token, waits, &workflow(&issuer)).await.status, 201);
+    let token = exchanged(&registry, &issuer.token(&job("four")), Some("later")).await;
+    let gone =
+        registry.ask_as(&ann.token, Method::DELETE, "/api/v1/users/me", Some(json!({"password": PASSWORD})));
+    assert_eq!(gone.await.status, 200);
+    let late = registry.publish_as(&token, &Pkg::new("later", "1.0.0")).await;
+    late.assert_refused("of an account that is gone", 401, &["token-invalid"]);
+    let late = exchange(&registry, &issuer.token(&job("five")), Some("later")).await;
+    late.assert_refused("of an account that is gone", 403, &["identity-refused"]);
     registry.assert_clean("after identities that waited").await;
 }
 
