@@ -17,6 +17,7 @@ mod errors;
 mod folder;
 mod journal;
 mod read;
+mod reserve;
 mod swap;
 mod syncs;
 mod walk;

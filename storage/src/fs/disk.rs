@@ -11,6 +11,7 @@ use super::{
     errors::definite,
     folder::{Folder, TEMP_DIR, make_durable_dir},
     journal::{JOURNAL_DIR, Journal, Sizes, make_journal_dir},
+    reserve::Reserve,
     syncs::{SyncCounters, Syncs},
     unavailable,
     walk::Walks,
@@ -68,12 +69,14 @@ impl Home {
             // written either; the first write tries again.
             drop(make_journal_dir(&self.dir.join(JOURNAL_DIR)));
         }
-        let folders: Vec<Arc<Folder>> =
-            self.areas.iter().map(|(root, _)| Arc::new(Folder::new(root.clone()))).collect();
+        let reserve = Arc::new(Reserve::default());
+        let folder = |(root, _): &(PathBuf, u32)| Arc::new(Folder::new(root.clone(), reserve.clone()));
+        let folders: Vec<Arc<Folder>> = self.areas.iter().map(folder).collect();
         let syncs = Arc::new(SyncCounters::default());
-        let mut journal = Journal::new(&self.dir, folders.clone(), boot, sizes, syncs.clone());
+        let mut journal =
+            Journal::new(&self.dir, folders.clone(), reserve.clone(), boot, sizes, syncs.clone());
         journal.open().map_err(failed)?;
-        let writer = Arc::new(Writer::new(folders.clone(), journal, syncs));
+        let writer = Arc::new(Writer::new(folders.clone(), reserve, journal, syncs));
         let disk = |(area, folder)| Disk {
             area,
             is_one_of_many: folders.len() > 1,

@@ -1,6 +1,7 @@
-//! One area's directory: temporary files, names, and room that is kept for what must not fail.
+//! One area's directory: temporary files and names.
 //!
-//! Owns: how a file gets its bytes and its name. Does not own: when, and whether that is durable.
+//! Owns: how a file gets its bytes and its name. Does not own: when, and whether that is durable; nor the room that is
+//! kept for some (see [`super::reserve`]).
 
 use std::{
     collections::HashSet,
@@ -8,11 +9,12 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use super::reserve::Reserve;
 use crate::{Body, Key};
 
 /// Directory of temporary files, below the root so that they can be moved into place.
@@ -28,13 +30,12 @@ pub(super) struct Folder {
     next_temp: AtomicU64,
     /// Directories that are there.
     known: Mutex<HashSet<PathBuf>>,
-    /// A file whose blocks are given up when there are no others, and its length.
-    reserve: Mutex<Option<(TempFile, u64)>>,
+    reserve: Arc<Reserve>,
 }
 
 impl Folder {
-    pub(super) fn new(root: PathBuf) -> Self {
-        let (next_temp, known, reserve) = Default::default();
+    pub(super) fn new(root: PathBuf, reserve: Arc<Reserve>) -> Self {
+        let (next_temp, known) = Default::default();
         Self { root, process: std::process::id(), next_temp, known, reserve }
     }
 
@@ -47,11 +48,12 @@ impl Folder {
         self.root.join(key.as_str())
     }
 
-    /// Writes a body to a new temporary file. On a full disk the reserve is used up.
+    /// Writes a body to a new temporary file. On a full disk the reserve is used up, but not by files: no upload is so
+    /// important.
     pub(super) fn write_temp(&self, body: &Body) -> io::Result<TempFile> {
-        match self.try_write_temp(body) {
-            Err(e) if is_full(&e) && self.release() => self.try_write_temp(body),
-            other => other,
+        match body {
+            Body::Bytes(_) => self.reserve.used_by(|| self.try_write_temp(body)),
+            Body::File { .. } => self.try_write_temp(body),
         }
     }
 
@@ -88,7 +90,7 @@ impl Folder {
         if self.known().contains(dir) {
             return Ok(());
         }
-        fs_err::create_dir_all(dir).map_err(|e| match e.kind() {
+        self.reserve.used_by(|| fs_err::create_dir_all(dir)).map_err(|e| match e.kind() {
             // A file has the name: the same as a file further up.
             ErrorKind::AlreadyExists => io::Error::new(ErrorKind::NotADirectory, e.to_string()),
             _ => e,
@@ -116,37 +118,17 @@ impl Folder {
         self.write_temp(&Body::Bytes(bytes.to_vec().into()))?.rename(&path)
     }
 
-    /// Makes sure that this many bytes of new files will find room, whatever else is written meanwhile.
-    pub(super) fn reserve(&self, bytes: u64) -> io::Result<()> {
-        if self.has_reserve(bytes) {
-            return Ok(());
-        }
+    /// A new temporary file of so many zeros.
+    pub(super) fn zeros(&self, bytes: u64) -> io::Result<TempFile> {
         let (mut file, temp) = self.create_temp()?;
         io::copy(&mut io::Read::take(io::repeat(0), bytes), &mut file)?;
-        *self.reserve.lock().unwrap_or_else(PoisonError::into_inner) = Some((temp, bytes));
-        Ok(())
-    }
-
-    /// Whether this much room is kept already.
-    pub(super) fn has_reserve(&self, bytes: u64) -> bool {
-        let reserve = self.reserve.lock().unwrap_or_else(PoisonError::into_inner);
-        reserve.as_ref().is_some_and(|(_, len)| *len >= bytes)
-    }
-
-    /// Gives up the reserve; whether there was one.
-    pub(super) fn release(&self) -> bool {
-        self.reserve.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+        Ok(temp)
     }
 
     fn known(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
         // A set is whole after a panic elsewhere; at worst it lacks directories.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether a write failed for want of room.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 
 /// Whether a body's file had the length that was announced.

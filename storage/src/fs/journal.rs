@@ -35,7 +35,8 @@ use self::format::{Boot, DATA_START, Header, MARK_BYTES, Mark, RECORD_HEAD_BYTES
 pub(super) use self::format::{Item, What};
 use self::segment::Room;
 use super::{
-    folder::{Folder, TempFile, is_full, make_durable_dir},
+    folder::{Folder, TempFile, make_durable_dir},
+    reserve::Reserve,
     syncs::SyncCounters,
 };
 use crate::{Entropy, Key, SystemEntropy};
@@ -62,6 +63,7 @@ impl Sizes {
 pub(super) struct Journal {
     dir: PathBuf,
     folders: Vec<Arc<Folder>>,
+    reserve: Arc<Reserve>,
     boot: Boot,
     sizes: Sizes,
     /// Open while something is pending, and closed then, so that a file system that nobody writes to can be remounted.
@@ -107,6 +109,7 @@ impl Journal {
     pub(super) fn new(
         home: &Path,
         folders: Vec<Arc<Folder>>,
+        reserve: Arc<Reserve>,
         boot: Option<Boot>,
         sizes: Sizes,
         syncs: Arc<SyncCounters>,
@@ -120,6 +123,7 @@ impl Journal {
         Self {
             dir: home.join(JOURNAL_DIR),
             folders,
+            reserve,
             boot: boot.unwrap_or_else(unknown),
             sizes,
             lock: None,
@@ -371,12 +375,7 @@ impl Journal {
     /// Writes to the segment, and on a full disk uses up what was reserved.
     fn write_with_reserve(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         let file = self.segment(self.view().header.generation)?;
-        match file.file().write_all_at(bytes, at) {
-            Err(e) if is_full(&e) && self.folders.iter().any(|folder| folder.release()) => {
-                file.file().write_all_at(bytes, at)
-            }
-            other => other,
-        }
+        self.reserve.used_by(|| file.file().write_all_at(bytes, at))
     }
 
     /// Tells the next holder of the lock how far this one got, and whether it is about to begin a new segment.

@@ -24,6 +24,7 @@ use super::{
     errors::{again, is_absent},
     folder::{Folder, TempFile},
     journal::{Item, Journal, What},
+    reserve::Reserve,
     syncs::SyncCounters,
 };
 use crate::{Body, Key, Outcome, Replace, Tag, contract::content_tag};
@@ -101,6 +102,7 @@ struct Queue {
 /// All who write to the areas of one journal, in this process.
 pub(super) struct Writer {
     folders: Vec<Arc<Folder>>,
+    reserve: Arc<Reserve>,
     journal: Mutex<Journal>,
     queue: Mutex<Queue>,
     arrived: Condvar,
@@ -120,9 +122,14 @@ impl Drop for Announced {
 }
 
 impl Writer {
-    pub(super) fn new(folders: Vec<Arc<Folder>>, journal: Journal, syncs: Arc<SyncCounters>) -> Self {
+    pub(super) fn new(
+        folders: Vec<Arc<Folder>>,
+        reserve: Arc<Reserve>,
+        journal: Journal,
+        syncs: Arc<SyncCounters>,
+    ) -> Self {
         let (queue, arrived, is_unsettled) = Default::default();
-        Self { folders, journal: Mutex::new(journal), queue, arrived, is_unsettled, syncs }
+        Self { folders, reserve, journal: Mutex::new(journal), queue, arrived, is_unsettled, syncs }
     }
 
     /// Tells that a round will be submitted when the handle goes.
@@ -169,14 +176,15 @@ impl Writer {
 
     /// Whether files of these lengths, and their records, will find room; `false` if that is not known at once.
     pub(super) fn has_room(&self, area: u8, lens: &[u64]) -> bool {
-        self.folders[usize::from(area)].has_reserve(file_bytes(lens))
-            && self.journal.try_lock().is_ok_and(|journal| journal.has_room(record_bytes(lens)))
+        let records = self.reserve.records(area, record_bytes(lens));
+        self.reserve.holds(area, file_bytes(lens))
+            && self.journal.try_lock().is_ok_and(|journal| journal.has_room(records))
     }
 
-    /// Makes sure that files of these lengths, and their records, will find room.
+    /// Makes sure that files of these lengths, and their records, will find room, beside those of the other areas.
     pub(super) fn reserve(&self, area: u8, lens: &[u64]) -> io::Result<()> {
-        self.folders[usize::from(area)].reserve(file_bytes(lens))?;
-        lock(&self.journal).reserve(record_bytes(lens))
+        self.reserve.keep(area, &self.folders[usize::from(area)], file_bytes(lens))?;
+        lock(&self.journal).reserve(self.reserve.records(area, record_bytes(lens)))
     }
 
     /// The journal, for tests that look into it.

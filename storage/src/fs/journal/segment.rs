@@ -12,7 +12,7 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 use super::{DATA_START, Header, Journal, View, aligned, barrier, damaged, format::HEADER_BYTES};
 use crate::{
     Entropy, SystemEntropy,
-    fs::{folder::is_full, syncs::SyncCounters},
+    fs::{reserve::is_full, syncs::SyncCounters},
 };
 
 /// Names of the files for even and for odd generations.
@@ -96,10 +96,13 @@ impl Journal {
         let file = self.segment(view.header.generation)?;
         let ahead = needed.next_multiple_of(self.sizes.growth_bytes);
         match fill(file, (view.file_bytes, ahead)) {
-            Err(e) if is_full(&e) => match room {
-                Room::Filled => fill(file, (view.file_bytes, needed))?,
-                Room::Tried => {}
-            },
+            Err(e) if is_full(&e) => {
+                // Others need what is left.
+                file.file().set_len(view.file_bytes)?;
+                if let Room::Filled = room {
+                    fill(file, (view.file_bytes, needed))?;
+                }
+            }
             other => other?,
         }
         let file_bytes = file.metadata()?.len();

@@ -3,7 +3,7 @@
 mod death;
 mod power;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -133,6 +133,13 @@ fn item(name: &str, what: What) -> Item {
     Item { area: 0, key: key(name), what }
 }
 
+/// The journal of a store, not opened yet.
+fn journal(home: &Path, boot: u8) -> super::Journal {
+    let reserve = Arc::<super::Reserve>::default();
+    let folders = ["public", "vault"].map(|area| super::Folder::new(home.join(area), reserve.clone()).into());
+    super::Journal::new(home, folders.into(), reserve, Some([boot; 16]), SMALL, Arc::default())
+}
+
 #[test]
 fn a_record_is_whole_or_none() {
     let header = Header { generation: 3, first_seq: 7, salt: [9; 16] };
@@ -251,11 +258,7 @@ fn what_may_only_be_read_is_refused_if_it_has_to_be_replayed() {
     let disks = open(dir.path(), 1).unwrap();
     let change = Change::Put("o/1", "one".into());
     assert_eq!(write(&disks, 0, &Files::new(), &change, Wait::Durable), Ok(true));
-    let check = |boot| {
-        let (home, syncs) = (dir.path(), Default::default());
-        let folders = ["public", "vault"].map(|area| super::Folder::new(home.join(area)).into());
-        super::Journal::new(home, folders.into(), Some([boot; 16]), SMALL, syncs).check_read_only()
-    };
+    let check = |boot| journal(dir.path(), boot).check_read_only();
     assert!(check(1).is_ok() && check(2).is_ok());
     fs_err::write(dir.path().join("public/o/1"), "").unwrap();
     assert!(check(1).is_ok(), "the machine has not been off since");

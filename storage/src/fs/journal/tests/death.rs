@@ -82,9 +82,7 @@ fn recovery_may_be_cut_off_at_any_step_too() {
         assert!(states.contains(&expected));
         fs_err::write(dir.path().join("public/p"), "half").unwrap();
         fs_err::remove_file(dir.path().join("public/o/3")).unwrap();
-        let folders = ["public", "vault"].map(|area| super::super::Folder::new(dir.path().join(area)).into());
-        let mut journal =
-            super::super::Journal::new(dir.path(), folders.into(), Some([2; 16]), SMALL, Default::default());
+        let mut journal = journal(dir.path(), 2);
         journal.steps_left = Some(steps);
         let has_ended = journal.open().is_ok();
         drop(journal);
