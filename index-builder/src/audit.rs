@@ -1,8 +1,7 @@
 //! Audit: replays a published log as an outsider sees it, and compares everything that follows from it with what is served.
 //!
-//! Owns the order of the checks and where an audit goes on after an earlier one. Its submodules own the tree that grows
-//! (`tree`), records made again from archives (`records`), signatures of authors (`authors`) and what is kept between two audits
-//! (`kept`). Does not own the
+//! Owns the order of the checks and where an audit goes on after an earlier one. Its submodules own records made again
+//! from archives (`records`), signatures of authors (`authors`) and what is kept between two audits (`kept`). Does not own the
 //! checks of single files, nor telling which of two contradicting files is wrong: those are fsck's, and fsck runs where
 //! anything of the log itself does not fit.
 //! Invariant: memory grows with the registry's current state, not with its log; an audit that found anything wrong is
@@ -11,7 +10,6 @@
 mod authors;
 mod kept;
 mod records;
-mod tree;
 
 use std::collections::BTreeSet;
 
@@ -19,18 +17,19 @@ use bytes::Bytes;
 use drystone_log::{
     BundleId, Checkpoint, SignedCheckpoint, TlogProof, VerifierKey,
     proof_file::PROOF_BYTES_MAX,
-    tile::{TILE_WIDTH, entry_bundles},
+    tile::{TILE_WIDTH, entry_bundles, tile_bytes},
 };
 use drystone_schemas::{Event, EventBody, layout};
 use futures_util::StreamExt;
 
-use self::{records::Archive, tree::Growing};
+use self::records::Archive;
 use crate::{
     concurrent::in_order,
     fsck::{Check, Events, FsckCounts, FsckOptions, FsckProblem, Log, ProblemKind, bad_object, fsck},
+    growing::Growing,
     objects::{ObjectError, fetch_needed},
     progress::Progress,
-    published::{self, Published, PublishedError, bundle_key, parse_event, read_bundle},
+    published::{self, Published, PublishedError, bundle_key, parse_event, read_bundle, tile_key},
     replay::Replayed,
     replica::{Needed, Replica},
     source::Source,
@@ -203,7 +202,8 @@ impl Audit<'_> {
                 return false;
             }
         };
-        if !self.check.same(tiles).await {
+        let tiles = tiles.into_iter().map(|(id, hashes)| (tile_key(id), tile_bytes(&hashes)));
+        if !self.check.same(tiles.collect()).await {
             self.whole = false;
         }
         let lines = &bundle.entries()[old..];

@@ -6,10 +6,10 @@
 //!
 //! Two ways lead there. A release brings its own package's hint up to date by the hints that its dependencies have at that
 //! moment ([`hint_after_publish`]): a few reads, and as old as these are. Where every record is at hand, all hints are made
-//! anew ([`closure_hints`]).
+//! anew ([`Closures`]).
 //! Invariant: both are functions of what they are given.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use drystone_schemas::{
     DepKind, IndexFile, IndexLine, PackageName, ResolveDep, ResolveHint, ResolveRecord, ResolveRelease,
@@ -104,79 +104,123 @@ fn reached<'a>(
     names.into_values().collect()
 }
 
-/// A package as the hints see it: what its newest releases need.
+/// What the newest releases of all packages need, from which every hint can be made anew.
+///
+/// Names and requirements are numbered, since most are needed by many.
+#[derive(Default)]
+pub struct Closures {
+    /// Numbers of canonical names: those of packages, and of what they need.
+    numbers: BTreeMap<String, usize>,
+    /// The packages by their numbers; none where a name is only needed.
+    packages: Vec<Option<Node>>,
+    requirements: HashMap<String, usize>,
+    /// By their numbers; none for what is no requirement, which any version meets.
+    parsed: Vec<Option<VersionReq>>,
+}
+
+/// A package as the hints see it: the newest release of each line, the newest line first.
 struct Node {
     name: PackageName,
-    /// The newest release of each line, the newest line first, with the keys of what it needs and the requirements.
-    lines: Vec<Vec<(String, Option<VersionReq>)>>,
-    /// The versions of these releases.
-    versions: Vec<Version>,
+    lines: Vec<Line>,
 }
 
-/// The hints of all packages, by canonical name, as they are at `seq`. Names that are not among the packages are left out.
-pub fn closure_hints<'a>(
-    records: impl IntoIterator<Item = &'a ResolveRecord>,
-    seq: u64,
-) -> BTreeMap<String, (PackageName, ResolveHint)> {
-    let nodes: BTreeMap<String, Node> =
-        records.into_iter().map(|record| (record.name.canonical(), node(record))).collect();
-    let hint = |(key, node): (&String, &Node)| {
-        let line = |at: usize| (node.versions[at].line_start(), closure(key, at, &nodes));
-        let lines = (0..node.lines.len().min(LINES_FOLLOWED)).map(line).collect();
-        (key.clone(), (node.name.clone(), ResolveHint::new(seq, lines)))
-    };
-    nodes.iter().map(hint).collect()
+/// A release, with the numbers of what it needs and of the requirements.
+struct Line {
+    vers: Version,
+    needs: Box<[(usize, usize)]>,
 }
 
-fn node(record: &ResolveRecord) -> Node {
-    let mut newest: BTreeMap<(u64, u64, u64), &ResolveRelease> = BTreeMap::new();
-    let stable = |release: &&ResolveRelease| !release.yanked && !release.vers.is_prerelease();
-    let any_stable = record.releases.iter().any(|release| stable(&release));
-    for release in record.releases.iter().filter(|release| stable(release) || !any_stable) {
-        let line = newest.entry(release.vers.compatible_line()).or_insert(release);
-        if release.vers > line.vers {
-            *line = release;
-        }
-    }
-    let followed: Vec<&ResolveRelease> = newest.into_values().rev().collect();
-    let needs = |release: &&ResolveRelease| {
-        let own = |dep: &&ResolveDep| dep.registry.is_none();
-        let need = |dep: &ResolveDep| {
-            let name = dep.package_name().to_ascii_lowercase().replace('_', "-");
-            (name, VersionReq::new(&dep.req).ok())
-        };
-        record.deps_of(release).filter(own).map(need).collect()
-    };
-    Node {
-        name: record.name.clone(),
-        lines: followed.iter().map(needs).collect(),
-        versions: followed.iter().map(|release| release.vers.clone()).collect(),
-    }
-}
-
-/// Everything that a line of a package leads to, and from there the lines that are asked for.
-fn closure(start: &str, line: usize, nodes: &BTreeMap<String, Node>) -> Vec<PackageName> {
-    let mut seen: BTreeSet<(&str, usize)> = BTreeSet::new();
-    let mut names = BTreeSet::new();
-    let mut open: Vec<(&str, usize)> = vec![(start, line)];
-    while let Some((key, line)) = open.pop() {
-        if !seen.insert((key, line)) {
-            continue;
-        }
-        for (needed, req) in &nodes[key].lines[line] {
-            let Some((needed, node)) = nodes.get_key_value(needed) else { continue };
-            if needed != start {
-                names.insert(node.name.clone());
+impl Closures {
+    /// Takes a package in.
+    pub fn add(&mut self, record: &ResolveRecord) {
+        let mut newest: BTreeMap<(u64, u64, u64), &ResolveRelease> = BTreeMap::new();
+        let stable = |release: &&ResolveRelease| !release.yanked && !release.vers.is_prerelease();
+        let any_stable = record.releases.iter().any(|release| stable(&release));
+        for release in record.releases.iter().filter(|release| stable(release) || !any_stable) {
+            let line = newest.entry(release.vers.compatible_line()).or_insert(release);
+            if release.vers > line.vers {
+                *line = release;
             }
-            open.extend(lines_for(node, req.as_ref()).map(|line| (needed.as_str(), line)));
         }
+        let mut lines = Vec::with_capacity(newest.len());
+        for release in newest.into_values().rev() {
+            let own = record.deps_of(release).filter(|dep: &&ResolveDep| dep.registry.is_none());
+            let needs = own.map(|dep| {
+                let name = dep.package_name().to_ascii_lowercase().replace('_', "-");
+                (self.number(name), self.requirement(&dep.req))
+            });
+            lines.push(Line { vers: release.vers.clone(), needs: needs.collect() });
+        }
+        let number = self.number(record.name.canonical());
+        self.packages[number] = Some(Node { name: record.name.clone(), lines });
     }
-    names.into_iter().collect()
+
+    fn number(&mut self, canonical: String) -> usize {
+        let next = self.packages.len();
+        let number = *self.numbers.entry(canonical).or_insert(next);
+        if number == next {
+            self.packages.push(None);
+        }
+        number
+    }
+
+    fn requirement(&mut self, text: &str) -> usize {
+        if let Some(known) = self.requirements.get(text) {
+            return *known;
+        }
+        self.parsed.push(VersionReq::new(text).ok());
+        self.requirements.insert(text.to_owned(), self.parsed.len() - 1);
+        self.parsed.len() - 1
+    }
+
+    /// Whether there is no package.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of packages.
+    pub fn len(&self) -> usize {
+        self.packages.iter().flatten().count()
+    }
+
+    /// The hints of all packages as they are at `seq`, sorted by canonical name, each made when it is asked for. Names that
+    /// are not among the packages are left out.
+    pub fn hints(&self, seq: u64) -> impl Iterator<Item = (PackageName, ResolveHint)> {
+        self.numbers.values().filter_map(move |number| {
+            let node = self.packages[*number].as_ref()?;
+            let line = |at: usize| (node.lines[at].vers.line_start(), self.closure(*number, at));
+            let lines = (0..node.lines.len().min(LINES_FOLLOWED)).map(line).collect();
+            Some((node.name.clone(), ResolveHint::new(seq, lines)))
+        })
+    }
+
+    /// Everything that a line of a package leads to, and from there the lines that are asked for.
+    fn closure(&self, start: usize, line: usize) -> Vec<PackageName> {
+        let mut seen: HashSet<(usize, usize)> = HashSet::new();
+        let mut names: BTreeSet<&PackageName> = BTreeSet::new();
+        let of = |number: usize| self.packages[number].as_ref();
+        seen.insert((start, line));
+        let mut open: Vec<&Line> = of(start).map(|node| &node.lines[line]).into_iter().collect();
+        while let Some(line) = open.pop() {
+            for (number, requirement) in &line.needs {
+                let Some(node) = of(*number) else { continue };
+                if *number != start {
+                    names.insert(&node.name);
+                }
+                for at in lines_for(node, self.parsed[*requirement].as_ref()) {
+                    if seen.insert((*number, at)) {
+                        open.push(&node.lines[at]);
+                    }
+                }
+            }
+        }
+        names.into_iter().cloned().collect()
+    }
 }
 
 /// The lines that a requirement may be answered by: those whose newest release meets it, else the newest line.
 fn lines_for<'a>(node: &'a Node, req: Option<&'a VersionReq>) -> impl Iterator<Item = usize> + 'a {
-    let meets = move |at: &usize| req.is_none_or(|req| req.matches(&node.versions[*at]));
+    let meets = move |at: &usize| req.is_none_or(|req| req.matches(&node.lines[*at].vers));
     let all = 0..node.lines.len();
     let any = all.clone().any(|at| meets(&at));
     all.filter(move |at| if any { meets(at) } else { *at == 0 }).take(LINES_FOLLOWED)
@@ -231,7 +275,11 @@ mod tests {
             record("long-gone", &[("1.0.0", &[])]),
             record("was_three", &[("1.0.0", &[])]),
         ];
-        let hints = closure_hints(&records, 9);
+        let mut closures = Closures::default();
+        records.iter().for_each(|record| closures.add(record));
+        let hints: BTreeMap<String, (PackageName, ResolveHint)> =
+            closures.hints(9).map(|(name, hint)| (name.canonical(), (name, hint))).collect();
+        assert_eq!((closures.len(), hints.len()), (records.len(), records.len()));
         let names: Vec<&str> = hints["app"].1.names.iter().map(PackageName::as_str).collect();
         assert_eq!(names, ["bytes", "four", "net_kit", "rc", "two"]);
         let of_bytes: Vec<&str> = hints["bytes"].1.names.iter().map(PackageName::as_str).collect();

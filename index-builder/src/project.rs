@@ -92,26 +92,37 @@ pub fn project(
     record: Option<&VersionRecord>,
     settings: &Settings,
 ) -> Result<Vec<ProjectedFile>, ProjectError> {
+    fold(touched, draft, record, settings)?;
+    Ok(changed_files(touched, draft.body))
+}
+
+/// The same without making the files, for whoever wants those of a later event only.
+pub(crate) fn fold(
+    touched: &mut Touched,
+    draft: &Draft<'_>,
+    record: Option<&VersionRecord>,
+    settings: &Settings,
+) -> Result<(), ProjectError> {
     // What time alone has changed since the last event.
     let waited = touched.package.as_ref().map(|package| &package.document);
     let waited = waited.filter(|document| !document.pending_owners.is_empty()).cloned();
     if let Some(package) = &mut touched.package {
         package.document.ripen(draft.time);
     }
-    let files = project_event(touched, draft, record, settings);
-    if let (Err(_), Some(package), Some(document)) = (&files, &mut touched.package, waited) {
+    let folded = fold_event(touched, draft, record, settings);
+    if let (Err(_), Some(package), Some(document)) = (&folded, &mut touched.package, waited) {
         package.document = document;
     }
-    files
+    folded
 }
 
-fn project_event(
+fn fold_event(
     touched: &mut Touched,
     draft: &Draft<'_>,
     record: Option<&VersionRecord>,
     settings: &Settings,
-) -> Result<Vec<ProjectedFile>, ProjectError> {
-    let Some(name) = draft.body.package() else { return Ok(Vec::new()) };
+) -> Result<(), ProjectError> {
+    let Some(name) = draft.body.package() else { return Ok(()) };
     if let Some(package) = &touched.package {
         package.check_name(name)?;
     }
@@ -139,9 +150,16 @@ fn project_event(
         }
     };
     package.touch(draft, settings);
+    Ok(())
+}
 
+/// The state-mapped files that an event has changed in what it touched.
+pub(crate) fn changed_files(touched: &Touched, body: &EventBody) -> Vec<ProjectedFile> {
+    let Some(package) = touched.package.as_ref().filter(|_| body.package().is_some()) else {
+        return Vec::new();
+    };
     let mut files = Vec::with_capacity(3);
-    match draft.body {
+    match body {
         EventBody::Publish { .. }
         | EventBody::Yank { .. }
         | EventBody::Unyank { .. }
@@ -158,7 +176,7 @@ fn project_event(
         _ => {}
     }
     files.push(package.document_file());
-    Ok(files)
+    files
 }
 
 /// The by-name files outside the state map that an event changes, besides the configuration: what clients of other

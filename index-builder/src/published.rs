@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 use drystone_log::{
-    BundleId, Checkpoint, CheckpointError, EntryBundle, Note, SignedCheckpoint, TlogProof, VerifierKey,
+    BundleId, Checkpoint, CheckpointError, EntryBundle, Note, SignedCheckpoint, TileId, TlogProof,
+    VerifierKey,
     note::{KeyError, NOTE_BYTES_MAX},
     proof_file::PROOF_BYTES_MAX,
     tile::{BundleError, ENTRY_BYTES_MAX, TILE_WIDTH, entry_bundles},
@@ -80,6 +81,11 @@ pub enum EntriesError {
 
 /// The storage key of a bundle.
 pub(crate) fn bundle_key(id: BundleId) -> String {
+    format!("log/{id}")
+}
+
+/// The storage key of a tile.
+pub(crate) fn tile_key(id: TileId) -> String {
     format!("log/{id}")
 }
 

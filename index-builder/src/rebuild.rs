@@ -1,44 +1,44 @@
 //! Rebuild: writes every projection of the published log that is missing or different, and nothing else.
 //!
-//! Owns: which files follow from a replayed log, and the order of writes: objects, state nodes, tiles, then by-name
-//! files, so that a reader never finds a name before what it leads to. Does not own entries, records and archives,
-//! which are the truth and cannot be rebuilt.
-//! Invariant: a by-name file of a commit that is under way, beyond the published size, is never replaced.
+//! Owns: which files follow from a log, and the order of writes: for a few packages at a time their objects, then their
+//! by-name files; then state nodes and tiles, and the proof last, so that a reader never finds a name before what it
+//! leads to. Does not own entries, records and archives, which are the truth and cannot be rebuilt.
+//! Invariant: a by-name file of a commit that is under way, beyond the published size, is never replaced; memory holds the
+//! state map and some packages, whatever the registry has.
 
-use bytes::Bytes;
+use std::collections::BTreeMap;
+
 use drystone_log::{
-    HashReader, Note, SignedCheckpoint, TileId, TlogProof, VerifierKey,
-    commit::Head,
-    merkle::NoSuchSubtree,
-    note::NOTE_BYTES_MAX,
-    proof_file::PROOF_BYTES_MAX,
-    prove_inclusion,
-    tile::{new_tiles, tile_bytes},
+    Note, SignedCheckpoint, TlogProof, VerifierKey, note::NOTE_BYTES_MAX, prove_inclusion, tile::tile_bytes,
 };
-use drystone_schemas::{FileClass, ResolveHint, Sha256Digest, file_seq, layout};
-use drystone_storage::{
-    Area, Body, InvalidKey, Key, Meta, NewObject, Outcome, Replace, Store, StoreError, Versioned,
-};
+use drystone_schemas::{Event, FileClass, Settings, Sha256Digest, VaisPackage, layout};
+use drystone_storage::{InvalidKey, Meta, Store, StoreError};
 use futures_util::TryStreamExt;
 
 use crate::{
-    concurrent::in_order,
+    concurrent::two_in_order,
+    growing::Growing,
+    outline::Outline,
     progress::Progress,
-    published::Published,
-    replay::{Replay, ReplayError, replay},
+    project::{project_config, vais_index_file},
+    published::{self, bundle_key, tile_key},
+    replay::ReplayError,
     source::AreaSource,
 };
 
 mod hints;
+mod write;
 
 pub use hints::refresh_hints;
+use write::{Done, Keep, Writing, get, put, replace};
 
 /// Longest by-name file that is read, in bytes, as in the commit protocol.
 pub(crate) const BY_NAME_BYTES_MAX: u64 = 64 << 20;
 /// Longest head that is read, in bytes.
 pub(crate) const HEAD_BYTES_MAX: u64 = 1 << 20;
-/// How often a write is tried whose outcome is unknown, or that lost a race.
-const TRIES_MAX: usize = 8;
+
+/// Nodes and tiles that are held at once, at up to 8 KiB each.
+const AT_ONCE: usize = 1024;
 
 /// How to rebuild.
 #[derive(Debug, Clone)]
@@ -82,15 +82,27 @@ pub enum RebuildError {
     Key(#[from] InvalidKey),
 }
 
-/// Replays the published log of a store and writes what is missing or different.
+/// Reads the published log of a store and writes what is missing or different.
+///
+/// Files are compared with the state after the last event; what an event said of them in between is not looked at, which is
+/// for [`audit`](crate::audit) and [`fsck`](crate::fsck).
 pub async fn rebuild(
     store: &Store,
     options: &RebuildOptions,
     progress: &dyn Progress,
 ) -> Result<RebuildReport, RebuildError> {
+    let outline = read_outline(store, options, progress).await?;
+    write_all(store, &outline, FilesAhead::KeepIfCommitted, options.dry_run, progress).await
+}
+
+async fn read_outline(
+    store: &Store,
+    options: &RebuildOptions,
+    progress: &dyn Progress,
+) -> Result<Outline, RebuildError> {
     let source = AreaSource::new(store.public.clone());
-    let replay = replay(&source, options.key.as_ref(), progress, &mut |_| {}).await?;
-    write_all(store, &replay, FilesAhead::KeepIfCommitted, options.dry_run, progress).await
+    let published = published::open(&source, options.key.as_ref()).await.map_err(ReplayError::from)?;
+    Ok(Outline::read(&source, published, progress).await?)
 }
 
 /// What to do with by-name files that carry a position beyond the published size.
@@ -102,52 +114,22 @@ pub(crate) enum FilesAhead {
     Replace,
 }
 
-/// Writes what follows from a replayed log.
+/// Writes what follows from a log.
 pub(crate) async fn write_all(
     store: &Store,
-    replay: &Replay,
+    outline: &Outline,
     ahead: FilesAhead,
     dry_run: bool,
     progress: &dyn Progress,
 ) -> Result<RebuildReport, RebuildError> {
-    let size = replay.published.checkpoint.size();
-    let mut work = Rebuild { store, ahead, dry_run, size, progress, report: RebuildReport::new(size) };
-
-    let files: Vec<_> = replay.replica.files().collect();
-    let objects = files.iter().filter(|file| file.class.is_kept_by_hash()).map(|file| {
-        (layout::object(&Sha256Digest::of(&file.bytes)), file.bytes.clone(), object_meta(file.class))
-    });
-    work.objects(objects.collect()).await?;
-    let nodes = replay.replica.state().changed_nodes();
-    work.objects(nodes.into_iter().map(with_meta).collect()).await?;
-    let tiles = new_tiles(0, size).into_iter().map(|id| with_meta((tile_key(id), tile_of(replay, id))));
-    work.objects(tiles.collect()).await?;
-    work.history(replay).await?;
-    work.trust(replay).await?;
-
-    let mut by_name: Vec<_> = files.into_iter().map(|file| (file.key, file.bytes)).collect();
-    by_name.extend(replay.replica.plain_files().into_iter().flatten());
-    work.by_name(by_name).await?;
-    work.latest_proof(replay).await?;
+    let mut work = Rebuild::new(store, outline, ahead, dry_run, progress);
+    work.packages().await?;
+    work.nodes().await?;
+    work.tiles().await?;
+    work.history().await?;
+    work.trust().await?;
+    work.latest_proof().await?;
     Ok(work.report)
-}
-
-impl RebuildReport {
-    fn new(size: u64) -> Self {
-        Self { size, checked: 0, written: Vec::new(), ahead: Vec::new() }
-    }
-}
-
-/// The storage key of a tile.
-pub(crate) fn tile_key(id: TileId) -> String {
-    format!("log/{id}")
-}
-
-/// The bytes of a tile, from the tree that was replayed.
-pub(crate) fn tile_of(replay: &Replay, id: TileId) -> Vec<u8> {
-    let hash = |i: u64| replay.tree.subtree(8 * id.level(), id.index() * 256 + i);
-    let hashes: Result<Vec<_>, NoSuchSubtree> = (0..u64::from(id.width())).map(hash).collect();
-    tile_bytes(&hashes.expect("the tiles of a tree's own size hold only its complete subtrees"))
 }
 
 /// HTTP metadata of a public key.
@@ -167,67 +149,121 @@ fn with_meta((key, bytes): (String, Vec<u8>)) -> (String, Vec<u8>, Meta) {
     (key, bytes, meta)
 }
 
-/// What became of one file.
-enum Done {
-    Right,
-    Written(String),
-    Ahead(String),
-}
-
 struct Rebuild<'a> {
-    store: &'a Store,
-    ahead: FilesAhead,
-    dry_run: bool,
-    size: u64,
+    writing: Writing<'a>,
+    source: AreaSource,
+    outline: &'a Outline,
     progress: &'a dyn Progress,
     report: RebuildReport,
 }
 
-impl Rebuild<'_> {
-    fn note(&mut self, done: Done) {
-        self.report.checked += 1;
-        match done {
-            Done::Right => {}
-            Done::Written(key) => self.report.written.push(key),
-            Done::Ahead(key) => self.report.ahead.push(key),
+/// What became of a part of the packages.
+struct PartDone {
+    files: Vec<Done>,
+    vais: BTreeMap<String, VaisPackage>,
+}
+
+impl<'a> Rebuild<'a> {
+    fn new(
+        store: &'a Store,
+        outline: &'a Outline,
+        ahead: FilesAhead,
+        dry_run: bool,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        let size = outline.size();
+        let keeps_ahead = ahead == FilesAhead::KeepIfCommitted;
+        Self {
+            writing: Writing { store, size, keeps_ahead, dry_run },
+            source: AreaSource::new(store.public.clone()),
+            outline,
+            progress,
+            report: RebuildReport { size, checked: 0, written: Vec::new(), ahead: Vec::new() },
         }
     }
 
-    /// Brings immutable files to what they must be.
-    async fn objects(&mut self, files: Vec<(String, Vec<u8>, Meta)>) -> Result<(), RebuildError> {
-        self.progress.total(files.len() as u64);
-        let (public, dry_run, progress) = (&*self.store.public, self.dry_run, self.progress);
-        let each = files.into_iter().map(|(key, bytes, meta)| async move {
-            let done = put(public, &key, bytes.into(), meta, dry_run).await?;
-            progress.step(&key);
-            Ok::<_, RebuildError>(done)
-        });
-        let done: Vec<Done> = in_order(each.collect()).try_collect().await?;
-        done.into_iter().for_each(|done| self.note(done));
+    fn note(&mut self, done: impl IntoIterator<Item = Done>) {
+        for done in done {
+            self.report.checked += 1;
+            match done {
+                Done::Right => {}
+                Done::Written(key) => self.report.written.push(key),
+                Done::Ahead(key) => self.report.ahead.push(key),
+            }
+        }
+    }
+
+    /// The files of all packages, and those of the registry as such.
+    async fn packages(&mut self) -> Result<(), RebuildError> {
+        let outline = self.outline;
+        let config = outline.replica.config();
+        let settings = config.and_then(|config| config.settings.as_ref());
+        let mut vais = BTreeMap::new();
+        let (writing, source) = (self.writing, self.source.clone());
+        self.progress.total(outline.parts());
+        for reading in 0..outline.readings() {
+            let parts = outline.events(&source, reading).await?;
+            let each = parts.into_iter().map(|events| part(outline, &source, writing, settings, events));
+            let mut parts = two_in_order(each.collect());
+            while let Some(done) = parts.try_next().await? {
+                self.note(done.files);
+                vais.extend(done.vais);
+                self.progress.step("packages");
+            }
+        }
+        let mut files = Vec::new();
+        if let (Some(identity), Some(config), Some(settings)) = (outline.replica.identity(), config, settings)
+        {
+            files = project_config(config.seq, &identity.origin, &identity.log_key, settings);
+        }
+        files.extend(vais_index_file(&vais));
+        let done = self.writing.by_name(files).await?;
+        self.note(done);
         Ok(())
     }
 
-    /// Brings by-name files to what they must be.
-    async fn by_name(&mut self, files: Vec<(String, Vec<u8>)>) -> Result<(), RebuildError> {
-        self.progress.total(files.len() as u64);
-        let (store, size, dry_run, progress) = (self.store, self.size, self.dry_run, self.progress);
-        let may_keep = self.ahead == FilesAhead::KeepIfCommitted;
-        let each = files.into_iter().map(|(key, bytes)| async move {
-            let keep = if may_keep { Keep::Ahead { store, size } } else { Keep::Nothing };
-            let done = replace(&*store.public, &key, bytes.into(), dry_run, &keep).await?;
-            progress.step(&key);
-            Ok::<_, RebuildError>(done)
-        });
-        let done: Vec<Done> = in_order(each.collect()).try_collect().await?;
-        done.into_iter().for_each(|done| self.note(done));
+    /// The nodes of the state map.
+    async fn nodes(&mut self) -> Result<(), RebuildError> {
+        let nodes = self.outline.replica.state().changed_nodes();
+        self.progress.total(nodes.len() as u64);
+        let mut nodes = nodes.into_iter().map(with_meta).peekable();
+        while nodes.peek().is_some() {
+            let done = self.writing.objects(nodes.by_ref().take(AT_ONCE).collect()).await?;
+            done.iter().for_each(|_| self.progress.step("log/state"));
+            self.note(done);
+        }
+        Ok(())
+    }
+
+    /// The tiles, from the entries.
+    async fn tiles(&mut self) -> Result<(), RebuildError> {
+        let outline = self.outline;
+        let mut tree = Growing::new();
+        let mut bundles = outline.bundles(&self.source);
+        let (mut waiting, mut done) = (Vec::new(), Vec::new());
+        while let Some((id, bundle)) = bundles.try_next().await? {
+            let tiles = tree
+                .grow(&bundle.leaf_hashes(), 0, outline.size())
+                .expect("the last bundle of a log is the only partial one");
+            waiting
+                .extend(tiles.into_iter().map(|(id, hashes)| with_meta((tile_key(id), tile_bytes(&hashes)))));
+            if waiting.len() >= AT_ONCE {
+                done.extend(self.writing.objects(std::mem::take(&mut waiting)).await?);
+            }
+            self.progress.step(&bundle_key(id));
+        }
+        drop(bundles);
+        done.extend(self.writing.objects(waiting).await?);
+        self.note(done);
         Ok(())
     }
 
     /// The checkpoint's own place in the history. One with other cosignatures is as good.
-    async fn history(&mut self, replay: &Replay) -> Result<(), RebuildError> {
-        let published = &replay.published;
-        let key = layout::checkpoint_history(self.size);
-        let present = get(&*self.store.public, &key, NOTE_BYTES_MAX as u64).await?;
+    async fn history(&mut self) -> Result<(), RebuildError> {
+        let published = &self.outline.published;
+        let public = &*self.writing.store.public;
+        let key = layout::checkpoint_history(self.outline.size());
+        let present = get(public, &key, NOTE_BYTES_MAX as u64).await?;
         let good = present.is_some_and(|bytes| {
             let opened = SignedCheckpoint::open(&bytes, &published.key, published.checkpoint.origin());
             opened.is_ok_and(|signed| *signed.checkpoint() == published.checkpoint)
@@ -239,147 +275,68 @@ impl Rebuild<'_> {
             // As it is published there: without the cosignatures, which are made again and again.
             let note = Note::parse(&published.bytes).expect("it was opened as a checkpoint");
             let bytes = note.signed_only_by(&published.key).to_bytes();
-            put(&*self.store.public, &key, bytes.into(), meta, self.dry_run).await?
+            put(public, &key, bytes.into(), meta, self.writing.dry_run).await?
         };
-        self.note(done);
+        self.note([done]);
         Ok(())
     }
 
     /// The documents of the root of trust, from their objects. One whose object is gone stays as it is: `fsck` tells.
-    async fn trust(&mut self, replay: &Replay) -> Result<(), RebuildError> {
+    async fn trust(&mut self) -> Result<(), RebuildError> {
         let mut files = Vec::new();
-        for (version, digest) in (1..).zip(replay.replica.trust()) {
-            let object = get(&*self.store.public, &layout::object(digest), NOTE_BYTES_MAX as u64).await?;
+        for (version, digest) in (1..).zip(self.outline.replica.trust()) {
+            let object = layout::object(digest);
+            let object = get(&*self.writing.store.public, &object, NOTE_BYTES_MAX as u64).await?;
             if let Some(bytes) = object.filter(|bytes| Sha256Digest::of(bytes) == *digest) {
                 files.push(with_meta((layout::trust(version), bytes.to_vec())));
             }
         }
-        self.objects(files).await
+        let done = self.writing.objects(files).await?;
+        self.note(done);
+        Ok(())
     }
 
     /// The proof file, if it is missing or proves nothing. One of an earlier size is valid, and waits for cosignatures.
-    async fn latest_proof(&mut self, replay: &Replay) -> Result<(), RebuildError> {
-        let Some(last) = self.size.checked_sub(1) else { return Ok(()) };
-        let published = &replay.published;
-        let hashes = prove_inclusion(last, self.size, &replay.tree)
-            .expect("the tree was replayed up to this size, so that every subtree is there");
+    async fn latest_proof(&mut self) -> Result<(), RebuildError> {
+        let size = self.outline.size();
+        let Some(last) = size.checked_sub(1) else { return Ok(()) };
+        let Ok(hashes) = prove_inclusion(last, size, &self.outline.edge) else {
+            unreachable!(
+                "the last tiles of a tree hold every subtree that its newest entry's proof is made of"
+            );
+        };
+        let published = &self.outline.published;
         let made = TlogProof {
-            extra: Some(replay.last_entry.clone()),
+            extra: Some(self.outline.last_entry.clone()),
             index: last,
             hashes,
             checkpoint: published.bytes.to_vec(),
         };
+        let (public, dry_run) = (&*self.writing.store.public, self.writing.dry_run);
         let keep = Keep::Proof { published };
-        let bytes = made.encode().into();
-        match replace(&*self.store.public, layout::LATEST_PROOF, bytes, self.dry_run, &keep).await? {
-            Done::Ahead(_) => self.note(Done::Right),
-            done => self.note(done),
-        }
+        let done = replace(public, layout::LATEST_PROOF, made.encode().into(), dry_run, &keep).await?;
+        self.note([done.unless_ahead()]);
         Ok(())
     }
 }
 
-/// Whether a commit that is not published yet may have written a file with this position: head says so, or is gone.
-async fn commit_may_have(store: &Store, seq: u64) -> Result<bool, RebuildError> {
-    let head = store.vault.read(&Key::new(layout::HEAD)?, HEAD_BYTES_MAX).await?;
-    let head = head.and_then(|file| Head::parse(&file.bytes).ok());
-    Ok(head.is_none_or(|head| head.size() > seq))
-}
-
-/// Reads a file; one that is longer than it can be reads as empty.
-async fn get(area: &dyn Area, key: &str, len_max: u64) -> Result<Option<Bytes>, RebuildError> {
-    match area.get(&Key::new(key)?, len_max).await {
-        Err(StoreError::TooLong { .. }) => Ok(Some(Bytes::new())),
-        other => Ok(other?),
-    }
-}
-
-/// Brings one immutable file to what it must be. Damaged bytes are deleted first, since nothing may replace them.
-async fn put(
-    area: &dyn Area,
-    key: &str,
-    bytes: Bytes,
-    meta: Meta,
-    dry_run: bool,
-) -> Result<Done, RebuildError> {
-    match get(area, key, bytes.len() as u64).await? {
-        Some(present) if present == bytes => return Ok(Done::Right),
-        Some(_) if !dry_run => area.delete(&Key::new(key)?).await?,
-        _ => {}
-    }
-    if dry_run {
-        return Ok(Done::Written(key.to_owned()));
-    }
-    let object = NewObject { key: Key::new(key)?, body: Body::Bytes(bytes), meta };
-    for _ in 0..TRIES_MAX {
-        match area.put_new(&object).await {
-            Ok(Outcome::Created | Outcome::AlreadyThereSame) => return Ok(Done::Written(key.to_owned())),
-            Ok(Outcome::AlreadyThereDifferent) | Err(StoreError::Unknown { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(RebuildError::Contended { key: key.to_owned() })
-}
-
-/// Which files with other bytes than expected may stay.
-enum Keep<'a> {
-    /// None.
-    Nothing,
-    /// Those that a commit beyond the published size may have written.
-    Ahead { store: &'a Store, size: u64 },
-    /// Any proof file that holds.
-    Proof { published: &'a Published },
-    /// A hint that says the same, or is of a later event.
-    Hint(&'a ResolveHint),
-}
-
-impl Keep<'_> {
-    async fn allows(&self, key: &str, present: &[u8]) -> Result<bool, RebuildError> {
-        match self {
-            Self::Nothing => Ok(false),
-            Self::Ahead { store, size } => match file_seq(key, present) {
-                Some(seq) if seq >= *size => commit_may_have(store, seq).await,
-                _ => Ok(false),
-            },
-            Self::Proof { published } => Ok(TlogProof::decode(present).is_ok_and(|proof| {
-                let entry = proof.extra.as_deref().unwrap_or_default();
-                proof.verify(entry, &published.key, published.checkpoint.origin()).is_ok()
-            })),
-            Self::Hint(hint) => Ok(ResolveHint::parse(present)
-                .is_ok_and(|there| there.seq > hint.seq || there.says_the_same(hint))),
-        }
-    }
-}
-
-/// Brings one mutable file to what it must be, unless what is there may stay.
-async fn replace(
-    area: &dyn Area,
-    key: &str,
-    bytes: Bytes,
-    dry_run: bool,
-    keep: &Keep<'_>,
-) -> Result<Done, RebuildError> {
-    let parsed = Key::new(key)?;
-    for _ in 0..TRIES_MAX {
-        let present: Option<Versioned> =
-            area.read(&parsed, BY_NAME_BYTES_MAX.max(PROOF_BYTES_MAX as u64)).await?;
-        if let Some(present) = &present {
-            if present.bytes == bytes {
-                return Ok(Done::Right);
-            }
-            if keep.allows(key, &present.bytes).await? {
-                return Ok(Done::Ahead(key.to_owned()));
-            }
-        }
-        if dry_run {
-            return Ok(Done::Written(key.to_owned()));
-        }
-        let seen = present.map(|file| file.tag);
-        if let Replace::Replaced(_) =
-            area.replace(&parsed, seen.as_ref(), bytes.clone(), meta_of(key)).await?
-        {
-            return Ok(Done::Written(key.to_owned()));
-        }
-    }
-    Err(RebuildError::Contended { key: key.to_owned() })
+/// The files of some packages: what they need by hash first, then what leads there.
+async fn part(
+    outline: &Outline,
+    source: &AreaSource,
+    writing: Writing<'_>,
+    settings: Option<&Settings>,
+    events: Vec<Event>,
+) -> Result<PartDone, RebuildError> {
+    let part = outline.part(source, events).await?;
+    let objects = part.files.iter().filter(|file| file.class.is_kept_by_hash()).map(|file| {
+        (layout::object(&Sha256Digest::of(&file.bytes)), file.bytes.clone(), object_meta(file.class))
+    });
+    let mut files = writing.objects(objects.collect()).await?;
+    let plain = settings.map(|settings| part.replica.plain_files_of_packages(settings)).unwrap_or_default();
+    let vais = settings.map(|settings| part.replica.vais_packages(settings)).unwrap_or_default();
+    let mut by_name: Vec<_> = part.files.into_iter().map(|file| (file.key, file.bytes)).collect();
+    by_name.extend(plain);
+    files.extend(writing.by_name(by_name).await?);
+    Ok(PartDone { files, vais })
 }

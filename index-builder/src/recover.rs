@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use drystone_log::{
-    BundleId, Frontier, Hash, HashReader, TileId, VerifierKey,
+    BundleId, TileId, VerifierKey,
     commit::{CommitError, Gc, Head, Staging},
 };
 use drystone_schemas::{Sha256Digest, canonical_json, file_seq, layout};
@@ -17,10 +17,11 @@ use drystone_storage::{
 use serde::Deserialize;
 
 use crate::{
+    outline::Outline,
     progress::Progress,
     published::{self, Published},
     rebuild::{BY_NAME_BYTES_MAX, FilesAhead, HEAD_BYTES_MAX, RebuildError, RebuildReport, write_all},
-    replay::{Replay, ReplayError, replay_to},
+    replay::ReplayError,
     source::AreaSource,
 };
 
@@ -101,17 +102,17 @@ pub async fn recover(
         refuse_good_head(&file.bytes, &published)?;
     }
 
-    let replay = replay_to(&source, published, progress, &mut |_| {}).await?;
-    let size = replay.published.checkpoint.size();
+    let outline = Outline::read(&source, published, progress).await?;
+    let size = outline.size();
     let mut removed = remove_tiles(&*store.public, size).await?;
     removed.extend(remove_outcomes(&*store.vault, size).await?);
     lower_quotas(&*store.vault, size).await?;
-    let rebuilt = write_all(store, &replay, FilesAhead::Replace, false, progress).await?;
-    removed.extend(remove_strays(&*store.public, &replay, size).await?);
-    publish(&*store.public, &replay.published).await?;
+    let rebuilt = write_all(store, &outline, FilesAhead::Replace, false, progress).await?;
+    removed.extend(remove_strays(&*store.public, size).await?);
+    publish(&*store.public, &outline.published).await?;
 
     let head_tag = head.map(|file| file.tag);
-    write_head(&*store.vault, head_tag.as_ref(), &replay, options.now_unix_s, entropy).await?;
+    write_head(&*store.vault, head_tag.as_ref(), &outline, options.now_unix_s, entropy).await?;
     Ok(RecoverReport { size, removed, rebuilt })
 }
 
@@ -223,16 +224,12 @@ async fn lower_quotas(vault: &dyn Area, size: u64) -> Result<(), RecoverError> {
     Ok(())
 }
 
-/// Removes by-name files that only unpublished commits knew, such as those of a new package.
-async fn remove_strays(public: &dyn Area, replay: &Replay, size: u64) -> Result<Vec<String>, RecoverError> {
-    let mut known: std::collections::BTreeSet<String> = replay.replica.files().map(|file| file.key).collect();
-    known.extend(replay.replica.plain_files().into_iter().flatten().map(|(key, _)| key));
+/// Removes by-name files that only unpublished commits knew, such as those of a new package. Every other one has just been
+/// written, and has a position that the log has.
+async fn remove_strays(public: &dyn Area, size: u64) -> Result<Vec<String>, RecoverError> {
     let mut removed = Vec::new();
     for prefix in ["index/", "resolve/", "packages/", "keys/", "aliases/", layout::API] {
         for key in list(public, prefix).await? {
-            if known.contains(key.as_str()) {
-                continue;
-            }
             let bytes = public.get(&key, BY_NAME_BYTES_MAX).await?;
             if bytes.and_then(|bytes| file_seq(key.as_str(), &bytes)).is_some_and(|seq| seq >= size) {
                 public.delete(&key).await?;
@@ -260,27 +257,27 @@ async fn publish(public: &dyn Area, published: &Published) -> Result<(), Recover
 async fn write_head(
     vault: &dyn Area,
     seen: Option<&Tag>,
-    replay: &Replay,
+    outline: &Outline,
     now_unix_s: u64,
     entropy: &dyn Entropy,
 ) -> Result<(), RecoverError> {
-    let checkpoint = &replay.published.checkpoint;
-    let (size, state) = (checkpoint.size(), replay.replica.state());
+    let checkpoint = &outline.published.checkpoint;
+    let (size, state) = (checkpoint.size(), outline.replica.state());
     let mut nonce = [0; 16];
     entropy.fill(&mut nonce);
     let nonce = hex::encode(nonce);
     let commit = format!("recovered-{size}-{nonce}");
-    let config = replay.replica.config().expect("a log that was replayed begins with its genesis");
-    let staging = Staging { size, last_entry: replay.last_entry.clone().into(), ops: Vec::new() }.to_bytes();
+    let config = outline.replica.config().expect("a log that was read begins with its genesis");
+    let staging = Staging { size, last_entry: outline.last_entry.clone().into(), ops: Vec::new() }.to_bytes();
     let head = Head {
         v: 1,
         origin: checkpoint.origin().to_owned(),
-        log_key: replay.published.key.to_string(),
-        frontier: frontier(replay, size),
+        log_key: outline.published.key.to_string(),
+        frontier: outline.tree.frontier().clone(),
         root: checkpoint.root(),
         state: state.root(),
         root_tile: state.root_tile().clone(),
-        time: replay.replica.time(),
+        time: outline.replica.time(),
         config: config.digest,
         config_seq: config.seq,
         staging: layout::staging(&commit),
@@ -298,18 +295,6 @@ async fn write_head(
         Outcome::AlreadyThereDifferent => return Err(RecoverError::Contended),
     }
     swap(vault, &Key::new(layout::HEAD)?, seen, head.to_bytes().into(), Meta::PRIVATE).await
-}
-
-/// The right edge of the replayed tree: one complete subtree for each binary digit of its size.
-fn frontier(replay: &Replay, size: u64) -> Frontier {
-    let mut start = 0;
-    let mut peaks: Vec<Hash> = Vec::new();
-    for level in (0..63_u8).rev().filter(|level| size >> level & 1 == 1) {
-        let peak = replay.tree.subtree(level, start >> level);
-        peaks.push(peak.expect("the subtrees that a size names are complete in its tree"));
-        start += 1 << level;
-    }
-    Frontier::from_parts(size, peaks).expect("there is one peak for each one-bit of the size")
 }
 
 /// Replaces a pointer that nobody else may be writing.

@@ -85,16 +85,6 @@ pub async fn replay(
     visit: &mut (dyn FnMut(&Replayed<'_>) + Send),
 ) -> Result<Replay, ReplayError> {
     let published = published::open(source, key).await?;
-    replay_to(source, published, progress, visit).await
-}
-
-/// The same up to a checkpoint that has been verified.
-pub(crate) async fn replay_to(
-    source: &dyn Source,
-    published: Published,
-    progress: &dyn Progress,
-    visit: &mut (dyn FnMut(&Replayed<'_>) + Send),
-) -> Result<Replay, ReplayError> {
     let size = published.checkpoint.size();
     let mut replica = Replica::new();
     let mut tree = MemoryTree::new();

@@ -5,6 +5,7 @@
 //! Invariant: the state map is a function of the events alone; packages are exact except those in
 //! [`Replica::unknown`], of which a version record or the settings were missing.
 
+mod part;
 mod saved;
 
 use std::{
@@ -15,12 +16,12 @@ use std::{
 use drystone_log::{FileRef, Hash, ShardEntry, StateMap};
 use drystone_schemas::{
     Alias, AliasHistory, AliasMap, Event, EventBody, FileChange, FileClass, Format, LanguageApi, PackageName,
-    Settings, Sha256Digest, Version, VersionRecord, layout,
+    Settings, Sha256Digest, VaisPackage, Version, VersionRecord, layout,
 };
 
 use crate::project::{
-    AliasState, Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched, package_files,
-    project, project_api, project_config, resolve_file, vais_index_file, vais_package, whole_map,
+    AliasState, Draft, PROJECTION_VERSION, PackageState, ProjectError, ProjectedFile, Touched, changed_files,
+    fold, package_files, project_api, project_config, resolve_file, vais_index_file, vais_package, whole_map,
 };
 
 pub use saved::SavedError;
@@ -220,23 +221,27 @@ impl Replica {
         let (identity, config) = (self.identity.as_ref()?, self.config.as_ref()?);
         let settings = config.settings.as_ref()?;
         let mut files = project_config(config.seq, &identity.origin, &identity.log_key, settings);
-        files.extend(self.resolve_files());
-        files.extend(self.api_files());
-        let known = self.packages.iter().filter(|(canonical, _)| !self.unknown(canonical));
-        files.extend(known.flat_map(|(_, package)| package_files(package, settings, None)));
-        files.extend(self.vais_index(settings));
+        files.extend(self.plain_files_of_packages(settings));
+        files.extend(vais_index_file(&self.vais_packages(settings)));
         Some(files)
     }
 
-    /// The index of all packages, where the registry's language asks for one and there is a package.
-    fn vais_index(&self, settings: &Settings) -> Option<(String, Vec<u8>)> {
+    /// Those that are about packages and short names, one by one.
+    pub(crate) fn plain_files_of_packages(&self, settings: &Settings) -> Vec<(String, Vec<u8>)> {
+        let mut files = self.resolve_files();
+        files.extend(self.api_files());
+        let known = self.packages.iter().filter(|(canonical, _)| !self.unknown(canonical));
+        files.extend(known.flat_map(|(_, package)| package_files(package, settings, None)));
+        files
+    }
+
+    /// The elements of the index of all packages, where the registry's language asks for one.
+    pub(crate) fn vais_packages(&self, settings: &Settings) -> BTreeMap<String, VaisPackage> {
         let wanted = settings.language_api() == Some(LanguageApi::Vais);
         let known = self.packages.iter().filter(|(canonical, package)| {
             wanted && !self.unknown(canonical) && package.document.name.owner().is_none()
         });
-        let elements: BTreeMap<_, _> =
-            known.map(|(canonical, package)| (canonical.clone(), vais_package(package, settings))).collect();
-        (!elements.is_empty()).then(|| vais_index_file(&elements))
+        known.map(|(canonical, package)| (canonical.clone(), vais_package(package, settings))).collect()
     }
 
     /// What every short name means that ever meant something, by its last change.
@@ -254,6 +259,14 @@ impl Replica {
     /// After a fault the replica goes on from what the event claims, so that one bad event is one fault, not many.
     pub fn apply(&mut self, event: &Event, needed: Needed) -> (Vec<ProjectedFile>, Vec<Fault>) {
         let mut faults = Vec::new();
+        self.place(event, needed.settings, &mut faults);
+        let files = self.project(event, needed.record, &mut faults);
+        self.claim(event, &mut faults);
+        (files, faults)
+    }
+
+    /// The event's place in the log, and what it says of the registry itself.
+    fn place(&mut self, event: &Event, settings: Option<Settings>, faults: &mut Vec<Fault>) {
         if event.seq != self.next_seq {
             faults.push(Fault::Seq { given: event.seq });
         }
@@ -263,7 +276,7 @@ impl Replica {
         if (self.next_seq == 0) != matches!(event.body, EventBody::Genesis { .. }) {
             faults.push(Fault::Genesis);
         }
-        self.configure(event, needed.settings, &mut faults);
+        self.configure(event, settings, faults);
         if let EventBody::Trust { version, document, .. } = &event.body {
             let before = self.trust.len() as u64;
             if *version == before + 1 {
@@ -272,12 +285,21 @@ impl Replica {
                 faults.push(Fault::Trust { given: *version, before });
             }
         }
+        if event.package().is_none() && !event.files.is_empty() {
+            faults.push(wrong_files(&event.files, &[]));
+        }
+    }
 
-        let files = self.project(event, needed.record, &mut faults);
-        for FileChange(class, name, digest, len) in &event.files {
+    /// What the event claims of the state map, and the end of the event.
+    fn claim(&mut self, event: &Event, faults: &mut Vec<Fault>) {
+        // A name's files come one after the other, and a shard is hashed once for all of them.
+        for changes in event.files.chunk_by(|one, other| one.1 == other.1) {
+            let name = &changes[0].1;
             let entry = self.state.get(name).ok().flatten();
             let mut files = entry.map(|entry| entry.files.clone()).unwrap_or_default();
-            files.insert(class.letter(), FileRef { digest: Hash::new(*digest.as_bytes()), len: *len });
+            for FileChange(class, _, digest, len) in changes {
+                files.insert(class.letter(), FileRef { digest: Hash::new(*digest.as_bytes()), len: *len });
+            }
             if let Err(error) = self.state.set(name, ShardEntry { seq: self.next_seq, files }) {
                 faults.push(Fault::BadFile(error.to_string()));
             }
@@ -288,7 +310,6 @@ impl Replica {
         }
         self.next_seq += 1;
         self.time = self.time.max(event.time);
-        (files, faults)
     }
 
     fn configure(&mut self, event: &Event, settings: Option<Settings>, faults: &mut Vec<Fault>) {
@@ -307,18 +328,14 @@ impl Replica {
         self.config = Some(Config { digest: config, seq: self.next_seq, settings });
     }
 
-    fn project(
+    /// Folds an event about a package, and shows what it touched, as it is then; nothing is shown of other events.
+    fn fold<T>(
         &mut self,
         event: &Event,
         record: Option<VersionRecord>,
-        faults: &mut Vec<Fault>,
-    ) -> Vec<ProjectedFile> {
-        let Some(name) = event.package() else {
-            if !event.files.is_empty() {
-                faults.push(wrong_files(&event.files, &[]));
-            }
-            return Vec::new();
-        };
+        show: impl FnOnce(&Touched) -> T,
+    ) -> Result<Option<T>, ProjectError> {
+        let Some(name) = event.package() else { return Ok(None) };
         let canonical = name.canonical();
         let shard = match &event.body {
             EventBody::AliasSet { alias, .. } | EventBody::AliasRemove { alias, .. } => {
@@ -339,7 +356,8 @@ impl Replica {
                 AliasState { shard, history, all: std::mem::take(&mut self.aliases) }
             }),
         };
-        let projected = project(&mut touched, &draft, record.as_ref(), settings.unwrap_or(&stand_in));
+        let folded = fold(&mut touched, &draft, record.as_ref(), settings.unwrap_or(&stand_in));
+        let shown = folded.map(|()| show(&touched));
         if let Some(package) = touched.package {
             self.note_settings(&canonical, &package, told);
             self.packages.insert(canonical.clone(), package);
@@ -351,16 +369,26 @@ impl Replica {
                 self.shards.insert(shard, (state.shard, state.history));
             }
         }
+        let shown = shown?;
+        self.note_exactness(&canonical, &event.body, exact);
+        Ok(Some(shown))
+    }
 
-        let files = match projected {
-            Ok(files) => files,
+    fn project(
+        &mut self,
+        event: &Event,
+        record: Option<VersionRecord>,
+        faults: &mut Vec<Fault>,
+    ) -> Vec<ProjectedFile> {
+        let Some(canonical) = event.package().map(PackageName::canonical) else { return Vec::new() };
+        let files = match self.fold(event, record, |touched| changed_files(touched, &event.body)) {
+            Ok(files) => files.unwrap_or_default(),
             Err(error) => {
                 faults.push(error.into());
                 self.unknown.insert(canonical, BTreeSet::new());
                 return Vec::new();
             }
         };
-        self.note_exactness(&canonical, &event.body, exact);
         let made: Vec<FileChange> = files.iter().map(ProjectedFile::change).collect();
         if self.unknown(&canonical) {
             // What the package's own files say cannot be told, but which files change can, and alias maps are exact.
@@ -448,7 +476,7 @@ fn blank(name: &PackageName, vers: &Version, tarball: Sha256Digest) -> VersionRe
     }
 }
 
-fn wrong_files(given: &[FileChange], made: &[FileChange]) -> Fault {
+pub(crate) fn wrong_files(given: &[FileChange], made: &[FileChange]) -> Fault {
     let show = |changes: &[FileChange]| {
         let each = changes.iter().map(|FileChange(class, name, digest, len)| {
             format!("{} {name} {} {len}", class.letter(), &digest.hex()[..12])

@@ -26,6 +26,7 @@ mod registry;
 pub mod runtime;
 pub mod sim;
 mod stores;
+pub mod synthetic;
 mod virtual_time;
 pub mod web;
 pub mod zig;

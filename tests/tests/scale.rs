@@ -1,14 +1,23 @@
-//! A publish costs the same storage calls among 100,000 packages as in an empty registry.
+//! What the size of a registry costs: a publish makes the same storage calls among 100,000 packages as in an empty registry;
+//! rebuild and audit make so many as a table says, which is part of the change that changes it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use drystone_index_builder::{Draft, Touched, project};
+use std::{fmt::Write as _, path::Path, sync::Mutex};
+
+use drystone_index_builder::{
+    AreaSource, AuditOptions, Draft, FsckOptions, RebuildOptions, Silent, Touched, audit, fsck, project,
+    rebuild, refresh_hints,
+};
 use drystone_log::commit::{CommitOutcome, Committer, EventDraft, StateFile};
 use drystone_schemas::{
     AccountId, DepKind, EventBody, EventId, Format, PackageName, RecordDep, Sha256Digest, Version,
     VersionRecord,
 };
-use drystone_storage::{Counter, Counts, Store, new_ulid};
-use drystone_tests::{Pkg, TestRegistry};
+use drystone_storage::{Body, Counter, Counts, Key, Meta, NewObject, Store, new_ulid};
+use drystone_tests::{
+    Pkg, TestRegistry,
+    synthetic::{self, Made, Plan},
+};
 
 const PACKAGES: usize = 100_000;
 const PACKAGES_PER_COMMIT: usize = 2_500;
@@ -130,4 +139,77 @@ async fn a_publish_costs_the_same_among_100_000_packages() {
     assert_eq!(calls(in_full), calls(in_empty));
     // Shards and the tail of the log are longer, by bytes and not by calls.
     assert!(in_full.bytes_read < in_empty.bytes_read + (256 << 10), "{in_full:?} {in_empty:?}");
+}
+
+/// A synthetic registry in memory: its truth, and nothing that follows from it.
+async fn truth(plan: Plan) -> (Store, Made) {
+    let store = Store::memory();
+    let files = Mutex::new(Vec::new());
+    let made = synthetic::write(plan, &|key, bytes| {
+        files.lock().unwrap().push((key.to_owned(), bytes));
+        Ok(())
+    });
+    for (key, bytes) in files.into_inner().unwrap() {
+        let object =
+            NewObject { key: Key::new(key).unwrap(), body: Body::Bytes(bytes.into()), meta: Meta::PRIVATE };
+        store.public.put_new(&object).await.unwrap();
+    }
+    (store, made.unwrap())
+}
+
+/// Runs something over a counted store, and adds what it cost to the table.
+async fn row<T>(table: &mut String, what: &str, store: &Store, run: impl AsyncFnOnce(Store) -> T) -> T {
+    let counter = Counter::new();
+    let ran = run(counter.wrap(store)).await;
+    let Counts { gets, puts, deletes, lists, bytes_read, bytes_written, .. } = counter.counts();
+    writeln!(table, "| {what} | {gets} | {puts} | {deletes} | {lists} | {bytes_read} | {bytes_written} |")
+        .unwrap();
+    ran
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a test reads its own environment")]
+async fn rebuild_and_audit_make_as_many_calls_as_the_table_says() {
+    let (store, made) = truth(Plan { packages: 300, releases_mean: 5.0, seed: 1 }).await;
+    let real = RebuildOptions { key: None, dry_run: false };
+    let mut table = format!(
+        "# Storage calls of maintenance\n\nMade by `tests/tests/scale.rs`; `DRYSTONE_UPDATE=1` writes it anew. Over a \
+         synthetic registry of 300 packages, {} releases and {} events, whose version records have {} bytes and whose index files \
+         {} bytes.\n\n| | reads | writes | deletes | lists | bytes read | bytes written |\n|---|---|---|---|---|---|---|\n",
+        made.releases, made.events, made.record_bytes, made.index_bytes
+    );
+    let rebuilt = row(&mut table, "rebuild of everything", &store, async |store| {
+        rebuild(&store, &real, &Silent).await.unwrap()
+    });
+    let rebuilt = rebuilt.await;
+    assert_eq!((rebuilt.size, rebuilt.written.len() as u64), (made.events, rebuilt.checked));
+    let again = row(&mut table, "rebuild of nothing", &store, async |store| {
+        rebuild(&store, &real, &Silent).await.unwrap()
+    });
+    assert_eq!(again.await.written, [""; 0]);
+    row(&mut table, "hints", &store, async |store| {
+        refresh_hints(&store, &real, &Silent).await.unwrap();
+    })
+    .await;
+    let options = AuditOptions { key: None, deep: false, seen: Vec::new() };
+    let audited = row(&mut table, "audit", &store, async |store| {
+        audit(&AreaSource::new(store.public), &options, None, &Silent, &mut |_| {}).await
+    });
+    let audited = audited.await;
+    assert_eq!((audited.problems, audited.counts.events), (Vec::new(), made.events));
+    // What a rebuild made of the truth is what a replay of every event demands, and nothing else lies there.
+    let report =
+        fsck(&AreaSource::new(store.public.clone()), None, &FsckOptions { key: None, deep: true }, &Silent)
+            .await;
+    assert_eq!(report.problems, Vec::new());
+
+    let agreed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scale.md");
+    if std::env::var_os("DRYSTONE_UPDATE").is_some() {
+        fs_err::write(&agreed, &table).unwrap();
+    }
+    let agreed = fs_err::read_to_string(agreed).unwrap();
+    assert_eq!(
+        table, agreed,
+        "if the change is meant, `DRYSTONE_UPDATE=1` writes it into `tests/tests/scale.md`"
+    );
 }

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use drystone_log::{CheckpointError, SignedCheckpoint, VerifierKey, note::KeyError};
 use serde::{Deserialize, Serialize};
 
-use super::tree::{Growing, SavedTree};
-use crate::replica::{Replica, SavedError, SavedReplica};
+use crate::{
+    growing::{Growing, SavedTree},
+    replica::{Replica, SavedError, SavedReplica},
+};
 
 /// The version of the form.
 const FORMAT: u32 = 1;

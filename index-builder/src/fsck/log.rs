@@ -19,8 +19,7 @@ use super::{
 };
 use crate::{
     concurrent::in_order,
-    published::{self, EntriesError, Published, PublishedError, bundle_key, read_bundle},
-    rebuild::tile_key,
+    published::{self, EntriesError, Published, PublishedError, bundle_key, read_bundle, tile_key},
 };
 
 /// What is known of the log after its files were checked.

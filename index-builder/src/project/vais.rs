@@ -47,12 +47,12 @@ fn version(line: &IndexLine, settings: &Settings) -> VaisVersion {
     }
 }
 
-/// The index of all packages, sorted by name; its position in the log is that of its newest element.
-pub fn vais_index_file(packages: &BTreeMap<String, VaisPackage>) -> (String, Vec<u8>) {
+/// The index of all packages, sorted by name, once there is one; its position in the log is that of its newest element.
+pub fn vais_index_file(packages: &BTreeMap<String, VaisPackage>) -> Option<(String, Vec<u8>)> {
     let all: Vec<&VaisPackage> = packages.values().collect();
-    let seq = all.iter().map(|package| package.seq).max().unwrap_or(0);
+    let seq = all.iter().map(|package| package.seq).max()?;
     let json = serde_json::to_vec(&all).expect("texts and numbers can be written");
-    (layout::API_INDEX.into(), with_blank_seq(json, seq))
+    Some((layout::API_INDEX.into(), with_blank_seq(json, seq)))
 }
 
 /// The files of a package and of its releases; with `since`, only of the releases that changed then.

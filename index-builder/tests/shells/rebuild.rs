@@ -71,8 +71,8 @@ async fn deleted_projections_come_back_with_the_same_bytes() {
     assert_eq!(back.iter().filter(|key| key.starts_with("log/state/shard/")).count(), 5);
     assert_eq!(back.iter().filter(|key| key.starts_with("log/state/tile/1/")).count(), 1);
     let position = |part: &str| report.written.iter().position(|key| key.starts_with(part)).unwrap();
-    assert!(position("o/") < position("log/state/") && position("log/state/") < position("log/tile/"));
-    assert!(position("log/tile/") < position("index/"));
+    let order = ["o/", "index/", "log/state/", "log/tile/", "log/latest"].map(position);
+    assert!(order.is_sorted(), "names before what they lead to: {order:?}");
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_log_of_many_bundles() {
         remove(&*writer.store.public, key).await;
     }
     let report = rebuild(&writer.store, &REAL, &Silent).await.unwrap();
-    assert_eq!(report.written, ["log/tile/0/000", "log/tile/0/001.p/46", "log/tile/1/000.p/1"]);
+    assert_eq!(report.written, ["log/tile/0/000", "log/tile/1/000.p/1", "log/tile/0/001.p/46"]);
     for key in report.written {
         assert_eq!(contents(&writer.store.public).await[&key], before[&key]);
     }
@@ -176,6 +176,24 @@ async fn what_is_not_a_projection_cannot_be_rebuilt() {
     remove(&*writer.store.public, "log/tile/entries/000.p/13").await;
     let error = rebuild(&writer.store, &REAL, &Silent).await.unwrap_err();
     assert_eq!(error.to_string(), "`log/tile/entries/000.p/13` is missing");
+}
+
+#[tokio::test]
+async fn claims_that_do_not_follow_stop_a_rebuild() {
+    let fault = async |lie: fn(&mut Writer)| {
+        let mut writer = Writer::sample().await;
+        lie(&mut writer);
+        writer.commit(&[publish("acme/http", "2.0.0")]).await;
+        let before = contents(&writer.store.public).await;
+        let error = rebuild(&writer.store, &REAL, &Silent).await.unwrap_err();
+        assert_eq!(contents(&writer.store.public).await, before, "nothing is written");
+        let RebuildError::Replay(ReplayError::Fault { seq: 13, fault }) = error else { panic!("{error}") };
+        fault.to_string()
+    };
+    let state = fault(|writer| writer.lie_about_files = true).await;
+    assert!(state.starts_with("it says that the state is "), "{state}");
+    let files = fault(|writer| writer.lie_about_bytes = true).await;
+    assert!(files.starts_with("it says that its files are ["), "{files}");
 }
 
 #[tokio::test]

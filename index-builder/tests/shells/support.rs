@@ -126,6 +126,8 @@ pub(crate) struct Writer {
     config_seq: u64,
     /// Makes events name other files than follow from them, and another state.
     pub(crate) lie_about_files: bool,
+    /// Makes events name other bytes than follow from them, and the state of these.
+    pub(crate) lie_about_bytes: bool,
 }
 
 impl Writer {
@@ -145,6 +147,7 @@ impl Writer {
             settings: settings(),
             config_seq: 0,
             lie_about_files: false,
+            lie_about_bytes: false,
         };
         let genesis = EventBody::Genesis {
             origin: ORIGIN.into(),
@@ -289,7 +292,10 @@ impl Writer {
             AliasState { shard, history, all: self.aliases.clone() }
         });
         let mut touched = Touched { package: self.packages.get(&canonical).cloned(), aliases };
-        let files = project(&mut touched, &draft, record.as_ref(), &self.settings).unwrap();
+        let mut files = project(&mut touched, &draft, record.as_ref(), &self.settings).unwrap();
+        if self.lie_about_bytes {
+            files.iter_mut().for_each(|file| file.bytes = b"a lie".to_vec());
+        }
         if let Some(package) = &touched.package {
             self.plain.extend(project_plain(package, body, seq, &self.settings));
         }

@@ -519,7 +519,7 @@ fn fill(desk: &mut Desk, action: &Action, draft: &mut EventDraft, place: &Place<
         let mut plain = project_plain(state, &draft.body, place.seq, &desk.settings);
         if let Some(all) = desk.vais_index.as_mut().filter(|_| state.document.name.owner().is_none()) {
             all.insert(key, vais_package(state, &desk.settings));
-            plain.push(vais_index_file(all));
+            plain.extend(vais_index_file(all));
         }
         let with_tag = |(key, bytes)| PlainFile { seen: seen.get(&key).cloned(), key, bytes };
         draft.plain = plain.into_iter().map(with_tag).collect();

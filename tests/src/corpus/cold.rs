@@ -10,7 +10,7 @@ use drystone_client::{
     plan::rounds::{Cost, Fetched, RecordSource, Wanted, choose},
     resolve::{Outcome, PackageKey, Rules, Solution, Universe, Versions},
 };
-use drystone_index_builder::{closure_hints, hint_after_publish};
+use drystone_index_builder::{Closures, hint_after_publish};
 use drystone_schemas::{DepKind, IndexFile, IndexLine, ResolveHint, ResolveRecord, layout};
 
 use super::Corpus;
@@ -91,8 +91,9 @@ pub fn hints(indexes: &[IndexFile], age: HintAge) -> BTreeMap<String, Vec<u8>> {
     let hints: BTreeMap<String, ResolveHint> = match age {
         HintAge::Absent => BTreeMap::new(),
         HintAge::Fresh => {
-            let records: Vec<ResolveRecord> = indexes.iter().filter_map(ResolveRecord::of).collect();
-            closure_hints(&records, 1).into_iter().map(|(key, (_, hint))| (key, hint)).collect()
+            let mut closures = Closures::default();
+            indexes.iter().filter_map(ResolveRecord::of).for_each(|record| closures.add(&record));
+            closures.hints(1).map(|(name, hint)| (name.canonical(), hint)).collect()
         }
         HintAge::AsThePackage => published_one_by_one(indexes),
     };

@@ -6,15 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drystone_log::{
     Frontier, Hash, TileId,
-    tile::{GrowError, grow, partial_tiles, tile_bytes},
+    tile::{GrowError, grow, partial_tiles},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::rebuild::tile_key;
-
 /// A tree that grows by bundles.
 #[derive(Debug, Default)]
-pub(super) struct Growing {
+pub(crate) struct Growing {
     frontier: Frontier,
     /// The partial tiles of levels 1 and above.
     higher: BTreeMap<TileId, Vec<Hash>>,
@@ -26,26 +24,31 @@ pub(super) struct Growing {
 
 /// A tree, written down.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct SavedTree {
+pub(crate) struct SavedTree {
     frontier: Frontier,
     higher: Vec<(String, Vec<Hash>)>,
 }
 
 impl Growing {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.frontier.size()
     }
 
-    pub(super) fn root(&self) -> Hash {
+    /// The right edge.
+    pub(crate) fn frontier(&self) -> &Frontier {
+        &self.frontier
+    }
+
+    pub(crate) fn root(&self) -> Hash {
         self.frontier.root()
     }
 
     /// Asks for the root that the tree has, or will have had, at a size.
-    pub(super) fn note_root_at(&mut self, size: u64) {
+    pub(crate) fn note_root_at(&mut self, size: u64) {
         if size == self.size() {
             self.roots.insert(size, self.root());
         }
@@ -53,22 +56,22 @@ impl Growing {
     }
 
     /// The roots that were asked for, as far as they were passed.
-    pub(super) fn roots(&self) -> &BTreeMap<u64, Hash> {
+    pub(crate) fn roots(&self) -> &BTreeMap<u64, Hash> {
         &self.roots
     }
 
     /// Appends the leaves of a bundle, of which the first `old` are in the tree already, and returns the tiles that
-    /// a tree of `final_size` has and that stand now, with their keys.
+    /// a tree of `final_size` has and that stand now, lowest level first.
     ///
     /// # Errors
     ///
     /// [`GrowError::ForeignTile`] if the old leaves are not those that were appended before.
-    pub(super) fn grow(
+    pub(crate) fn grow(
         &mut self,
         leaves: &[Hash],
         old: usize,
         final_size: u64,
-    ) -> Result<Vec<(String, Vec<u8>)>, GrowError> {
+    ) -> Result<Vec<(TileId, Vec<Hash>)>, GrowError> {
         let growth = grow(&self.frontier, &leaves[..old], &self.higher, &leaves[old..])?;
         self.pass_roots(&leaves[old..]);
         self.frontier = growth.frontier;
@@ -78,8 +81,7 @@ impl Growing {
         self.higher.retain(|id, _| edge.contains(id));
         let last: BTreeSet<TileId> = partial_tiles(final_size).into_iter().collect();
         let stands = |id: &TileId| id.is_full() || last.contains(id);
-        let tiles = growth.tiles.into_iter().filter(|(id, _)| stands(id));
-        Ok(tiles.map(|(id, hashes)| (tile_key(id), tile_bytes(&hashes))).collect())
+        Ok(growth.tiles.into_iter().filter(|(id, _)| stands(id)).collect())
     }
 
     fn pass_roots(&mut self, leaves: &[Hash]) {
@@ -96,13 +98,13 @@ impl Growing {
         }
     }
 
-    pub(super) fn save(&self) -> SavedTree {
+    pub(crate) fn save(&self) -> SavedTree {
         let higher = self.higher.iter().map(|(id, hashes)| (id.path(), hashes.clone())).collect();
         SavedTree { frontier: self.frontier.clone(), higher }
     }
 
     /// Reads a tree back; none if a tile's name is not one. Whether its tiles fit is seen when it grows.
-    pub(super) fn restore(saved: SavedTree) -> Option<Self> {
+    pub(crate) fn restore(saved: SavedTree) -> Option<Self> {
         let tile = |(path, hashes): (String, Vec<Hash>)| Some((TileId::parse(&path).ok()?, hashes));
         let higher = saved.higher.into_iter().map(tile).collect::<Option<_>>()?;
         Some(Self { frontier: saved.frontier, higher, ..Self::default() })
