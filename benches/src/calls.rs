@@ -10,10 +10,10 @@ const COLUMNS: [&str; 6] = ["publish", "puts", "gets", "rounds", "bytes_written"
 
 /// One measurement.
 #[derive(Debug, Serialize)]
-struct Measured {
+pub(crate) struct Measured {
     publish: &'static str,
-    puts: u64,
-    gets: u64,
+    pub(crate) puts: u64,
+    pub(crate) gets: u64,
     rounds: u64,
     bytes_written: u64,
     bytes_read: u64,
@@ -29,10 +29,15 @@ impl Measured {
 /// Counts a publish into an existing package by a process that knows nothing, the next by the same process, and one of
 /// a new package.
 pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let rows = runtime.block_on(count())?;
+    let rows = measure()?;
     rows.iter().try_for_each(|row| report.measured("calls", row))?;
     report.table("Storage calls of one publish", &COLUMNS, &rows)
+}
+
+/// The counts: cold, then warm, then of a new package.
+pub(crate) fn measure() -> anyhow::Result<Vec<Measured>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(count())
 }
 
 async fn count() -> anyhow::Result<Vec<Measured>> {

@@ -19,10 +19,13 @@ mod peers;
 mod proof;
 mod publish;
 mod reads;
+mod rebuild;
 mod report;
 mod resolve;
 mod rounds;
+mod scale;
 mod server;
+mod simulate;
 mod writers;
 
 use std::process::ExitCode;
@@ -34,8 +37,11 @@ use crate::report::Report;
 /// One measurement: its name, and what makes it.
 type Bench = (&'static str, fn(&mut Report) -> anyhow::Result<()>);
 
+/// The measurement that has to be asked for by its name, because of the room that it takes.
+const NOT_IN_ALL: &str = "rebuild-full";
+
 /// The measurements. Counts come first: they are the same on a busy machine.
-const BENCHES: [Bench; 11] = [
+const BENCHES: [Bench; 15] = [
     ("calls", calls::run),
     ("resolve", resolve::run),
     ("resolve-far", far::run),
@@ -43,9 +49,13 @@ const BENCHES: [Bench; 11] = [
     ("rounds", rounds::run),
     ("memory", memory::run),
     ("reads", reads::run),
+    ("scale", scale::run),
+    ("rebuild", rebuild::run),
+    (NOT_IN_ALL, rebuild::run_full),
     ("cargo-api", cargo_api::run),
     ("publish", publish::run),
     ("writers", writers::run),
+    ("simulate", simulate::run),
     ("install", install::run),
 ];
 
@@ -68,7 +78,13 @@ fn run() -> anyhow::Result<()> {
         return far::once(project, url);
     }
     let asked = args.get(1).with_context(|| format!("name a measurement: {names:?} or `all`"))?;
-    let chosen: Vec<&Bench> = BENCHES.iter().filter(|(name, _)| asked == "all" || asked == name).collect();
+    if let [_, once, what, dir] = args.as_slice()
+        && once == rebuild::ONCE
+    {
+        return rebuild::once(what, dir);
+    }
+    let in_all = |name: &str| asked == "all" && name != NOT_IN_ALL;
+    let chosen: Vec<&Bench> = BENCHES.iter().filter(|(name, _)| in_all(name) || asked == name).collect();
     if chosen.is_empty() {
         bail!("there is no measurement `{asked}`, only {names:?} and `all`");
     }
