@@ -126,6 +126,19 @@ impl<'a> Stock<'a> {
     pub fn missing(&self) -> Vec<&'a LockedPackage> {
         self.missing.values().copied().collect()
     }
+
+    /// Whether what is missing may be fetched at all.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::OfflineMiss`] names everything that is missing where the network may not be used.
+    pub fn check_reach(&self, network: Network) -> Result<(), ClientError> {
+        if self.missing.is_empty() || network == Network::Online {
+            return Ok(());
+        }
+        let names = self.missing.values().map(|package| format!("`{}` {}", package.name, package.version));
+        Err(ClientError::offline_misses(&names.collect::<Vec<_>>()))
+    }
 }
 
 /// Everything that an install needs beside a lock.
@@ -146,15 +159,11 @@ impl Installer<'_> {
     ///
     /// # Errors
     ///
-    /// [`ClientError::OfflineMiss`] names everything that is missing where the network may not be used.
+    /// As [`Stock::check_reach`] says, and those of downloads.
     pub async fn fetch(&self, stock: &mut Stock<'_>) -> Result<usize, ClientError> {
+        stock.check_reach(self.registry.network())?;
         if stock.missing.is_empty() {
             return Ok(0);
-        }
-        if self.registry.network() == Network::Offline {
-            let names =
-                stock.missing.values().map(|package| format!("`{}` {}", package.name, package.version));
-            return Err(ClientError::offline_misses(&names.collect::<Vec<_>>()));
         }
         let memory = Semaphore::new(MEMORY_BYTES as usize);
         let unpacking = Semaphore::new(threads());

@@ -119,6 +119,8 @@ pub enum Outcome {
 pub struct Conflict {
     /// Sentence by sentence.
     pub because: Vec<String>,
+    /// What to do about a package that no requirement can bring.
+    pub advice: Option<String>,
     /// Requirements of the project that take part in it, by their position.
     pub requirements: BTreeSet<usize>,
     /// The packages that it rests on, under the names by which they are asked for.
@@ -144,7 +146,7 @@ pub fn solve(roots: &[Requirement], universe: &Universe, rules: &Rules) -> Outco
     }
 }
 
-/// A way out of a conflict, found by changing one requirement of the project and solving again.
+/// A way out of a conflict, found by changing one requirement of the project and solving again; or else its advice.
 ///
 /// Each requirement that takes part in the conflict is dropped in turn; what then is chosen becomes the new requirement,
 /// and only if that solves too is it worth saying.
@@ -167,7 +169,7 @@ pub fn suggest(
             return Some(format!("`{}` {wanted} would do, in place of {}", root.name, root.req));
         }
     }
-    None
+    conflict.advice.clone()
 }
 
 #[cfg(test)]

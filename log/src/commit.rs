@@ -11,8 +11,10 @@
 //! a writer that loses or dies never holds a signed fork.
 
 mod apply;
+mod attempt;
 mod collect;
 mod committer;
+mod draft;
 mod edge;
 mod error;
 mod genesis;
@@ -25,8 +27,10 @@ mod staging;
 mod witnesses;
 
 pub use apply::put_all;
+pub use attempt::{CommitOutcome, Committed};
 pub use collect::{DOOMED_MAX, Fence, LEASE_S, SeenHead};
-pub use committer::{CommitOutcome, Committed, Committer, EventDraft, PlainFile, Round, StateFile};
+pub use committer::{Committer, Round};
+pub use draft::{EventDraft, PlainFile, StateFile};
 pub use error::CommitError;
 pub use genesis::Genesis;
 pub use head::{Gc, Head};

@@ -1,7 +1,7 @@
 //! The filesystem backend: a key is a path below the root, so any web server can serve the directory as it lies.
 //!
 //! Owns: the mapping of both storage roles to files, and the hop from async calls to blocking threads (one hop a
-//! round; none to read a short file). Does not own: HTTP metadata, which follows from the key in the web server's configuration.
+//! round; none to read a short file, and none for a short round that is only to be in order). Does not own: HTTP metadata, which follows from the key in the web server's configuration.
 //!
 //! Below the root lie temporary files, in `.tmp/`, and beside or below it the write-ahead journal, in `.journal/`; web
 //! servers must deny both, as they deny all names that begin with a dot. A crashed process leaves at most temporary files;
@@ -42,8 +42,8 @@ use self::{
     writer::Wait,
 };
 use crate::{
-    Area, Key, Meta, NewObject, ObjectReader, Objects, Outcome, Page, Pointers, PresignedPut, Replace, Stat,
-    StoreError, Tag, Versioned,
+    Area, Body, Key, Meta, NewObject, ObjectReader, Objects, Outcome, Page, Pointers, PresignedPut, Replace,
+    Stat, StoreError, Tag, Versioned,
 };
 
 /// An area in a directory. Clones, and other processes that open the same directory, share it safely.
@@ -132,8 +132,13 @@ impl Objects for FsArea {
     }
 
     async fn put_round(&self, objects: &[NewObject]) -> Vec<Result<Outcome, StoreError>> {
+        let announced = self.disk.writer.announce();
+        let in_memory = objects.iter().all(|object| matches!(object.body, Body::Bytes(_)));
+        let writes = objects.iter().map(|object| (&object.key, object.body.len()));
+        if in_memory && self.disk.would_not_wait(self.wait, writes) {
+            return create::create_round(&self.disk, objects, self.wait, announced);
+        }
         let (disk, wait, owned) = (self.disk.clone(), self.wait, objects.to_vec());
-        let announced = disk.writer.announce();
         match blocking(move || create::create_round(&disk, &owned, wait, announced)).await {
             Ok(answers) => answers,
             Err(detail) => objects.iter().map(|o| Err(unknown("put_new", &o.key, detail.clone()))).collect(),
@@ -245,10 +250,14 @@ impl Pointers for FsArea {
         &self,
         swaps: Vec<(Key, Option<Tag>, Bytes, Meta)>,
     ) -> Vec<Result<Replace, StoreError>> {
-        let (disk, wait, count) = (self.disk.clone(), self.wait, swaps.len());
+        let announced = self.disk.writer.announce();
         let swaps: Vec<Swap> =
             swaps.into_iter().map(|(key, seen, bytes, _)| Swap { key, seen, bytes }).collect();
-        let announced = disk.writer.announce();
+        if self.disk.would_not_wait(self.wait, swaps.iter().map(|swap| (&swap.key, swap.bytes.len() as u64)))
+        {
+            return swap::swap_round(&self.disk, &swaps, self.wait, announced);
+        }
+        let (disk, wait, count) = (self.disk.clone(), self.wait, swaps.len());
         match blocking(move || swap::swap_round(&disk, &swaps, wait, announced)).await {
             Ok(answers) => answers,
             Err(detail) => (0..count).map(|_| Ok(Replace::Unknown(detail.clone()))).collect(),

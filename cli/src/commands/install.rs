@@ -7,7 +7,7 @@ use std::{
 
 use clap::ValueEnum as _;
 use drystone_client::{
-    ClientError, Lock, Network, Project, ProjectTree, Registry, Snapshot, Store, TrustStore,
+    ClientError, Lock, LockedPackage, Network, Project, ProjectTree, Registry, Snapshot, Store, TrustStore,
     install::{InstallEvent, InstallReport, Installer, LinkMode, OnInstall, PACKAGES_DIR, Stock},
     plan::{Notice, check_lock, locked_versions, resolve, resolve_beside},
     resolve::{Order, Requirement, Rules},
@@ -195,6 +195,10 @@ impl Workspace {
         if fixed && !diff.is_empty() {
             return Err(ClientError::LockWouldChange { diff }.into());
         }
+        if let Then::Fetch = then {
+            // A lock of what cannot be had now would only be in the way.
+            Stock::take(&new, &Store::new(cx.home()?.store())).check_reach(self.registry.network())?;
+        }
         let new = self.write(cx, new, &diff)?;
         Ok((new, diff))
     }
@@ -232,6 +236,11 @@ impl Workspace {
         if self.lock.as_ref().is_some_and(|old| old.origin != snapshot.log().origin) {
             // What another log had is no reason to keep a version.
             lock = resolve(&snapshot, roots, &free).await?;
+        } else if let Some(old) = &self.lock {
+            // Only what was locked before can have been yanked since.
+            let kept = lock.packages.iter().filter(|(key, package)| old.packages.get(*key) == Some(package));
+            let kept: Vec<&LockedPackage> = kept.map(|(_, package)| package).collect();
+            warn(cx, &check_lock(&snapshot, &lock, &kept).await?);
         }
         self.tell(cx, &snapshot);
         drop(self.proved.set(lock.clone()));
@@ -285,7 +294,7 @@ impl Workspace {
         let report = installer.install(lock, stock, self.tree.dir(), mode).await?;
         report.repaired.iter().for_each(|package| cx.printer.step("Repaired", package));
         let (all, dir) = (count(lock.packages.len() + lock.locals.len(), "package"), PACKAGES_DIR);
-        match report.linked.len() + report.removed.len() {
+        match report.linked.len() + report.removed.len() + report.downloaded {
             0 => cx.printer.step("Installed", &format!("{all} already in {dir}/")),
             _ => cx.printer.step("Installed", &format!("{all} in {dir}/, {} downloaded", report.downloaded)),
         }
@@ -316,10 +325,7 @@ impl Workspace {
                 Ok(())
             };
             let (notices, ()) = futures_util::try_join!(checked, fetched)?;
-            for Notice::Yanked(package) in notices {
-                let (name, version) = (&package.name, &package.version);
-                cx.printer.warning(&format!("`{name}` {version} is yanked; the lock file keeps it"));
-            }
+            warn(cx, &notices);
         }
         Ok(read_limits(&self.registry).await)
     }
@@ -333,6 +339,14 @@ impl Workspace {
         let roots = self.tree.requirements()?;
         let unmet = roots.iter().filter(|root| locked(root).is_none());
         Ok(unmet.map(|root| format!("+ {} {}", root.name, root.req)).collect())
+    }
+}
+
+/// Tells what the registry has changed its mind about.
+fn warn(cx: &Context, notices: &[Notice]) {
+    for Notice::Yanked(package) in notices {
+        let (name, version) = (&package.name, &package.version);
+        cx.printer.warning(&format!("`{name}` {version} is yanked; the lock file keeps it"));
     }
 }
 

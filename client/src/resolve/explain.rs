@@ -30,7 +30,7 @@ pub(super) fn explain(graph: &Graph<'_>, tree: &Tree) -> Conflict {
     for fact in facts {
         story.tell(fact);
     }
-    let conclusions = story.conclude();
+    let (conclusions, advice) = (story.conclude(), story.advise());
     let mut sentences = in_order(story.sentences);
     sentences.extend(conclusions);
     let roots = story.roots;
@@ -41,7 +41,7 @@ pub(super) fn explain(graph: &Graph<'_>, tree: &Tree) -> Conflict {
         // The last one says what cannot be, and is worth more than those between.
         sentences.extend(rest.into_iter().next_back());
     }
-    Conflict { because: sentences, requirements: roots, consulted: graph.consulted() }
+    Conflict { because: sentences, advice, requirements: roots, consulted: graph.consulted() }
 }
 
 /// The leaves of the proof, each once, those of the first cause first.
@@ -164,6 +164,22 @@ impl Story<'_> {
             conclusion(self.graph, *package, &self.graph.met(*package), asks)
         };
         self.asked.iter().filter_map(of).collect()
+    }
+
+    /// What to do where no other requirement helps.
+    fn advise(&self) -> Option<String> {
+        self.asked.keys().find_map(|package| {
+            let met = self.graph.met(*package);
+            let Some(known) = &met.package else {
+                let short = met.key.name.rsplit('/').next().unwrap_or_default();
+                return Some(format!("check the spelling, or search with `drystone search {short}`"));
+            };
+            let is_gone = (0..known.len()).all(|position| !met.is_usable(position));
+            is_gone.then(|| {
+                let name = name(&met);
+                format!("a lock file that names `{name}` goes on working; ask its owners for another version")
+            })
+        })
     }
 
     fn end_of(&self, node: Node) -> u32 {

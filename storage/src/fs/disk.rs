@@ -151,6 +151,15 @@ impl Disk {
         self.writer.submit(self.area, wait, writes, announced)
     }
 
+    /// Whether a round that is only to be in order would be done at once.
+    pub(super) fn would_not_wait<'a>(
+        &self,
+        wait: Wait,
+        writes: impl Iterator<Item = (&'a Key, u64)>,
+    ) -> bool {
+        wait == Wait::Ordered && self.writer.would_not_wait(self.area, writes)
+    }
+
     /// Whether files of these lengths will find room; `false` if that is not known at once.
     pub(super) fn has_room(&self, lens: &[u64]) -> bool {
         self.writer.has_room(self.area, lens)

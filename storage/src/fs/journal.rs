@@ -71,6 +71,8 @@ pub(super) struct Journal {
     /// Those for even and for odd generations, open as long as the lock's file is.
     segments: [Option<fs_err::File>; 2],
     view: Option<View>,
+    /// Whether another process has written since this one opened the journal.
+    has_met_others: bool,
     pending: VecDeque<Pending>,
     /// Newest segment that is needed no more, as far as this process knows.
     retired: Arc<AtomicU64>,
@@ -129,6 +131,7 @@ impl Journal {
             lock: None,
             segments: [None, None],
             view: None,
+            has_met_others: false,
             pending: VecDeque::new(),
             retired: Arc::default(),
             syncs,
@@ -194,6 +197,8 @@ impl Journal {
             return self.recover();
         };
         self.retired.fetch_max(mark.retired, Ordering::Relaxed);
+        let is_ours = |view: View| view.header.generation == mark.generation && view.applied == mark.applied;
+        self.has_met_others |= self.view.is_some_and(|view| !is_ours(view));
         let view = match self.view {
             Some(view) if view.header.generation == mark.generation => view,
             _ => {
@@ -264,6 +269,11 @@ impl Journal {
     pub(super) fn is_pending(&self, area: u8, key: &Key) -> bool {
         let mut items = self.pending.iter().flat_map(|pending| &pending.items);
         items.any(|(item, _)| item.area == area && item.key == *key)
+    }
+
+    /// Whether no other process is known to write, and to hold the lock while it syncs.
+    pub(super) fn is_alone(&self) -> bool {
+        !self.has_met_others
     }
 
     /// Whether anything waits for its name.

@@ -138,6 +138,19 @@ impl Writer {
         Announced(self.clone())
     }
 
+    /// Whether a round would neither sync nor wait for anybody, so that it takes no longer than its system calls.
+    pub(super) fn would_not_wait<'a>(&self, area: u8, writes: impl Iterator<Item = (&'a Key, u64)>) -> bool {
+        let Ok(journal) = self.journal.try_lock() else { return false };
+        let mut lens = Vec::new();
+        let mut is_pending = false;
+        for (key, len) in writes {
+            is_pending |= journal.is_pending(area, key);
+            lens.push(len);
+        }
+        let is_short = lens.iter().sum::<u64>() <= JOURNALED_BYTES_MAX;
+        is_short && !is_pending && journal.is_alone() && journal.has_room(record_bytes(&lens))
+    }
+
     /// Writes a round; answers in its order.
     pub(super) fn submit(
         &self,
@@ -152,7 +165,7 @@ impl Writer {
         drop(announced);
         let mut journal = lock(&self.journal);
         if lock(&job.answers).is_none() {
-            let jobs = self.gather(if wait == Wait::Durable { GATHER } else { Duration::ZERO });
+            let jobs = self.gather(wait);
             self.run(&mut journal, &jobs);
             self.is_unsettled.store(journal.has_pending(), Ordering::Release);
         }
@@ -193,10 +206,16 @@ impl Writer {
         lock(&self.journal)
     }
 
-    /// The rounds that wait, with those that are nearly here.
-    fn gather(&self, patience: Duration) -> Vec<Arc<Job>> {
-        let queue = lock(&self.queue);
-        let gathered = self.arrived.wait_timeout_while(queue, patience, |queue| queue.announced > 0);
+    /// The rounds that wait, with those that are nearly here; of those that only want to be in order, none that would have
+    /// them wait.
+    fn gather(&self, wait: Wait) -> Vec<Arc<Job>> {
+        let mut queue = lock(&self.queue);
+        if wait == Wait::Ordered {
+            let (ordered, durable) = queue.jobs.drain(..).partition(|job| job.wait == Wait::Ordered);
+            queue.jobs = durable;
+            return ordered;
+        }
+        let gathered = self.arrived.wait_timeout_while(queue, GATHER, |queue| queue.announced > 0);
         let (mut queue, _) = gathered.unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut queue.jobs)
     }
