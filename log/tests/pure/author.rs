@@ -101,7 +101,7 @@ fn only_registered_keys_have_signed_and_one_bad_signature_spoils_all() {
     assert_eq!(signers(&both, Some(&keys), 10), unknown(&ann), "not after its revocation");
     assert_eq!(signers(&both, None, 6), unknown(both_first(&ann, &ben)));
     assert_eq!(signers(&AuthorSignatures::new(), None, 6), Ok(BTreeSet::new()));
-    let mut spoilt = both.clone();
+    let mut spoilt = both;
     spoilt.insert(ben.public(), sign(&ann, GOOD));
     assert_eq!(signers(&spoilt, Some(&keys), 6), Err(AuthorError::BadSignature { key: ben.public() }));
 }
