@@ -17,6 +17,8 @@ pub(crate) enum Defence {
     Quorum,
     /// They have done so recently.
     Freshness,
+    /// A log that the roots have retired ends where they say.
+    RetiredLog,
     /// The log continues the largest checkpoint that was seen.
     SeenCheckpoint,
     /// The log continues the checkpoint in the lock file.

@@ -110,7 +110,7 @@ impl InForce {
         let origin = checkpoint.origin();
         if self.document.final_log(origin).is_some_and(|last| last != checkpoint) {
             let detail = format!("the log `{origin}` is retired, and this is not its last checkpoint");
-            return Err(VerificationError::Contradiction(detail).into());
+            defences.hold(Defence::RetiredLog, Err(VerificationError::Contradiction(detail)))?;
         }
         let now = registry.http().effects().clock.now_unix_s();
         let quorum = self.policy.quorum(signed.note(), now.saturating_add(AHEAD_S_MAX));

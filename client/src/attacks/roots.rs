@@ -110,14 +110,17 @@ async fn freeze_at_an_old_state() {
 
 #[tokio::test]
 async fn cosignatures_of_the_future_do_not_count() {
-    let (mut fake, parties) = rooted().await;
-    fake.world.publish("a", "1.1.0", &[]);
-    parties.cosign(&fake, &[0, 1], 300);
-    assert_eq!(Client::new(&fake, None).versions("a").await.unwrap(), "1.0.0 1.1.0");
-    fake.world.publish("a", "1.2.0", &[]);
-    parties.cosign(&fake, &[0, 1], 301);
-    let error = Client::new(&fake, None).versions("a").await.unwrap_err();
-    assert!(error.to_string().contains("not cosigned"), "{error}");
+    let attack = async |down| {
+        let (mut fake, parties) = rooted().await;
+        fake.world.publish("a", "1.1.0", &[]);
+        parties.cosign(&fake, &[0, 1], 300);
+        assert_eq!(Client::new(&fake, None).versions("a").await.unwrap(), "1.0.0 1.1.0");
+        fake.world.publish("a", "1.2.0", &[]);
+        parties.cosign(&fake, &[0, 1], 301);
+        Client::new(&fake, down).versions("a").await
+    };
+    let error = disproved(Defence::Quorum, attack, "1.0.0 1.1.0 1.2.0").await;
+    assert!(matches!(error, VerificationError::NotWitnessed { size: 4, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -193,29 +196,45 @@ async fn the_way_out_of_a_lost_log_is_another_one_on_the_word_of_the_roots() {
 
 #[tokio::test]
 async fn a_retired_log_says_nothing_after_its_last_checkpoint() {
-    let (mut fake, parties) = rooted().await;
-    let last = fake.world.file(layout::CHECKPOINT);
-    let last = SignedCheckpoint::open(&last, fake.world.log_key(), ORIGIN).unwrap().checkpoint().clone();
-    let before = parties.document(&fake, 1);
-    let retired = TrustDocument { final_logs: vec![last], ..parties.document(&fake, 2) };
-    parties.publish(&fake, retired, &[0, 1], Some(&before));
-    assert_eq!(Client::new(&fake, None).versions("a").await.unwrap(), "1.0.0");
-    fake.world.publish("a", "6.6.6", &[]);
-    parties.cosign(&fake, &[0, 1], 0);
-    let refused = Client::new(&fake, None).versions("a").await.unwrap_err();
-    assert!(refused.to_string().contains("is retired"), "{refused}");
+    let attack = async |down| {
+        let (mut fake, parties) = rooted().await;
+        let last = fake.world.file(layout::CHECKPOINT);
+        let last = SignedCheckpoint::open(&last, fake.world.log_key(), ORIGIN).unwrap().checkpoint().clone();
+        let before = parties.document(&fake, 1);
+        let retired = TrustDocument { final_logs: vec![last], ..parties.document(&fake, 2) };
+        parties.publish(&fake, retired, &[0, 1], Some(&before));
+        assert_eq!(Client::new(&fake, None).versions("a").await.unwrap(), "1.0.0");
+        fake.world.publish("a", "6.6.6", &[]);
+        parties.cosign(&fake, &[0, 1], 0);
+        Client::new(&fake, down).versions("a").await
+    };
+    let error = disproved(Defence::RetiredLog, attack, "1.0.0 6.6.6").await;
+    assert!(error.to_string().contains("is retired"), "{error}");
 }
 
 #[tokio::test]
-async fn log_key_is_rotated_by_the_roots_and_by_nobody_else() {
+async fn a_log_key_that_no_root_has_named() {
+    let attack = async |down| {
+        let (mut fake, parties) = rooted().await;
+        let client = Client::new(&fake, down);
+        client.versions("a").await?;
+        fake.world.change_key(8);
+        fake.world.publish("a", "6.6.6", &[]);
+        parties.cosign(&fake, &[0, 1], 0);
+        client.again().versions("a").await
+    };
+    let error = disproved(Defence::PinnedKey, attack, "1.0.0 6.6.6").await;
+    assert!(error.to_string().contains("does not list"), "{error}");
+}
+
+#[tokio::test]
+async fn log_key_is_rotated_by_the_roots() {
     let (mut fake, parties) = rooted().await;
     let client = Client::new(&fake, None);
     client.versions("a").await.unwrap();
     let before = parties.document(&fake, 1);
     fake.world.change_key(8);
     parties.cosign(&fake, &[0, 1], 0);
-    let refused = client.again().versions("a").await.unwrap_err();
-    assert!(refused.to_string().contains("does not list"), "{refused}");
     parties.publish(&fake, parties.document(&fake, 2), &[0, 1], Some(&before));
     assert_eq!(client.again().versions("a").await.unwrap(), "1.0.0");
     // What the old key signed still binds the log.

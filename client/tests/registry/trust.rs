@@ -1,7 +1,9 @@
 //! What a lying registry cannot do.
 
+use std::collections::BTreeSet;
+
 use drystone_client::{
-    ClientError, Network, Registry, Snapshot, VerificationError,
+    ClientError, Home, Network, Registry, Snapshot, TrustStore, VerificationError,
     verify::{verify_file, verify_release},
 };
 use drystone_schemas::{Alias, Code, Limits, PackageName, Sha256Digest, Version, layout};
@@ -66,34 +68,74 @@ async fn stale_files_by_name_are_replaced_by_hash_and_only_their_absence_there_i
     assert!(matches!(error, ClientError::Verification(VerificationError::Missing { .. })), "{error}");
 }
 
+/// Some positions of a file, the ends among them; all of them with `DRYSTONE_FLIPS=all`.
+fn positions(length: usize) -> Vec<usize> {
+    // A wrong setting of a test is not worth a door of its own.
+    #[expect(clippy::disallowed_methods, reason = "how much a test does is decided from outside")]
+    let all = std::env::var("DRYSTONE_FLIPS").is_ok_and(|value| value == "all");
+    if all { (0..length).collect() } else { vec![0, length / 3, length / 2, length - 2, length - 1] }
+}
+
 #[tokio::test]
-async fn one_flipped_byte_anywhere_on_the_way_is_noticed() {
+async fn one_flipped_byte_anywhere_on_the_way_is_named_or_changes_nothing() {
     let mut fake = Fake::start().await;
     let bytes = fake.world.publish("a", "1.0.0", &[]);
-    let needed = |key: &str| {
-        key == layout::LATEST_PROOF
-            || key.starts_with("log/state/")
-            || key == layout::object(&Sha256Digest::of(&bytes))
-    };
-    let keys: Vec<String> = fake.world.keys().into_iter().filter(|key| needed(key)).collect();
-    assert_eq!(keys.len(), 5, "proof, three state nodes, archive: {keys:?}");
-    for key in keys {
-        let good = fake.world.file(&key);
-        let mut bad = good.clone();
-        let middle = bad.len() / 2;
-        bad[middle] ^= 1;
-        fake.world.put(&key, bad);
-        // A fresh home each time, so that nothing is cached.
+    for _ in 0..300 {
+        fake.world.heartbeat();
+    }
+    let limits = Limits::default();
+    // A fresh home each time, so that nothing is cached or remembered.
+    let verified = async || {
         let home = tempfile::tempdir().unwrap();
-        let registry =
-            Registry::new(fake.registry().base(), fake.http(), home.path(), Network::Online, None).unwrap();
-        let verified = async {
-            let snapshot = Snapshot::open(&registry, &fake.trust()).await?;
-            verify_release(&snapshot, &name("a"), &version("1.0.0"), &Limits::default()).await
-        };
-        let error = verified.await.unwrap_err();
-        assert_eq!(code(&error), Code::VerificationFailed, "{key}: {error}");
-        fake.world.put(&key, good);
+        let (base, http) = (fake.registry().base().to_owned(), fake.http());
+        let registry = Registry::new(&base, http, home.path(), Network::Online, None).unwrap();
+        let snapshot = Snapshot::open(&registry, &TrustStore::new(Home::new(home.path()))).await?;
+        verify_release(&snapshot, &name("a"), &version("1.0.0"), &limits).await
+    };
+    let truth = verified().await.unwrap();
+    let asked = fake
+        .world
+        .take_seen()
+        .into_iter()
+        .filter_map(|seen| seen.line.strip_prefix("GET /").map(str::to_owned));
+    let there = fake.world.keys();
+    let asked: BTreeSet<String> = asked.filter(|key| there.contains(key)).collect();
+    let archive = layout::object(&Sha256Digest::of(&bytes));
+    let state: Vec<&String> = asked.iter().filter(|key| key.starts_with("log/state/")).collect();
+    let fixed = [
+        "config.json",
+        "index/1/a",
+        "log/latest.tlog-proof",
+        "log/tile/0/000",
+        "log/tile/0/001.p/46",
+        "log/tile/1/000.p/1",
+        "log/tile/entries/000",
+    ];
+    assert_eq!((asked.len(), state.len()), (fixed.len() + 4, 3), "{asked:?}");
+    assert!(asked.contains(&archive) && fixed.iter().all(|key| asked.contains(*key)), "{asked:?}");
+    for key in &asked {
+        let good = fake.world.file(key);
+        for (count, at) in positions(good.len()).into_iter().enumerate() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (count % 8);
+            fake.world.put(key, bad);
+            match (&**key, verified().await) {
+                // By name nothing is believed: it is fetched by hash. Of the settings most say nothing about trust.
+                ("index/1/a" | "config.json", Ok(chain)) => assert_eq!(chain, truth, "byte {at} of `{key}`"),
+                ("config.json", Err(_)) => {}
+                (_, result) => {
+                    let error = result.expect_err(&format!("byte {at} of `{key}` is believed"));
+                    assert_eq!(code(&error), Code::VerificationFailed, "byte {at} of `{key}`: {error}");
+                    let called = match &**key {
+                        "log/latest.tlog-proof" => "the newest event's proof",
+                        archive_key if archive_key == archive => "`a` 1.0.0",
+                        key => key.trim_start_matches("log/"),
+                    };
+                    assert!(error.to_string().contains(called), "byte {at} of `{key}`: {error}");
+                }
+            }
+        }
+        fake.world.put(key, good);
     }
 }
 

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod authenticate;
 #[cfg(test)]
+mod author;
+#[cfg(test)]
 mod growth;
 #[cfg(test)]
 mod merkle;

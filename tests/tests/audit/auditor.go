@@ -1,7 +1,7 @@
 // An auditor that shares no code with this project: Go's golang.org/x/mod/sumdb/note and tlog, and the standard library.
 //
 //	auditor log DIR VKEY      audits the public files of a registry in a directory
-//	auditor sizes FILE        checks roots, tiles and proofs of many tree sizes, as written in a file (see others.rs)
+//	auditor sizes FILE        checks roots, notes, tiles and proofs of many tree sizes (sizes.go), as written in a file (see sizes.rs)
 //
 // It prints one line that begins with "PASS", or the first thing that is wrong, and then ends with status 1.
 //
@@ -10,7 +10,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
@@ -391,82 +390,4 @@ func repeated(hash tlog.Hash) tlog.Hash {
 		hash = tlog.NodeHash(hash, hash)
 	}
 	return hash
-}
-
-// checkSizes compares what another program says of the trees over "entry 0\n", "entry 1\n" and so on, line by line.
-func checkSizes(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	var tree hashes
-	known := int64(0)
-	counts := map[string]int{}
-	scanner := bufio.NewScanner(file)
-	for scanner.Scan() {
-		line := scanner.Text()
-		words := strings.Split(line, " ")
-		size, err := strconv.ParseInt(words[1], 10, 64)
-		if err != nil {
-			return "", err
-		}
-		for ; known < size; known++ {
-			if err := tree.add(known, []byte(fmt.Sprintf("entry %d\n", known))); err != nil {
-				return "", err
-			}
-		}
-		expected, err := describe(words, size, tree)
-		if err != nil {
-			return "", fmt.Errorf("%s: %v", line, err)
-		}
-		if line != expected {
-			return "", fmt.Errorf("%q should be %q", line, expected)
-		}
-		counts[words[0]]++
-	}
-	return fmt.Sprintf("%d roots, %d tiles, %d inclusion proofs, %d consistency proofs",
-		counts["root"], counts["tile"], counts["inclusion"], counts["consistency"]), scanner.Err()
-}
-
-// describe writes the line anew, out of this tree.
-func describe(words []string, size int64, tree hashes) (string, error) {
-	prefix := strings.Join(words[:len(words)-1], " ") + " "
-	switch words[0] {
-	case "root":
-		root, err := tlog.TreeHash(size, tree)
-		return prefix + root.String(), err
-	case "tile":
-		for _, tile := range tlog.NewTiles(8, 0, size) {
-			if c2spPath(tile) == words[2] {
-				data, err := tlog.ReadTileData(tile, tree)
-				digest := sha256.Sum256(data)
-				return prefix + hex.EncodeToString(digest[:]), err
-			}
-		}
-		return "", fmt.Errorf("a tree of %d has no such tile", size)
-	case "inclusion":
-		index, err := strconv.ParseInt(words[2], 10, 64)
-		if err != nil {
-			return "", err
-		}
-		proof, err := tlog.ProveRecord(size, index, tree)
-		return prefix + joined(proof), err
-	case "consistency":
-		old, err := strconv.ParseInt(words[2], 10, 64)
-		if err != nil {
-			return "", err
-		}
-		proof, err := tlog.ProveTree(size, old, tree)
-		return prefix + joined(proof), err
-	}
-	return "", fmt.Errorf("unknown line")
-}
-
-func joined(proof []tlog.Hash) string {
-	words := make([]string, len(proof))
-	for i, hash := range proof {
-		words[i] = hash.String()
-	}
-	return strings.Join(words, ",")
 }

@@ -1,26 +1,21 @@
-//! Go's `sumdb/tlog` and `note`, and the Python package `aics-tlog`, on a log and on trees that are made here.
+//! Go's `sumdb/tlog` and `note`, and the Python package `aics-tlog`, on a log that is written here.
 
 use std::{
-    fmt::Write as _,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
-use drystone_log::{
-    Hash, HashReader as _, MemoryTree, leaf_hash, prove_consistency, prove_inclusion,
-    tile::{new_tiles, tile_bytes},
-};
-use drystone_schemas::{Sha256Digest, layout};
+use drystone_schemas::layout;
 use drystone_storage::Store;
 use drystone_tests::{Pkg, TestRegistry, process::skipped};
 use futures_util::future::join_all;
 
 /// The Go auditor, as a program.
-fn auditor(folder: &Path) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/audit/auditor.go");
+pub(super) fn auditor(folder: &Path) -> PathBuf {
+    let source = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/audit").join(name);
     let program = folder.join("auditor");
     let mut go = Command::new("go");
-    go.args(["build", "-o"]).arg(&program).arg(source);
+    go.args(["build", "-o"]).arg(&program).args([source("auditor.go"), source("sizes.go")]);
     // The packages of Debian lie there; nothing is fetched.
     go.env("GO111MODULE", "off").env("GOPATH", "/usr/share/gocode");
     if std::env::var_os("HOME").is_none() {
@@ -31,7 +26,7 @@ fn auditor(folder: &Path) -> PathBuf {
     program
 }
 
-fn told(output: &Output) -> String {
+pub(super) fn told(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -99,54 +94,9 @@ fn overwrite(path: &Path, bytes: &[u8]) {
     fs_err::write(path, bytes).unwrap();
 }
 
-/// What the trees of every size come to, line by line, as the Go program reads it.
-fn sizes(largest: u64) -> String {
-    let mut tree = MemoryTree::new();
-    let mut text = String::new();
-    let joined = |hashes: &[Hash]| hashes.iter().map(|hash| hash.to_base64()).collect::<Vec<_>>().join(",");
-    for size in 1..=largest {
-        tree.append(leaf_hash(format!("entry {}\n", size - 1).as_bytes()));
-        writeln!(text, "root {size} {}", tree.root_at(size).unwrap().to_base64()).unwrap();
-        for id in new_tiles(size - 1, size) {
-            let hash = |i: u64| tree.subtree(8 * id.level(), id.index() * 256 + i).unwrap();
-            let hashes: Vec<Hash> = (0..u64::from(id.width())).map(hash).collect();
-            writeln!(text, "tile {size} {id} {}", Sha256Digest::of(&tile_bytes(&hashes)).hex()).unwrap();
-        }
-        // Places that move with the size, so that every shape of proof comes up.
-        for index in [0, size / 2, size * 7919 % size.max(1), size - 1] {
-            let proof = prove_inclusion(index, size, &tree).unwrap();
-            writeln!(text, "inclusion {size} {index} {}", joined(&proof)).unwrap();
-            let old = index + 1;
-            let proof = prove_consistency(old, size, &tree).unwrap();
-            writeln!(text, "consistency {size} {old} {}", joined(&proof)).unwrap();
-        }
-    }
-    text
-}
-
-#[test]
-fn go_agrees_on_every_size() {
-    let tools = tempfile::tempdir().unwrap();
-    let (auditor, file) = (auditor(tools.path()), tools.path().join("sizes"));
-    let text = sizes(1_100);
-    fs_err::write(&file, &text).unwrap();
-    let output = Command::new(&auditor).arg("sizes").arg(&file).output().unwrap();
-    assert!(output.status.success(), "{}", told(&output));
-    let tiles = text.lines().filter(|line| line.starts_with("tile ")).count();
-    let expected =
-        format!("PASS 1100 roots, {tiles} tiles, 4400 inclusion proofs, 4400 consistency proofs\n");
-    assert_eq!(told(&output), expected);
-    // It would say if it did not.
-    let at = text.find("inclusion 700 ").unwrap() + 30;
-    let mut wrong = text.into_bytes();
-    wrong[at] = if wrong[at] == b'A' { b'B' } else { b'A' };
-    fs_err::write(&file, &wrong).unwrap();
-    assert!(!Command::new(&auditor).arg("sizes").arg(&file).output().unwrap().status.success());
-}
-
 /// The command of `aics-tlog`, which `tests/run` installs where there is a Python of 3.12 or newer. Where there is none, it
 /// says so by `none`, and this check is left out.
-fn aics() -> Option<PathBuf> {
+pub(super) fn aics() -> Option<PathBuf> {
     let program = std::env::var_os("DRYSTONE_TEST_AICS").map(PathBuf::from);
     if program.is_none() {
         skipped("`tests/run` installs `aics-tlog` and sets `DRYSTONE_TEST_AICS`");
