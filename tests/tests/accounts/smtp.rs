@@ -177,8 +177,11 @@ async fn a_message_arrives_over_tls_and_without() {
         let order = [&*auth, "MAIL FROM:<registry@example.org>", "RCPT TO:<ann@example.org>", "DATA", "."];
         let order = order.map(|line| position(line).unwrap_or_else(|| panic!("{line}: {heard:?}")));
         assert!(order.is_sorted(), "{heard:?}");
-        let body: Vec<&str> =
-            heard.iter().skip_while(|line| line.trim_start_matches('*') != "").map(String::as_str).collect();
+        let body: Vec<&str> = heard
+            .iter()
+            .skip_while(|line| !line.trim_start_matches('*').is_empty())
+            .map(String::as_str)
+            .collect();
         let body = STANDARD.decode(body[1].trim_start_matches('*')).unwrap();
         assert_eq!(String::from_utf8(body).unwrap(), "the token:\r\n\r\n    dry_rec_x\r\n");
         assert!(position("Subject: registry: hello").is_some(), "{heard:?}");
