@@ -73,6 +73,9 @@ enum Verb {
         /// Let the account do everything; without this it may not
         #[arg(long)]
         admin: bool,
+        /// Let it sign in with the password alone again, where app and recovery codes are lost
+        #[arg(long)]
+        drop_second_factor: bool,
     },
     /// Revoke the token that is read from stdin
     Revoke {
@@ -146,11 +149,14 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
             };
             cx.printer.result(&response, || format!("{}\n", response.token))
         }
-        Verb::Account { store, login, admin } => {
+        Verb::Account { store, login, admin, drop_second_factor } => {
             let login = Login::new(login).map_err(|e| Failure::new(Code::BadUsage, e.to_string()))?;
             let password = SecretText::new(read_stdin()?.trim_end_matches(['\r', '\n']));
             let service = open_service(cx, &store.open(cx).await?).await?;
             let account = service.make_person(&login, &password, admin).await?;
+            if drop_second_factor {
+                service.drop_second_factor(&login).await?;
+            }
             let what = if admin { "an administrator" } else { "no administrator" };
             cx.printer.step("Account", &format!("`{login}` has this password, and is {what}"));
             cx.printer.result(&json!({"account": account, "admin": admin}), || format!("{account}\n"))

@@ -17,6 +17,7 @@ mod outdated;
 mod owner;
 mod publish;
 mod search;
+mod second_factor;
 mod session;
 mod tree;
 mod trust_publisher;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use drystone_log::{Cosigner, NoteSigner, Policy, commit::Signing};
-use drystone_publisher::{FileMailer, Mailer, Options, Refusal, Service, witness_link};
+use drystone_publisher::{Options, Refusal, Service, mailer_of_environment, witness_link};
 use drystone_schemas::{Code, Problem};
 use drystone_storage::{Entropy, Store, StoreError};
 
@@ -226,11 +226,12 @@ pub async fn open_service(cx: &Context, opened: &Opened) -> Result<Arc<Service>,
 /// Opens a registry with these keys.
 pub async fn service_with(cx: &Context, opened: &Opened, signing: Signing) -> Result<Arc<Service>, Refusal> {
     let spool = std::env::temp_dir();
-    let mail = cx.env.get("DRYSTONE_MAIL_DIR").map(|dir| cx.path(Path::new(dir)));
-    let mailer = mail.map(|dir| Arc::new(FileMailer::new(dir)) as Arc<dyn Mailer>);
+    let (clock, entropy) = (cx.effects.clock.clone(), cx.effects.entropy.clone());
+    let get = |name: &str| cx.env.get(name).map(str::to_owned);
+    let mailer = mailer_of_environment(get, |path| cx.path(Path::new(path)), clock.clone(), entropy.clone())
+        .map_err(|detail| Refusal::code(Code::BadConfiguration, detail))?;
     let inspections_max = std::thread::available_parallelism().map_or(2, usize::from);
     let options = Options { mailer, ..Options::new(spool, inspections_max) };
     let origin = signing.log_key().name().to_owned();
-    let (clock, entropy) = (cx.effects.clock.clone(), cx.effects.entropy.clone());
     Service::open(opened.store.clone(), signing, origin, clock, entropy, options).await
 }

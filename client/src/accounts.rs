@@ -1,21 +1,29 @@
 //! Calls about the account behind a token: signing in, tokens for this machine, signing out; and organisations.
 
 use drystone_schemas::{
-    LoginRequest, LogoutRequest, MemberRequest, NewOrgRequest, NewTokenRequest, NewTokenResponse,
-    OrgResponse, Role, SecretText, SessionResponse, TokensResponse, WriteResponse,
+    ConfirmSecondFactorRequest, LoginRequest, LogoutRequest, MemberRequest, NewOrgRequest,
+    NewSecondFactorRequest, NewSecondFactorResponse, NewTokenRequest, NewTokenResponse, OrgResponse,
+    RecoveryCodesResponse, Role, SecondFactorRequest, SecondFactorResponse, SecretText, SessionResponse,
+    TokensResponse, WriteResponse,
 };
 use reqwest::Method;
 
 use crate::{ClientError, Registry, api::Body};
 
 impl Registry {
-    /// Signs in with a password. The session's token is for minutes: see [`Registry::new_token`].
+    /// Signs in with a password, and a code where the account has a second factor. The session's token is for minutes: see [`Registry::new_token`].
     pub async fn sign_in(
         &self,
         username: &str,
         password: &SecretText,
+        code: Option<&SecretText>,
     ) -> Result<SessionResponse, ClientError> {
-        let asked = LoginRequest { username: Some(username.into()), email: None, password: password.clone() };
+        let asked = LoginRequest {
+            username: Some(username.into()),
+            email: None,
+            password: password.clone(),
+            code: code.cloned(),
+        };
         self.call_once(Method::POST, "auth/login", Body::json(&asked)?).await
     }
 
@@ -36,6 +44,46 @@ impl Registry {
         self.token()?;
         self.call_once(Method::POST, "auth/logout", Body::json(&LogoutRequest::default())?).await
     }
+
+    /// Whether signing in takes a code.
+    pub async fn second_factor(&self) -> Result<SecondFactorResponse, ClientError> {
+        self.token()?;
+        self.call(Method::GET, SECOND_FACTOR, Body::None).await
+    }
+
+    /// Begins to enrol an authenticator app; this registry's token must be a session's.
+    pub async fn begin_second_factor(
+        &self,
+        asked: &NewSecondFactorRequest,
+    ) -> Result<NewSecondFactorResponse, ClientError> {
+        self.token()?;
+        self.call_once(Method::POST, SECOND_FACTOR, Body::json(asked)?).await
+    }
+
+    /// Ends the enrolment with a code of the app.
+    pub async fn confirm_second_factor(
+        &self,
+        asked: &ConfirmSecondFactorRequest,
+    ) -> Result<RecoveryCodesResponse, ClientError> {
+        self.token()?;
+        self.call_once(Method::POST, &format!("{SECOND_FACTOR}/confirm"), Body::json(asked)?).await
+    }
+
+    /// Makes other recovery codes.
+    pub async fn renew_recovery_codes(
+        &self,
+        asked: &SecondFactorRequest,
+    ) -> Result<RecoveryCodesResponse, ClientError> {
+        self.token()?;
+        self.call_once(Method::POST, &format!("{SECOND_FACTOR}/recovery-codes"), Body::json(asked)?).await
+    }
+
+    /// Gives the second factor up.
+    pub async fn end_second_factor(&self, asked: &SecondFactorRequest) -> Result<WriteResponse, ClientError> {
+        self.token()?;
+        self.call_once(Method::DELETE, SECOND_FACTOR, Body::json(asked)?).await
+    }
+
     /// Makes an organisation.
     pub async fn make_org(&self, name: &str) -> Result<OrgResponse, ClientError> {
         self.token()?;
@@ -66,6 +114,9 @@ impl Registry {
         self.call(Method::DELETE, &format!("{}/members/{}", org_path(org), segment(login)), Body::None).await
     }
 }
+
+/// Where an account's second factor is.
+const SECOND_FACTOR: &str = "users/me/second-factor";
 
 fn org_path(name: &str) -> String {
     format!("orgs/{}", segment(name))

@@ -16,14 +16,18 @@ mod password;
 mod pattern;
 mod record;
 mod recovery;
+mod second_factor;
 mod session;
 mod sign_up;
+mod smtp;
 mod tokens;
+mod totp;
 
 pub use email::{Email, InvalidEmail};
-pub use mail::{FileMailer, Mail, MailError, Mailer};
+pub use mail::{FileMailer, Mail, MailError, Mailer, mailer_of_environment};
 pub use pattern::{InvalidPattern, PackagePattern};
 pub use record::AccountRecord;
+pub use smtp::{SmtpMailer, SmtpSettings, SmtpTls};
 
 pub(crate) use keys::KeyRing;
 pub(crate) use orgs::MemberRecord;

@@ -10,6 +10,7 @@
 
 mod accounts;
 mod admin;
+mod expired;
 mod files;
 mod front;
 mod inbox;
@@ -34,8 +35,10 @@ mod witness_link;
 
 pub use accounts::{
     AccountRecord, Email, FileMailer, InvalidEmail, InvalidPattern, Mail, MailError, Mailer, PackagePattern,
+    SmtpMailer, SmtpSettings, SmtpTls, mailer_of_environment,
 };
 pub use admin::NewToken;
+pub use expired::{ExpiredClass, ExpiredOptions, ExpiredReport, ExpiredTally, collect_expired};
 pub use files::PublicFiles;
 pub use front::Front;
 pub use intent::{Action, Done, Intent, Rule};

@@ -132,6 +132,9 @@ pub(crate) const NEW_TOKENS: Rate = Rate::new("tokens", 30, 3_600);
 /// Attempts from one address at what a secret opens.
 pub(crate) const ATTEMPTS: Rate = Rate::new("attempts", 60, 300);
 
+/// Codes that are tried for an account, right or wrong: a guess has three chances in a million, so 150 in a million a day.
+pub(crate) const CODES: Rate = Rate::new("code", 50, 86_400);
+
 /// Releases of an account.
 pub(crate) fn uploads(limits: &Limits) -> Rate {
     Rate::new("upload", limits.uploads_per_day_max, 86_400)

@@ -13,6 +13,7 @@ mod orgs;
 mod publish;
 mod raven;
 mod read;
+mod second_factor;
 mod target;
 mod trusted;
 mod vais;
@@ -52,6 +53,7 @@ pub fn api_router(service: Arc<Service>, files: Option<&PublicFiles>) -> Router 
         .route("/api/v1/packages/publish", post(publish::publish))
         .route("/api/v1/packages/{*rest}", any(target::dispatch))
         .merge(auth::router())
+        .merge(second_factor::router())
         .merge(orgs::router())
         .merge(trusted::router())
         .merge(cargo::router(&service))

@@ -14,6 +14,7 @@ mod pending;
 pub use issuers::{HttpIssuers, IssuerLink};
 
 pub(crate) use issuers::IssuerKeys;
+pub(crate) use pending::WAITING_S;
 
 /// A text of somebody else's, as far as it is shown.
 fn shown(text: &str) -> String {

@@ -273,6 +273,11 @@ pub fn session(id: &AccountId, session: &EventId) -> String {
     format!("{}{session}", sessions_of(id))
 }
 
+/// In the vault: what an account shows beside its password.
+pub fn factors(id: &AccountId) -> String {
+    format!("factors/{}", id.ulid())
+}
+
 /// In the vault: who belongs to an organisation.
 pub fn org(id: &AccountId) -> String {
     format!("orgs/{}", id.ulid())

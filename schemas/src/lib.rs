@@ -29,6 +29,7 @@ mod record;
 mod resolve_hint;
 mod resolve_record;
 mod schema;
+mod second_factor;
 mod sign_in;
 mod time;
 mod trusted;
@@ -76,6 +77,10 @@ pub use resolve_record::{
     Positions, ResolveDep, ResolveFeature, ResolveRecord, ResolveRecordError, ResolveRelease,
 };
 pub use schema::all_schemas;
+pub use second_factor::{
+    ConfirmSecondFactorRequest, NewSecondFactorRequest, NewSecondFactorResponse, RecoveryCodesResponse,
+    SecondFactorRequest, SecondFactorResponse,
+};
 pub use sign_in::{
     DeleteAccountRequest, LeakVerdict, LeakedToken, LoginRequest, LogoutRequest, Member, MemberRequest,
     NewOrgRequest, NewTokenRequest, NewTokenResponse, OrgResponse, PasswordChangeRequest,

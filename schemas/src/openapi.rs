@@ -10,7 +10,7 @@ use crate::{
     AuthorKeyRequest, ErrorBody, ExchangeRequest, ExchangeResponse, OwnersRequest, OwnersResponse,
     PackageResponse, PublishMetadata, PublishResponse, PublisherRequest, PublishersResponse, ReasonRequest,
     ResolveResponse, RuleRequest, TrustedPublisher, UploadRequest, UploadResponse, VersionResponse,
-    WriteResponse, api::AliasRequest, sign_in as s,
+    WriteResponse, api::AliasRequest, second_factor as f, sign_in as s,
 };
 
 /// Makes the schema of a type.
@@ -243,6 +243,29 @@ fn operations() -> Vec<Operation> {
         operation("get", "/api/v1/users/me/events", "What happened to the account")
             .by_token()
             .gives(&[200], schema!(s::SecurityEventsResponse)),
+        operation("get", "/api/v1/users/me/second-factor", "Whether signing in takes a code")
+            .by_token()
+            .gives(&[200], schema!(f::SecondFactorResponse)),
+        operation("post", "/api/v1/users/me/second-factor", "Begin to enrol an authenticator app")
+            .by_token()
+            .takes(schema!(f::NewSecondFactorRequest))
+            .gives(&[201], schema!(f::NewSecondFactorResponse))
+            .refuses(&[409]),
+        operation("delete", "/api/v1/users/me/second-factor", "Sign in without a code from now on")
+            .by_token()
+            .takes(schema!(f::SecondFactorRequest))
+            .gives(&[200], written)
+            .refuses(&[409]),
+        operation("post", "/api/v1/users/me/second-factor/confirm", "Show a code of the app")
+            .by_token()
+            .takes(schema!(f::ConfirmSecondFactorRequest))
+            .gives(&[200], schema!(f::RecoveryCodesResponse))
+            .refuses(&[409]),
+        operation("post", "/api/v1/users/me/second-factor/recovery-codes", "Make other recovery codes")
+            .by_token()
+            .takes(schema!(f::SecondFactorRequest))
+            .gives(&[200], schema!(f::RecoveryCodesResponse))
+            .refuses(&[409]),
         operation("get", "/api/v1/users/{login}", "What everybody may know of an account")
             .gives(&[200], schema!(s::PublicUser))
             .refuses(&[422]),

@@ -145,6 +145,10 @@ codes! {
     IssuerUnknown "DRY0532" "issuer-unknown" 403 "this registry does not take tokens of this issuer" "see `issuers` in the registry's config.json, or ask the operator";
     IssuerUnreachable "DRY0533" "issuer-unreachable" 503 "the keys of the issuer cannot be read" "try again later";
     TokenBound "DRY0534" "token-bound" 403 "the token is for another upload" "publish the version and the archive that the token was asked for";
+    SecondFactorNeeded "DRY0535" "second-factor-needed" 401 "the account signs in with a code beside the password" "give a code of your authenticator app, or a recovery code";
+    SecondFactorInvalid "DRY0536" "second-factor-invalid" 401 "the code does not fit, or was used" "wait for the next code of the app, and check the clocks; or give a recovery code";
+    SecondFactorState "DRY0537" "second-factor-state" 409 "the account's second factor does not allow this now" "look at it with `drystone auth second-factor status`";
+    MailFailed "DRY0538" "mail-failed" 503 "the mail could not be handed in" "try again later";
 
     TryAgain "DRY0601" "try-again" 503 "the outcome is not known yet" "repeat the same request with the same idempotency key";
     StorageUnavailable "DRY0602" "storage-unavailable" 503 "the storage does not answer" "try again later";
@@ -210,6 +214,8 @@ impl Code {
             | Self::LoginFailed
             | Self::SessionNeeded
             | Self::SessionEnded
+            | Self::SecondFactorNeeded
+            | Self::SecondFactorInvalid
             | Self::TokenPattern
             | Self::TokenBound
             | Self::IdentityInvalid
@@ -223,6 +229,7 @@ impl Code {
             | Self::Overloaded
             | Self::CollectionUnderWay
             | Self::IssuerUnreachable
+            | Self::MailFailed
             | Self::RateLimited
             | Self::TooManyConnections => 69,
             Self::Internal | Self::StorageBroken | Self::StorageDamaged => 70,

@@ -9,7 +9,7 @@ use crate::{
     PublishResponse, PublisherRequest, PublishersResponse, RavenPackage, ReasonRequest, RegistryConfig,
     ReleaseSummary, ResolveHint, ResolveResponse, RuleRequest, SearchAnswer, SearchResponse, Settings,
     UploadRequest, UploadResponse, VaisPackage, VaisRelease, VersionRecord, VersionResponse, WriteResponse,
-    ZionSearch, api::AliasRequest, sign_in,
+    ZionSearch, api::AliasRequest, second_factor, sign_in,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.
@@ -28,6 +28,7 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "author-keys" AuthorKeysFile,
         "cargo-index-config" CargoIndexConfig,
         "config" RegistryConfig,
+        "confirm-second-factor-request" second_factor::ConfirmSecondFactorRequest,
         "delete-account-request" sign_in::DeleteAccountRequest,
         "error" ErrorBody,
         "exchange-request" ExchangeRequest,
@@ -45,6 +46,8 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "logout-request" sign_in::LogoutRequest,
         "member-request" sign_in::MemberRequest,
         "new-org-request" sign_in::NewOrgRequest,
+        "new-second-factor-request" second_factor::NewSecondFactorRequest,
+        "new-second-factor-response" second_factor::NewSecondFactorResponse,
         "new-token-request" sign_in::NewTokenRequest,
         "new-token-response" sign_in::NewTokenResponse,
         "org-response" sign_in::OrgResponse,
@@ -62,6 +65,7 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "publishers-response" PublishersResponse,
         "raven-package" RavenPackage,
         "reason-request" ReasonRequest,
+        "recovery-codes-response" second_factor::RecoveryCodesResponse,
         "refresh-request" sign_in::RefreshRequest,
         "register-request" sign_in::RegisterRequest,
         "resolve-hint" ResolveHint,
@@ -69,6 +73,8 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "rule-request" RuleRequest,
         "search-answer" SearchAnswer,
         "search-response" SearchResponse,
+        "second-factor-request" second_factor::SecondFactorRequest,
+        "second-factor-response" second_factor::SecondFactorResponse,
         "security-events-response" sign_in::SecurityEventsResponse,
         "session-response" sign_in::SessionResponse,
         "settings" Settings,

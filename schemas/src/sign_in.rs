@@ -62,6 +62,9 @@ pub struct LoginRequest {
     pub email: Option<String>,
     /// Password.
     pub password: SecretText,
+    /// A code of the authenticator app, or a recovery code, where the account has a second factor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<SecretText>,
 }
 
 /// A session: what a sign-in or a refresh came to.
@@ -130,6 +133,9 @@ pub struct PasswordChangeRequest {
     pub old_password: SecretText,
     /// The password from now on.
     pub new_password: SecretText,
+    /// A code of the authenticator app, or a recovery code, where the account has a second factor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<SecretText>,
 }
 
 /// Asks for a link by mail. The answer is the same whether there is such an account or not.
@@ -160,6 +166,9 @@ pub struct VerifyRequest {
 pub struct DeleteAccountRequest {
     /// The password, once more.
     pub password: SecretText,
+    /// A code of the authenticator app, or a recovery code, where the account has a second factor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<SecretText>,
 }
 
 /// Asks for a token.
@@ -306,6 +315,7 @@ mod tests {
             username: Some("ann".into()),
             email: None,
             password: SecretText::new("correct horse battery"),
+            code: None,
         };
         assert!(!format!("{request:?}").contains("horse"));
         assert!(serde_json::to_string(&request).unwrap().contains("horse"));

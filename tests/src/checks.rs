@@ -9,7 +9,7 @@ use drystone_storage::{Area, Key, Store};
 use crate::{Answer, TestRegistry};
 
 /// Codes whose detail is their title on purpose: there is no more to say, or it would tell a stranger what exists.
-const TITLE_SAYS_ALL: [Code; 7] = [
+const TITLE_SAYS_ALL: [Code; 9] = [
     Code::TokenMissing,
     Code::TokenInvalid,
     Code::UploadNotFound,
@@ -17,6 +17,8 @@ const TITLE_SAYS_ALL: [Code; 7] = [
     Code::LoginFailed,
     Code::SessionEnded,
     Code::LinkInvalid,
+    Code::SecondFactorNeeded,
+    Code::SecondFactorInvalid,
 ];
 
 impl Answer {

@@ -1,26 +1,40 @@
 //! A mailer that keeps what it is given.
 
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use drystone_publisher::{Mail, MailError, Mailer};
 
 /// Every mail of a test, the newest last.
 #[derive(Debug, Default)]
-pub struct TestMailer(Mutex<Vec<Mail>>);
+pub struct TestMailer {
+    mails: Mutex<Vec<Mail>>,
+    fails: AtomicBool,
+}
 
 #[async_trait]
 impl Mailer for TestMailer {
     async fn send(&self, mail: &Mail) -> Result<(), MailError> {
-        self.0.lock().expect("no holder of this lock panics").push(mail.clone());
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(MailError("the mail server is away".into()));
+        }
+        self.mails.lock().expect("no holder of this lock panics").push(mail.clone());
         Ok(())
     }
 }
 
 impl TestMailer {
+    /// Takes no mail from now on, or takes it again.
+    pub fn fail(&self, fails: bool) {
+        self.fails.store(fails, Ordering::SeqCst);
+    }
+
     /// The mails to an address.
     pub fn to(&self, address: &str) -> Vec<Mail> {
-        let mails = self.0.lock().expect("no holder of this lock panics");
+        let mails = self.mails.lock().expect("no holder of this lock panics");
         mails.iter().filter(|mail| mail.to.as_str() == address).cloned().collect()
     }
 

@@ -355,16 +355,20 @@ async fn the_command_tells_first_and_removes_when_asked() {
 
     let file = fs_err::OpenOptions::new().write(true).open(path.join("public").join(&junk)).unwrap();
     file.file().set_modified(SystemTime::UNIX_EPOCH).unwrap();
-    let line = "objects                  1         8 B   no event and no recent state names them\n";
+    let jti = format!("jti/{}", "ab".repeat(32));
+    overwrite(&*on.store.vault, &jti, Some(br#"{"v": 1, "until": 1}"#)).await;
+    let line = "objects                  1         8 B   no event and no recent state names them\n\
+                expired-jti              1        20 B   the CI providers' tokens have expired, used or not\n";
     let (code, out, told) = run(&["--list"]);
-    assert_eq!((code, out), (Some(3), format!("{line}objects: {junk}\n")), "{told}");
+    assert_eq!((code, out), (Some(3), format!("{line}objects: {junk}\nexpired-jti: {jti}\n")), "{told}");
     let (code, out, told) = run(&["--json"]);
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, &json["applied"], &json["count"]), (Some(3), &false.into(), &1.into()), "{told}");
+    assert_eq!((code, &json["applied"], &json["count"]), (Some(3), &false.into(), &2.into()), "{told}");
     assert_eq!(json["classes"][0]["class"], "objects");
     let (code, out, told) = run(&["--apply"]);
     assert_eq!((code, &*out), (Some(0), line), "{told}");
-    assert!(told.contains("Removed 1 file, 8 B"), "{told}");
+    assert!(told.contains("Removed 2 files, 28 B"), "{told}");
+    assert!(!path.join("vault").join(&jti).exists());
     assert!(!path.join("public").join(&junk).exists());
     assert_eq!(run(&[]).0, Some(0));
     registry.assert_clean("after the command").await;

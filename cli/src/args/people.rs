@@ -11,6 +11,9 @@ pub struct Login {
     /// Sign in as this user, with the password from stdin, and make a token for this machine
     #[arg(long, value_name = "LOGIN")]
     pub username: Option<String>,
+    /// A code of the authenticator app, or a recovery code, where the account has a second factor
+    #[arg(long, value_name = "CODE", requires = "username")]
+    pub code: Option<String>,
     /// What to call that token
     #[arg(long, value_name = "NAME", default_value = "drystone login", requires = "username")]
     pub token_name: String,
@@ -33,6 +36,9 @@ pub struct Org {
     /// Sign in as this user for the change, with the password from stdin: tokens of tools may not govern organisations
     #[arg(long, value_name = "LOGIN", global = true)]
     pub username: Option<String>,
+    /// A code of the authenticator app, or a recovery code, where that account has a second factor
+    #[arg(long, value_name = "CODE", global = true)]
+    pub code: Option<String>,
     /// What to do
     #[command(subcommand)]
     pub verb: OrgVerb,
@@ -88,6 +94,45 @@ pub enum Auth {
     Status,
     /// List the tokens of the account
     Tokens,
+    /// Look after the second factor of the account: an authenticator app
+    SecondFactor(SecondFactor),
+}
+
+/// `auth second-factor`
+#[derive(Debug, Args)]
+pub struct SecondFactor {
+    /// Sign in as this user for the change, with the password from stdin
+    #[arg(long, value_name = "LOGIN", global = true)]
+    pub username: Option<String>,
+    /// A code of the app, or a recovery code, to sign in with
+    #[arg(long, value_name = "CODE", global = true)]
+    pub code: Option<String>,
+    /// What to do
+    #[command(subcommand)]
+    pub verb: SecondFactorVerb,
+}
+
+/// What to do with a second factor.
+#[derive(Debug, Subcommand)]
+pub enum SecondFactorVerb {
+    /// Say whether there is one, and how many recovery codes are left
+    Status,
+    /// Show the secret for an authenticator app, which counts once a code of it is confirmed
+    Enable,
+    /// Confirm a code of the app, and show the recovery codes
+    Confirm(SecondFactorCode),
+    /// Make other recovery codes
+    RecoveryCodes(SecondFactorCode),
+    /// Sign in with the password alone from now on
+    Disable(SecondFactorCode),
+}
+
+/// One more code.
+#[derive(Debug, Args)]
+pub struct SecondFactorCode {
+    /// A code that was not used yet: each works once, also the one that signs in
+    #[arg(value_name = "CODE")]
+    pub next: String,
 }
 
 /// `owner`

@@ -15,7 +15,7 @@ use crate::{
 pub(super) async fn org(args: &args::Org, cx: &Context) -> Result<(), Failure> {
     let stored = cx.registry_here()?;
     let Some(username) = &args.username else { return act(&stored, &args.verb, cx).await };
-    let signed_in = session::session(username, stored.base(), cx).await?;
+    let signed_in = session::session(username, args.code.as_deref(), stored.base(), cx).await?;
     let done = act(&signed_in, &args.verb, cx).await;
     signed_in.sign_out().await?;
     done

@@ -62,7 +62,7 @@ async fn sign_in(args: &args::Login, username: &str, base: &str, cx: &Context) -
     // The file must be there to be written before anything is made that would be kept in it.
     let home = cx.home()?;
     Credentials::read(&home)?.write(&home)?;
-    let signed_in = session(username, base, cx).await?;
+    let signed_in = session(username, args.code.as_deref(), base, cx).await?;
     let asked = NewTokenRequest {
         name: args.token_name.clone(),
         scopes: Vec::new(),
@@ -75,10 +75,34 @@ async fn sign_in(args: &args::Login, username: &str, base: &str, cx: &Context) -
 }
 
 /// A session for whoever's password comes from stdin.
-pub(super) async fn session(username: &str, base: &str, cx: &Context) -> Result<Registry, Failure> {
-    let password = read_secret().await?;
+pub(super) async fn session(
+    username: &str,
+    code: Option<&str>,
+    base: &str,
+    cx: &Context,
+) -> Result<Registry, Failure> {
+    session_by(username, &read_secret().await?, code, base, cx).await
+}
+
+/// A session for whoever's password this is.
+pub(super) async fn session_by(
+    username: &str,
+    password: &SecretText,
+    code: Option<&str>,
+    base: &str,
+    cx: &Context,
+) -> Result<Registry, Failure> {
     let anonymous = Registry::new(base, cx.http(), &cx.home()?.cache(), Network::Online, None)?;
-    let session = anonymous.sign_in(username, &password).await?;
+    let code = code.map(SecretText::new);
+    let session = anonymous.sign_in(username, password, code.as_ref()).await.map_err(|error| {
+        let problems = error.problems().into_iter().map(|problem| match problem.code {
+            Code::SecondFactorNeeded => {
+                problem.with_hint("add `--code CODE`: one of your authenticator app, or a recovery code")
+            }
+            _ => problem,
+        });
+        Failure::from(problems.collect::<Vec<_>>())
+    })?;
     registry(base, &Secret::new(session.token.expose()), cx)
 }
 
@@ -123,6 +147,7 @@ pub(super) async fn auth(args: &args::Auth, cx: &Context) -> Result<(), Failure>
                 format!("{} at {} ({})\n", login, session.registry, session.scopes.join(", "))
             })
         }
+        args::Auth::SecondFactor(args) => super::second_factor::run(args, &registry, cx).await,
         args::Auth::Tokens => {
             let tokens = registry.tokens().await?;
             cx.printer.result(&tokens, || {
@@ -138,7 +163,7 @@ pub(super) async fn auth(args: &args::Auth, cx: &Context) -> Result<(), Failure>
 }
 
 /// Reads a secret from stdin. Reading waits for the user, who may press Ctrl-C instead.
-async fn read_secret() -> Result<SecretText, Failure> {
+pub(super) async fn read_secret() -> Result<SecretText, Failure> {
     let read = tokio::task::spawn_blocking(|| {
         let mut text = String::new();
         std::io::stdin().take(SECRET_BYTES_MAX).read_to_string(&mut text)?;

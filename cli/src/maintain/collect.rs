@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use drystone_index_builder::{GcAges, GcError, GcOptions, GcReport, gc};
+use drystone_index_builder::{GcAges, GcError, GcOptions, GcReport, GcTally, gc};
 use drystone_log::{VerifierKey, commit::CommitError};
-use drystone_publisher::Refusal;
+use drystone_publisher::{ExpiredOptions, ExpiredReport, Refusal, collect_expired};
 use drystone_schemas::{Code, Problem};
 use serde_json::json;
 
@@ -34,7 +34,10 @@ pub struct Args {
 /// Exit code of a run that would change something.
 const WOULD_CHANGE: u8 = 3;
 
-/// Collects garbage.
+/// How many private records a run looks at: what is left is the next one's.
+const LOOKED_AT_MAX: u64 = 100_000;
+
+/// Collects garbage, and what has expired.
 pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     let Args { target, log_key, apply, list } = args;
     let store = writable(cx, &target).await?;
@@ -43,7 +46,9 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     let report = gc(&store, &options, &*cx.effects.clock, &*cx.effects.entropy, &bar).await;
     bar.finish();
     let report = report.map_err(failure)?;
-    let total = report.total();
+    let options = ExpiredOptions { apply, list, looked_at_max: LOOKED_AT_MAX };
+    let expired = collect_expired(&store, &*cx.effects.clock, &options).await?;
+    let total = total(&report, &expired);
     let verb = if apply { "Removed" } else { "Would remove" };
     let files = count(total.count as usize, "file");
     cx.printer.step(verb, &format!("{files}, {}; {} events", human_bytes(total.bytes), report.size));
@@ -54,12 +59,27 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
     if let Some(until) = report.under_way_until {
         cx.printer.notice(&format!("another collection has until {until} (Unix time) to end"));
     }
-    cx.printer.result(&value(&report, apply), || text(&report))?;
-    if apply || report.is_empty() { Ok(()) } else { Err(Failure::Told(WOULD_CHANGE)) }
+    if expired.more {
+        cx.printer.more("not every private record was looked at; the next run goes on there");
+    }
+    cx.printer.result(&value(&report, &expired, apply), || text(&report, &expired))?;
+    if apply || (report.is_empty() && expired.classes.is_empty()) {
+        Ok(())
+    } else {
+        Err(Failure::Told(WOULD_CHANGE))
+    }
+}
+
+/// Both reports together.
+fn total(report: &GcReport, expired: &ExpiredReport) -> GcTally {
+    expired.classes.values().fold(report.total(), |sum, one| GcTally {
+        count: sum.count + one.count,
+        bytes: sum.bytes + one.bytes,
+    })
 }
 
 /// One line a class, then the files, if they are to be named.
-fn text(report: &GcReport) -> String {
+fn text(report: &GcReport, expired: &ExpiredReport) -> String {
     let mut out = String::new();
     let mut line = |what: &str, n: u64, size: &str, why: &str| {
         writeln!(out, "{what:<17}{n:>9}{size:>12}   {why}").expect("a string takes text");
@@ -67,25 +87,37 @@ fn text(report: &GcReport) -> String {
     for (class, tally) in &report.classes {
         line(class.as_str(), tally.count, &human_bytes(tally.bytes), class.why());
     }
+    for (class, tally) in &expired.classes {
+        line(class.as_str(), tally.count, &human_bytes(tally.bytes), class.why());
+    }
     if !report.put_back.is_empty() {
         line("put-back", report.put_back.len() as u64, "", "they are needed and lay in the trash");
     }
-    for (class, key) in &report.keys {
-        writeln!(out, "{}: {key}", class.as_str()).expect("a string takes text");
+    let keys = report.keys.iter().map(|(class, key)| (class.as_str(), key));
+    for (class, key) in keys.chain(expired.keys.iter().map(|(class, key)| (class.as_str(), key))) {
+        writeln!(out, "{class}: {key}").expect("a string takes text");
     }
     out
 }
 
-fn value(report: &GcReport, apply: bool) -> serde_json::Value {
-    let classes = report.classes.iter().map(|(class, tally)| {
-        json!({"class": class.as_str(), "why": class.why(), "count": tally.count, "bytes": tally.bytes})
-    });
-    let keys = report.keys.iter().map(|(class, key)| json!({"class": class.as_str(), "key": key}));
-    let total = report.total();
+fn value(report: &GcReport, expired: &ExpiredReport, apply: bool) -> serde_json::Value {
+    let class = |class: &str, why: &str, count: u64, bytes: u64| json!({"class": class, "why": why, "count": count, "bytes": bytes});
+    let garbage =
+        report.classes.iter().map(|(kind, tally)| class(kind.as_str(), kind.why(), tally.count, tally.bytes));
+    let classes = garbage.chain(
+        expired
+            .classes
+            .iter()
+            .map(|(kind, tally)| class(kind.as_str(), kind.why(), tally.count, tally.bytes)),
+    );
+    let key = |class: &str, key: &str| json!({"class": class, "key": key});
+    let keys = report.keys.iter().map(|(kind, name)| key(kind.as_str(), name));
+    let keys = keys.chain(expired.keys.iter().map(|(kind, name)| key(kind.as_str(), name)));
+    let total = total(report, expired);
     json!({
         "applied": apply, "events": report.size, "count": total.count, "bytes": total.bytes,
         "classes": classes.collect::<Vec<_>>(), "young": report.young, "put_back": report.put_back,
-        "resumed": report.resumed, "under_way_until": report.under_way_until, "keys": keys.collect::<Vec<_>>(),
+        "more": expired.more, "resumed": report.resumed, "under_way_until": report.under_way_until, "keys": keys.collect::<Vec<_>>(),
     })
 }
 

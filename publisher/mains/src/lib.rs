@@ -10,14 +10,15 @@
 //! | `DRYSTONE_POLICY_FILE` | a policy whose witnesses are asked, and whose quorum a proof needs; default: that of the root of trust |
 //! | `DRYSTONE_HEARTBEAT_S` | how old cosignatures become before a heartbeat renews them, in seconds; default 600 |
 //! | `DRYSTONE_SPOOL` | directory for uploads on their way; default `/tmp` |
-//! | `DRYSTONE_MAIL_DIR` | directory for mails on their way, which another program sends; without it no mail is sent |
+//! | `DRYSTONE_MAIL_DIR` | directory for mails on their way, which another program sends |
+//! | `DRYSTONE_SMTP_HOST` | mail server that mails are handed to, with `_PORT`, `_TLS`, `_USERNAME`, `_PASSWORD` or `_PASSWORD_FILE`, `_FROM`, `_CA_FILE`; without either no mail is sent |
 //! | `DRYSTONE_LOG` | log filter, such as `info` or `drystone_publisher=debug` |
 
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
 use drystone_log::{Cosigner, NoteSigner, Policy, commit::Signing};
-use drystone_publisher::{ConnectionLimits, FileMailer, Mailer, Options, Service, witness_link};
+use drystone_publisher::{ConnectionLimits, Mailer, Options, Service, mailer_of_environment, witness_link};
 use drystone_storage::{Store, SystemClock, SystemEntropy};
 use drystone_storage_s3::{S3Area, S3Settings};
 
@@ -30,7 +31,7 @@ pub struct Environment {
     /// How old the newest checkpoint's cosignatures may become, in seconds.
     pub heartbeat_s: u64,
     spool: PathBuf,
-    mail_dir: Option<PathBuf>,
+    mailer: Option<Arc<dyn Mailer>>,
     log: String,
     /// Address to listen on, where the main listens.
     pub listen: String,
@@ -62,6 +63,9 @@ impl Environment {
             }
             (None, None) => None,
         };
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
+        let mailer = mailer_of_environment(get, |path| PathBuf::from(path), clock, entropy)
+            .map_err(anyhow::Error::msg)?;
         let heartbeat_s = get("DRYSTONE_HEARTBEAT_S").map(|text| text.parse()).transpose();
         Ok(Self {
             freshness_key,
@@ -71,7 +75,7 @@ impl Environment {
                 .context("set DRYSTONE_STORE to `s3://bucket/prefix` or `file:///dir`")?,
             key,
             spool: get("DRYSTONE_SPOOL").unwrap_or_else(|| "/tmp".into()).into(),
-            mail_dir: get("DRYSTONE_MAIL_DIR").map(PathBuf::from),
+            mailer,
             log: get("DRYSTONE_LOG").unwrap_or_else(|| "info".into()),
             listen: get("DRYSTONE_LISTEN").unwrap_or_else(|| "127.0.0.1:8080".into()),
             connections: ConnectionLimits::default().or_environment(get).map_err(anyhow::Error::msg)?,
@@ -92,8 +96,7 @@ impl Environment {
             let key = Cosigner::parse(key.trim()).context("the freshness key")?;
             signing = signing.with_freshness(Arc::new(key));
         }
-        let mailer = self.mail_dir.clone().map(|dir| Arc::new(FileMailer::new(dir)) as Arc<dyn Mailer>);
-        let options = Options { mailer, ..Options::new(self.spool.clone(), 2) };
+        let options = Options { mailer: self.mailer.clone(), ..Options::new(self.spool.clone(), 2) };
         let store = open_store(&self.store).await?;
         signing = match &self.policy {
             Some(policy) => {

@@ -1,16 +1,21 @@
 //! Mail: what is sent, and the door through which it goes.
 //!
-//! Owns: the texts, and a mailer that writes files. Does not own: accounts. A mailer for SMTP or for a provider's API (Amazon's
-//! SES `SendEmail` takes exactly these three fields, and a sender of its own configuration) implements [`Mailer`].
+//! Owns: the texts, a mailer that writes files, and which mailer the environment asks for. Does not own: accounts; SMTP, which is in
+//! `smtp`. A mailer for a provider's API (Amazon's SES `SendEmail` takes exactly these three fields, and a sender of its own
+//! configuration) implements [`Mailer`].
 
-use std::{fmt, io::Write, path::PathBuf, sync::Arc};
+use std::{fmt, io::Write, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use drystone_schemas::{Settings, canonical_json};
+use drystone_schemas::{Code, Settings, canonical_json};
+use drystone_storage::{Clock, Entropy};
 use serde::Serialize;
 
-use super::Email;
+use super::{Email, SmtpMailer, SmtpSettings};
 use crate::{Refusal, Token};
+
+/// How long sending one message may take: whoever asks for a mail waits a second longer, whether there is one or not.
+pub(super) const SENDING_MAX: Duration = Duration::from_secs(4);
 
 /// A message of plain text. Does not print.
 #[derive(Clone, Serialize)]
@@ -37,7 +42,7 @@ pub struct MailError(pub String);
 /// Sends mail.
 #[async_trait]
 pub trait Mailer: fmt::Debug + Send + Sync + 'static {
-    /// Sends a message, or hands it to somebody who will. Tries once; may be told the same message twice.
+    /// Sends a message, or hands it to somebody who will. Tries once, for four seconds at most; may be told the same message twice.
     async fn send(&self, mail: &Mail) -> Result<(), MailError>;
 }
 
@@ -72,10 +77,34 @@ impl Mailer for FileMailer {
     }
 }
 
+/// The mailer that the environment asks for: `DRYSTONE_MAIL_DIR`, or `DRYSTONE_SMTP_HOST` and what belongs to it; none without both.
+/// `path` finds the files and directories that it names.
+///
+/// # Errors
+///
+/// What is wrong with a variable; both at once.
+pub fn mailer_of_environment(
+    get: impl Fn(&str) -> Option<String>,
+    path: impl Fn(&str) -> PathBuf,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Option<Arc<dyn Mailer>>, String> {
+    let smtp = SmtpSettings::of_environment(&get, |name| fs_err::read(path(name)))?;
+    match (get("DRYSTONE_MAIL_DIR"), smtp) {
+        (Some(_), Some(_)) => Err("`DRYSTONE_MAIL_DIR` and `DRYSTONE_SMTP_HOST` exclude each other".into()),
+        (Some(dir), None) => Ok(Some(Arc::new(FileMailer::new(path(&dir))))),
+        (None, Some(settings)) => Ok(Some(Arc::new(SmtpMailer::new(settings, clock, entropy)?))),
+        (None, None) => Ok(None),
+    }
+}
+
 /// Sends a message; without a mailer, nothing is sent.
 pub(super) async fn send(mailer: Option<&Arc<dyn Mailer>>, mail: &Mail) -> Result<(), Refusal> {
     match mailer {
-        Some(mailer) => mailer.send(mail).await.map_err(Refusal::internal),
+        Some(mailer) => mailer.send(mail).await.map_err(|error| Refusal {
+            inside: Some(error.to_string()),
+            ..Refusal::code(Code::MailFailed, Code::MailFailed.title())
+        }),
         None => Ok(()),
     }
 }

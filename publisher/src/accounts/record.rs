@@ -25,7 +25,7 @@ pub struct AccountRecord {
     /// The hash of its password, as a PHC string; without one, nobody signs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) password: Option<PasswordHash>,
-    /// How often the password was set. A session that began before the last time ends.
+    /// How often the password was set, or a second factor enrolled. A session that began before the last time ends.
     #[serde(default)]
     pub(crate) credentials: u64,
     /// Whether it may do everything.
@@ -191,6 +191,11 @@ pub(crate) enum AuditKind {
     AdminWithdrawn,
     AccountDeleted,
     MembersChanged,
+    SecondFactorEnabled,
+    SecondFactorDisabled,
+    SecondFactorFailed,
+    RecoveryCodeUsed,
+    RecoveryCodesMade,
 }
 
 impl AuditKind {
@@ -212,6 +217,11 @@ impl AuditKind {
             Self::AdminWithdrawn => "admin-withdrawn",
             Self::AccountDeleted => "account-deleted",
             Self::MembersChanged => "members-changed",
+            Self::SecondFactorEnabled => "second-factor-enabled",
+            Self::SecondFactorDisabled => "second-factor-disabled",
+            Self::SecondFactorFailed => "second-factor-failed",
+            Self::RecoveryCodeUsed => "recovery-code-used",
+            Self::RecoveryCodesMade => "recovery-codes-made",
         }
     }
 }

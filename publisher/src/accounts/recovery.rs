@@ -5,7 +5,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use drystone_schemas::{Code, EventId, SecretText, layout};
+use drystone_schemas::{Code, EventId, PasswordChangeRequest, SecretText, layout};
 use futures_util::future::join;
 
 use super::{
@@ -28,8 +28,8 @@ const VERIFY_S: u64 = 24 * 3_600;
 const RESET_S: u64 = 3_600;
 /// Seconds after which a claim that its account does not repeat may be replaced.
 const CLAIM_S: u64 = 24 * 3_600;
-/// How long asking for a mail takes at least.
-const ASKING: Duration = Duration::from_secs(2);
+/// How long asking for a mail takes: longer than sending one can.
+const ASKING: Duration = Duration::from_secs(mail::SENDING_MAX.as_secs() + 1);
 
 fn link_invalid() -> Refusal {
     Refusal::code(Code::LinkInvalid, Code::LinkInvalid.title())
@@ -187,11 +187,11 @@ impl Service {
     pub(crate) async fn change_password(
         &self,
         by: &Token,
-        old: &SecretText,
-        new: &SecretText,
+        asked: &PasswordChangeRequest,
     ) -> Result<(), Refusal> {
         let (record, session) = self.session_of(by).await?;
-        let account = self.reauthenticate(&record.account, old).await?;
+        let PasswordChangeRequest { old_password, new_password: new, code } = asked;
+        let account = self.reauthenticate_fully(&record.account, old_password, code.as_ref()).await?;
         let email = account.email.as_ref().map_or("", Email::as_str);
         password::check(new, account.login.as_str(), email).map_err(Refusal::new)?;
         self.set_password(&account, new, AuditKind::PasswordChanged, Some(&session)).await

@@ -108,7 +108,7 @@ impl Service {
         Ok((token, record))
     }
 
-    /// The account whose login or verified address, and whose password, these are.
+    /// The account whose login or verified address, and whose password and second factor, these are.
     async fn authenticate(
         &self,
         asked: &LoginRequest,
@@ -125,6 +125,7 @@ impl Service {
         let fits = core.hasher.verify(&asked.password, kept.map(|hash| &*hash.0)).await?;
         match account {
             Some(account) if fits => {
+                self.show_second_factor(&account, asked.code.as_ref()).await?;
                 core.note(&account.id, AuditKind::SignedIn, None).await?;
                 Ok(account)
             }

@@ -6,8 +6,8 @@
 use std::net::IpAddr;
 
 use drystone_schemas::{
-    AccountId, Code, Login, Problem, PublicUser, RegisterRequest, Registration, SecretText, SessionResponse,
-    canonical_json, layout, rfc3339,
+    AccountId, Code, DeleteAccountRequest, Login, Problem, PublicUser, RegisterRequest, Registration,
+    SecretText, SessionResponse, canonical_json, layout, rfc3339,
 };
 use drystone_storage::{Key, Meta, Replace, new_ulid};
 
@@ -207,10 +207,15 @@ impl Service {
     }
 
     /// Deletes the account of a session: whatever is personal goes, and everything that acts for it.
-    pub(crate) async fn delete_account(&self, by: &Token, password: &SecretText) -> Result<(), Refusal> {
+    pub(crate) async fn delete_account(
+        &self,
+        by: &Token,
+        asked: &DeleteAccountRequest,
+    ) -> Result<(), Refusal> {
         let core = &*self.core;
         let (record, session) = self.session_of(by).await?;
-        let account = self.reauthenticate(&record.account, password).await?;
+        let DeleteAccountRequest { password, code } = asked;
+        let account = self.reauthenticate_fully(&record.account, password, code.as_ref()).await?;
         let id = &account.id;
         let now_s = core.clock.now_unix_s();
         // From here on nobody signs in, and no token is made; the session at hand can go on if this breaks off.
@@ -222,6 +227,7 @@ impl Service {
         core.drop_tokens(id, |_| true).await?;
         core.end_sessions(id, Some(&session)).await?;
         core.leave_all(id).await?;
+        core.forget_factors(id).await?;
         let (keys, vault) = (core.keys().await?, &*core.store.vault);
         if let Some(email) = account.verified_email() {
             let key = layout::email_claim(&keys.hash("email", &email.canonical()));

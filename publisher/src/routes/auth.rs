@@ -47,7 +47,7 @@ pub(super) fn router() -> Router<Arc<Service>> {
 }
 
 /// What is about one account is for nobody's cache.
-async fn unkept(mut response: Response) -> Response {
+pub(super) async fn unkept(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
@@ -57,7 +57,7 @@ pub(super) fn address(request: &Request) -> Option<IpAddr> {
     address_of(request.extensions(), request.headers())
 }
 
-fn done(msg: &str) -> Response {
+pub(super) fn done(msg: &str) -> Response {
     Json(WriteResponse { ok: true, msg: msg.into(), seq: None }).into_response()
 }
 
@@ -107,8 +107,8 @@ async fn send_verification(State(service): App, headers: HeaderMap) -> Result<Re
 async fn change_password(State(service): App, request: Request) -> Result<Response, Refusal> {
     let token = bearer(request.headers())?;
     service.session_of(&token).await?;
-    let PasswordChangeRequest { old_password, new_password } = small_json(&service, request).await?;
-    service.change_password(&token, &old_password, &new_password).await?;
+    let asked: PasswordChangeRequest = small_json(&service, request).await?;
+    service.change_password(&token, &asked).await?;
     Ok(done("the password is changed; every other session has ended"))
 }
 
@@ -137,8 +137,8 @@ async fn user(State(service): App, headers: HeaderMap) -> Result<Response, Refus
 async fn delete_user(State(service): App, request: Request) -> Result<Response, Refusal> {
     let token = bearer(request.headers())?;
     service.session_of(&token).await?;
-    let DeleteAccountRequest { password } = small_json(&service, request).await?;
-    service.delete_account(&token, &password).await?;
+    let asked: DeleteAccountRequest = small_json(&service, request).await?;
+    service.delete_account(&token, &asked).await?;
     Ok(done("the account is deleted; what it published stays"))
 }
 

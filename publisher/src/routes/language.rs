@@ -181,7 +181,7 @@ pub(super) async fn sign_in(
     if Token::parse(password.expose().trim()).is_ok() {
         return with_token(service, password.expose()).await;
     }
-    let asked = LoginRequest { username: Some(name.to_owned()), email: None, password };
+    let asked = LoginRequest { username: Some(name.to_owned()), email: None, password, code: None };
     let (token, record, account) = service.sign_in_for_long(&asked, from).await?;
     Ok(SignedIn { token, record, account })
 }

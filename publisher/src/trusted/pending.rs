@@ -4,7 +4,8 @@
 //! do; it holds no name, so that whoever publishes first has the package.
 
 use drystone_schemas::{
-    AccountId, Code, PackageDocument, PackageName, Problem, PublisherRequest, Role, TrustedPublisher, layout,
+    AccountId, Code, EventId, PackageDocument, PackageName, Problem, PublisherRequest, Role,
+    TrustedPublisher, layout,
 };
 use drystone_storage::Key;
 use futures_util::future::try_join_all;
@@ -24,6 +25,8 @@ use crate::{
 /// Most waiting identities that an account may name for one package, and most that are looked at for one package.
 const PER_ACCOUNT_MAX: usize = 3;
 const LOOKED_AT_MAX: usize = 200;
+/// Seconds for which an identity waits, from the time in its id.
+pub(crate) const WAITING_S: u64 = 30 * 24 * 3_600;
 
 /// `pending/<package>/<ulid>`: an identity that waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,12 @@ struct PendingPublisher {
     /// For whom it acts.
     account: AccountId,
     publisher: TrustedPublisher,
+}
+
+/// Whether the identity under this key has not waited for too long.
+fn waits(key: &str, now_s: u64) -> bool {
+    let id = key.rsplit('/').next().and_then(|id| EventId::new(id).ok());
+    id.is_some_and(|id| (id.unix_ms() / 1_000).saturating_add(WAITING_S) > now_s)
 }
 
 impl Service {
@@ -164,6 +173,8 @@ impl Service {
     async fn pending(&self, name: &PackageName) -> Result<Vec<PendingPublisher>, Refusal> {
         let vault = &*self.core.store.vault;
         let mut keys = vault::list(vault, &layout::pending_publishers(name)).await?;
+        let now_s = self.core.clock.now_unix_s();
+        keys.retain(|key| waits(key, now_s));
         keys.sort_unstable();
         keys.truncate(LOOKED_AT_MAX);
         let reads = keys.into_iter().map(|key| vault::read::<PendingPublisher>(vault, key));

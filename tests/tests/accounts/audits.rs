@@ -8,7 +8,7 @@ use drystone_storage::{Fault, Faults};
 use drystone_tests::Pkg;
 use serde_json::{Value, json};
 
-use super::{PASSWORD, Session, new_token, open_registry, post_as, register, sign_in};
+use super::{PASSWORD, Session, new_token, open_registry, post_as, register, second_factor, sign_in};
 
 /// Deleting others' tokens by their id (insecure direct object reference, 2026).
 #[tokio::test]
@@ -55,6 +55,23 @@ async fn a_token_of_a_tool_does_not_govern_the_account() {
         answer.assert_refused(path, 403, &["session-needed"]);
     }
     assert_eq!(sign_in(&registry, "ann", PASSWORD).await.status, 200);
+}
+
+/// A code of an authenticator app that works again when it is written with spaces (TOB-PYPI26-9).
+#[tokio::test]
+async fn a_code_does_not_work_again_because_it_is_written_otherwise() {
+    let registry = open_registry().await;
+    let ann = register(&registry, "ann").await;
+    let (app, recovery) = second_factor::enrol(&registry, &ann, PASSWORD).await;
+    let spaced = |code: &str| format!(" {} {}\t", &code[..3], &code[3..]);
+    for code in [app.next(&registry), recovery[0].clone()] {
+        let first = second_factor::sign_in_with(&registry, "ann", PASSWORD, &code).await;
+        assert_eq!(first.status, 200, "{}", first.json());
+        for again in [&code, &spaced(&code), &code.to_uppercase(), &code.replace('-', "")] {
+            let again = second_factor::sign_in_with(&registry, "ann", PASSWORD, again).await;
+            again.assert_refused(&code, 401, &["second-factor-invalid"]);
+        }
+    }
 }
 
 /// Audit events that are silently dropped (2026): what cannot be noted is not answered with success.

@@ -2,13 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod audits;
+mod expired;
 mod instances;
 mod limits;
 mod matrix;
 mod orgs;
 mod people;
+mod second_factor;
 mod secrets;
 mod sessions;
+mod smtp;
 mod tokens;
 mod trusted;
 

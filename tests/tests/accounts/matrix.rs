@@ -60,6 +60,7 @@ fn asks(issuer: &Issuer) -> Vec<(&'static str, Ask)> {
     let identity = json!({
         "issuer": issuer.url, "provider": "oidc", "claims": {"sub": "another job"}
     });
+    let both = json!({"password": PASSWORD, "code": "000000"});
     let json = |method, path, body: &Value| Ask::Json(method, path, body.clone());
     vec![
         ("GET /healthz", get("/healthz")),
@@ -136,6 +137,23 @@ fn asks(issuer: &Issuer) -> Vec<(&'static str, Ask)> {
         ("GET /api/v1/users/me", get("/api/v1/users/me")),
         ("GET /api/v1/users/me/tokens", get("/api/v1/users/me/tokens")),
         ("GET /api/v1/users/me/events", get("/api/v1/users/me/events")),
+        ("GET /api/v1/users/me/second-factor", get("/api/v1/users/me/second-factor")),
+        (
+            "POST /api/v1/users/me/second-factor",
+            json(Method::POST, "/api/v1/users/me/second-factor", &json!({"password": PASSWORD})),
+        ),
+        (
+            "POST /api/v1/users/me/second-factor/confirm (none begun)",
+            json(Method::POST, "/api/v1/users/me/second-factor/confirm", &json!({"code": "000000"})),
+        ),
+        (
+            "POST /api/v1/users/me/second-factor/recovery-codes (none)",
+            json(Method::POST, "/api/v1/users/me/second-factor/recovery-codes", &both),
+        ),
+        (
+            "DELETE /api/v1/users/me/second-factor (none)",
+            json(Method::DELETE, "/api/v1/users/me/second-factor", &both),
+        ),
         (
             "POST /api/v1/users/me/tokens",
             json(Method::POST, "/api/v1/users/me/tokens", &json!({"name": "new"})),
