@@ -91,6 +91,9 @@ enum Verb {
         /// The policy that it names
         #[arg(long, value_name = "FILE")]
         policy: std::path::PathBuf,
+        /// A step of a chain that began with another log, which this one takes the place of
+        #[arg(long)]
+        carried: bool,
     },
     /// Finish what a commit left undone, and have the newest checkpoint cosigned again
     Heartbeat {
@@ -169,10 +172,13 @@ pub async fn run(args: Args, cx: &Context) -> Result<(), Failure> {
             cx.printer.step("Revoked", "the token; nothing can be committed with it any more");
             cx.printer.result(&json!({"revoked": true}), String::new)
         }
-        Verb::Trust { store, document, policy } => {
+        Verb::Trust { store, document, policy, carried } => {
             let (document, policy) = (fs_err::read(cx.path(&document))?, fs_err::read(cx.path(&policy))?);
             let service = open_service(cx, &store.open(cx).await?).await?;
-            let done = service.put_trust(&document, &policy).await?;
+            let done = match carried {
+                true => service.carry_trust(&document, &policy).await?,
+                false => service.put_trust(&document, &policy).await?,
+            };
             match done.seq {
                 Some(seq) => cx.printer.step("Trusted", &format!("as event {seq}")),
                 None => cx.printer.step("Trusted", "already so"),

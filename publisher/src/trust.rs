@@ -49,6 +49,20 @@ pub async fn policy_in_force(store: &Store) -> Result<Option<Policy>, Refusal> {
     Policy::parse(&bytes).map(Some).map_err(Refusal::internal)
 }
 
+fn refused(detail: String) -> Refusal {
+    Refusal::code(Code::TrustRefused, detail)
+}
+
+/// Reads a document and the policy that it names.
+fn read(document: &[u8], policy: &[u8]) -> Result<SignedTrust, Refusal> {
+    let signed = SignedTrust::parse(document).map_err(|e| refused(e.to_string()))?;
+    if Sha256Digest::of(policy) != signed.unverified().policy {
+        return Err(refused("the policy is not the one that the document names".into()));
+    }
+    Policy::parse(policy).map_err(|e| refused(e.to_string()))?;
+    Ok(signed)
+}
+
 impl Service {
     /// Puts the next document of the root of trust in force, with the policy that it names. Answers that things are so
     /// already if it is the one in force.
@@ -58,11 +72,30 @@ impl Service {
     /// [`Code::TrustRefused`] if its holders have not signed it as they must, if it has expired, or if its policy does
     /// not name the key of this registry's log.
     pub async fn put_trust(&self, document: &[u8], policy: &[u8]) -> Result<Done, Refusal> {
-        let refused = |detail: String| Refusal::code(Code::TrustRefused, detail);
-        let signed = SignedTrust::parse(document).map_err(|e| refused(e.to_string()))?;
+        let signed = read(document, policy)?;
         let says = signed.unverified();
         says.check_time(self.core.clock.now_unix_s()).map_err(|e| refused(e.to_string()))?;
-        self.check_policy(says, policy)?;
+        self.check_log(says, policy)?;
+        self.store_trust(signed, document, policy).await
+    }
+
+    /// Takes a document over from another registry, whose log this one's takes the place of: a step of the chain on the way to
+    /// the document that says so. It need not name this log, nor be in force still.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::TrustRefused`] if its holders have not signed it as they must.
+    pub async fn carry_trust(&self, document: &[u8], policy: &[u8]) -> Result<Done, Refusal> {
+        let signed = read(document, policy)?;
+        self.store_trust(signed, document, policy).await
+    }
+
+    async fn store_trust(
+        &self,
+        signed: SignedTrust,
+        document: &[u8],
+        policy: &[u8],
+    ) -> Result<Done, Refusal> {
         let object = |bytes: &[u8]| {
             let key = Key::new(layout::object(&Sha256Digest::of(bytes))).map_err(Refusal::internal)?;
             let body = Body::Bytes(bytes.to_vec().into());
@@ -74,11 +107,8 @@ impl Service {
         Ok(done)
     }
 
-    fn check_policy(&self, says: &TrustDocument, policy: &[u8]) -> Result<(), Refusal> {
-        let refused = |detail: String| Refusal::code(Code::TrustRefused, detail);
-        if Sha256Digest::of(policy) != says.policy {
-            return Err(refused("the policy is not the one that the document names".into()));
-        }
+    /// The policy must be one by which this log can be believed.
+    fn check_log(&self, says: &TrustDocument, policy: &[u8]) -> Result<(), Refusal> {
         let policy = Policy::parse(policy).map_err(|e| refused(e.to_string()))?;
         let log_key = self.core.committer.signing().log_key();
         let is_final = says.final_log(log_key.name()).is_some();

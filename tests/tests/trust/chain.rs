@@ -1,7 +1,7 @@
 //! The root of trust: what the operator can put in force, and where it lies then.
 
 use drystone_index_builder::{AreaSource, FsckOptions, RebuildOptions, Silent, fsck, rebuild};
-use drystone_log::{NoteSigner, Policy, SignedTrust, TrustDocument};
+use drystone_log::{Checkpoint, NoteSigner, Policy, SignedTrust, TrustDocument, leaf_hash};
 use drystone_publisher::policy_in_force;
 use drystone_schemas::{Event, EventBody, Sha256Digest, layout};
 use drystone_storage::Key;
@@ -96,6 +96,31 @@ async fn what_is_not_good_is_refused() {
     assert_eq!(put(&registry, &of_no_log, foreign).await, refused, "the policy names another log");
     assert_eq!(policy_in_force(&registry.store).await.unwrap(), None);
     assert_eq!(put(&registry, &both, &policy()).await, Ok(Some(1)));
+}
+
+#[tokio::test]
+async fn a_chain_is_carried_over_to_the_log_that_takes_the_place_of_another() {
+    let registry = registry().await;
+    let carry = async |document: &[u8], policy: &str| {
+        let done = registry.service.carry_trust(document, policy.as_bytes()).await;
+        done.map(|done| done.seq).map_err(|refusal| refusal.problems[0].code.slug())
+    };
+    let refused = Err("trust-refused");
+    // It names another log, and has expired meanwhile.
+    let of_the_old_log = "quorum none\n";
+    let before = TrustDocument { expires: START_S, ..document(1, &[1, 2, 3], of_the_old_log) };
+    let first = signed(before.clone(), None, &[1, 3]);
+    assert_eq!(put(&registry, &first, of_the_old_log).await, refused);
+    assert_eq!(carry(&first, &policy()).await, refused, "another policy");
+    assert_eq!(carry(&signed(before.clone(), None, &[1]), of_the_old_log).await, refused, "too few");
+    assert_eq!(carry(&first, of_the_old_log).await, Ok(Some(1)));
+    assert_eq!(registry.file(&layout::trust(1)).await, first);
+    let last = Checkpoint::new("registry.example/log/old", 700, leaf_hash(b"last")).unwrap();
+    let next = TrustDocument { final_logs: vec![last], ..document(2, &[1, 2, 3], &policy()) };
+    let second = signed(next, Some(&before), &[2, 3]);
+    assert_eq!(put(&registry, &second, &policy()).await, Ok(Some(2)));
+    let expected = Policy::parse(policy().as_bytes()).unwrap();
+    assert_eq!(policy_in_force(&registry.store).await.unwrap(), Some(expected));
 }
 
 #[tokio::test]
