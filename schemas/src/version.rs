@@ -5,8 +5,10 @@ use std::{cmp::Ordering, fmt, str::FromStr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Longest version or requirement, in bytes.
+/// Longest version, in bytes.
 const TEXT_BYTES_MAX: usize = 150;
+/// Longest requirement, in bytes.
+const REQUIREMENT_BYTES_MAX: usize = 600;
 
 /// A SemVer 2.0.0 version of at most 150 bytes, kept as written.
 ///
@@ -126,14 +128,21 @@ impl From<Version> for String {
 pub struct VersionReq(semver::VersionReq);
 
 impl VersionReq {
-    /// Parses a requirement.
+    /// Parses a requirement of at most 600 bytes, as given and as it is written back.
     pub fn new(text: &str) -> Result<Self, InvalidVersion> {
-        if text.len() > TEXT_BYTES_MAX * 4 {
-            return Err(InvalidVersion::new(text, "version requirement", "it is longer than 600 bytes"));
+        /// What writing may add: a caret and a space to each of the 32 comparators that semver takes.
+        const ADDED_MAX: usize = 2 * 32;
+        let refused = |detail: &dyn fmt::Display| InvalidVersion::new(text, "version requirement", detail);
+        let too_long = || refused(&"it is longer than 600 bytes");
+        if text.len() > REQUIREMENT_BYTES_MAX {
+            return Err(too_long());
         }
-        semver::VersionReq::parse(text)
-            .map(Self)
-            .map_err(|e| InvalidVersion::new(text, "version requirement", e))
+        let requirement = semver::VersionReq::parse(text).map_err(|e| refused(&e))?;
+        let may_grow = text.len() + ADDED_MAX > REQUIREMENT_BYTES_MAX;
+        if may_grow && requirement.to_string().len() > REQUIREMENT_BYTES_MAX {
+            return Err(too_long());
+        }
+        Ok(Self(requirement))
     }
 
     /// Whether a version satisfies it; pre-releases only where the requirement names one, as in Cargo.
