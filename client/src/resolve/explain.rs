@@ -166,10 +166,12 @@ impl Story<'_> {
         self.asked.iter().filter_map(of).collect()
     }
 
-    /// What to do where no other requirement helps.
+    /// What to do about a package that the project asks for itself, where no other requirement of it helps.
     fn advise(&self) -> Option<String> {
-        self.asked.keys().find_map(|package| {
-            let met = self.graph.met(*package);
+        let asks =
+            |met: &Met| self.roots.iter().any(|at| self.graph.roots[*at].name.canonical() == met.key.name);
+        let mut own = self.asked.keys().map(|package| self.graph.met(*package)).filter(|met| asks(met));
+        own.find_map(|met| {
             let Some(known) = &met.package else {
                 let short = met.key.name.rsplit('/').next().unwrap_or_default();
                 return Some(format!("check the spelling, or search with `drystone search {short}`"));

@@ -225,6 +225,11 @@ fn a_way_out_is_shown_only_if_it_was_solved() {
     assert_eq!(way_out(&["c ^1", "b *"], &known).as_deref(), Some("`c` ^2.1.0 would do, in place of ^1"));
     assert_eq!(way_out(&["a ^2"], &["a 1.0.0"]).as_deref(), Some("`a` ^1.0.0 would do, in place of ^2"));
     assert_eq!(way_out(&["a *"], &["a 1.0.0: b ^1", "b"]), None);
+    // What no other requirement brings.
+    let search = "check the spelling, or search with `drystone search a`";
+    assert_eq!(way_out(&["a *"], &["a"]).as_deref(), Some(search));
+    let ask = "a lock file that names `a` goes on working; ask its owners for another version";
+    assert_eq!(way_out(&["a *"], &["a 1.0.0 yanked"]).as_deref(), Some(ask));
 }
 
 #[test]
