@@ -234,7 +234,7 @@ impl Committer {
 
     /// Reads what the planner and the commit need of the state map and of the log's right edge.
     ///
-    /// At most two rounds, fewer as nodes are cached. The keys are those of [`StateFile::state_key`].
+    /// At most two rounds, fewer as nodes are cached. The keys are those of [`StateFile::state_key`](super::StateFile::state_key).
     pub async fn load(&self, round: &mut Round, keys: &[String]) -> Result<(), CommitError> {
         let edge = async {
             match round.edge.take() {
