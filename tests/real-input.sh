@@ -3,8 +3,7 @@
 # and build a program from it, with crates.io replaced by that registry and nothing else reachable.
 #   tests/real-input.sh directory|s3 [ours|web]      s3: the server that the AWS_* variables name
 # `ours` is this workspace, and the program is `drystone`. `web` is the project in ../shared/data/web, and the program is
-# a small one that uses some of its dependencies. REAL_INPUT_TARGET names a directory where one run leaves what it has built
-# of the archives, for the next to take over: cargo knows them by crates.io's name and by their checksum.
+# a small one that uses some of its dependencies.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kind=${1:?directory or s3} project=${2:-ours}
@@ -111,14 +110,14 @@ registry = "sparse+$url/index/"
 TOML
 export CARGO_HOME=$work/cargo
 export https_proxy=http://127.0.0.1:9 http_proxy=http://127.0.0.1:9 no_proxy=127.0.0.1 NO_PROXY=127.0.0.1
-export CARGO_TARGET_DIR=${REAL_INPUT_TARGET:-$work/target}
+unset CARGO_TARGET_DIR
 began=$(date +%s)
 (
   cd "$work/source"
   cargo generate-lockfile --quiet
   cargo fetch --quiet
   cargo build --quiet "${build[@]}"
-  "$CARGO_TARGET_DIR/debug/${show[0]}" "${show[@]:1}"
+  "./target/debug/${show[0]}" "${show[@]:1}"
 )
 python3 - "$work/Cargo.lock" "$work/source/Cargo.lock" <<'PY'
 import sys, tomllib
