@@ -181,10 +181,13 @@ fn announced(messages: &mut impl BufRead) -> anyhow::Result<SocketAddr> {
         if messages.read_line(&mut line)? == 0 {
             bail!("the server ended: {said}");
         }
-        let url = line.trim().rsplit_once(" at http://").filter(|_| line.contains("Serving"));
-        if let Some((_, address)) = url {
-            return address.parse().with_context(|| format!("an address in `{}`", line.trim()));
+        // "... at http://ADDRESS" where others reach it there, else "... at URL, listening on ADDRESS".
+        let line = line.trim();
+        let told = line.rsplit_once(", listening on ").or_else(|| line.rsplit_once(" at http://"));
+        if let Some((_, address)) = told.filter(|_| line.starts_with("Serving")) {
+            return address.parse().with_context(|| format!("an address in `{line}`"));
         }
-        said.push_str(&line);
+        said.push_str(line);
+        said.push('\n');
     }
 }
