@@ -195,7 +195,7 @@ impl Workspace {
         if fixed && !diff.is_empty() {
             return Err(ClientError::LockWouldChange { diff }.into());
         }
-        if let Then::Fetch = then {
+        if matches!(then, Then::Fetch) && self.registry.network() == Network::Offline {
             // A lock of what cannot be had now would only be in the way.
             Stock::take(&new, &Store::new(cx.home()?.store())).check_reach(self.registry.network())?;
         }
