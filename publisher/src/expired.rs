@@ -91,11 +91,11 @@ impl ExpiredClass {
     fn folder(self) -> &'static str {
         match self {
             Self::Tokens => layout::TOKENS,
-            Self::Sessions => "sessions/",
-            Self::Links => "links/",
-            Self::Identities => "jti/",
-            Self::Buckets => "limits/",
-            Self::Waiting => "pending/",
+            Self::Sessions => layout::SESSIONS,
+            Self::Links => layout::MAIL_LINKS,
+            Self::Identities => layout::IDENTITIES_USED,
+            Self::Buckets => layout::BUCKETS,
+            Self::Waiting => layout::PENDING,
         }
     }
 

@@ -233,9 +233,12 @@ pub fn email_claim(hash: &str) -> String {
     format!("email/{hash}")
 }
 
+/// In the vault: what mailed tokens are for.
+pub const MAIL_LINKS: &str = "links/";
+
 /// In the vault: what a mailed token is for, by its SHA-256.
 pub fn mail_link(digest: &Sha256Digest) -> String {
-    format!("links/{}", digest.hex())
+    format!("{MAIL_LINKS}{}", digest.hex())
 }
 
 /// In the vault: where the tokens of an account are listed.
@@ -248,9 +251,12 @@ pub fn token_of(id: &AccountId, token: &EventId) -> String {
     format!("{}{token}", tokens_of(id))
 }
 
+/// In the vault: CI identities that wait for packages.
+pub const PENDING: &str = "pending/";
+
 /// In the vault: where the CI identities lie that wait for a package to publish its first version.
 pub fn pending_publishers(package: &PackageName) -> String {
-    format!("pending/{}/", package.canonical())
+    format!("{PENDING}{}/", package.canonical())
 }
 
 /// In the vault: one of them, by its id.
@@ -258,14 +264,20 @@ pub fn pending_publisher(package: &PackageName, publisher: &AccountId) -> String
     format!("{}{}", pending_publishers(package), publisher.ulid())
 }
 
+/// In the vault: which tokens of issuers were exchanged.
+pub const IDENTITIES_USED: &str = "jti/";
+
 /// In the vault: that an issuer's token was exchanged, by the SHA-256 of issuer and `jti`.
 pub fn identity_used(digest: &Sha256Digest) -> String {
-    format!("jti/{}", digest.hex())
+    format!("{IDENTITIES_USED}{}", digest.hex())
 }
+
+/// In the vault: all sessions.
+pub const SESSIONS: &str = "sessions/";
 
 /// In the vault: where the sessions of an account lie.
 pub fn sessions_of(id: &AccountId) -> String {
-    format!("sessions/{}/", id.ulid())
+    format!("{SESSIONS}{}/", id.ulid())
 }
 
 /// In the vault: a session.
@@ -308,9 +320,12 @@ pub fn token_use(digest: &Sha256Digest) -> String {
     format!("used/{}", digest.hex())
 }
 
+/// In the vault: how much of each limit is used up.
+pub const BUCKETS: &str = "limits/";
+
 /// In the vault: how much of a limit is used up, by a keyed hash of whom it is for.
 pub fn bucket(limit: &str, hash: &str) -> String {
-    format!("limits/{limit}/{hash}")
+    format!("{BUCKETS}{limit}/{hash}")
 }
 
 /// In the vault: the keys that sessions are signed with, and names are hashed with.

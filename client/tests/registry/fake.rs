@@ -1,22 +1,17 @@
 //! A registry in memory: a real log, a real state map, static files, and an HTTP server that misbehaves on request.
 
+// The way is written down because this file is part of two programs.
+#[path = "fake/effects.rs"]
+mod effects;
+#[path = "fake/server.rs"]
+mod server;
+
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard},
 };
 
-use async_trait::async_trait;
-use axum::{
-    Router,
-    body::{Body, Bytes},
-    extract::{Request, State},
-    http::{HeaderMap, StatusCode},
-    response::{IntoResponse as _, Response},
-};
+use axum::Router;
 use drystone_archive::{PackFile, inspect, pack, root_directory};
 use drystone_client::{
     Effects, Home, Http, HttpOptions, Network, Registry, Secret, Store, Token, TrustStore,
@@ -31,91 +26,19 @@ use drystone_schemas::{
     FileClass, Format, IndexDep, IndexFile, IndexLine, Limits, OwnerEntry, PackageDocument, PackageName,
     PublishMetadata, RegistryConfig, ResolveRecord, Role, Settings, Sha256Digest, Version, layout, rfc3339,
 };
-use drystone_storage::{Clock, Entropy};
 use tokio::sync::Notify;
+
+use self::{
+    effects::Counter,
+    server::{Served, serve},
+};
+pub(crate) use self::{
+    effects::{START_UNIX_MS, TestClock},
+    server::{Act, Seen},
+};
 
 pub(crate) const ORIGIN: &str = "fake.example/log/1";
 const ID: &str = "01JD3K6Q0Z0000000000000000";
-
-/// 2025-10-09T08:53:20Z.
-pub(crate) const START_UNIX_MS: u64 = 1_760_000_000_000;
-
-/// A clock that never waits, and remembers for how long it should have.
-#[derive(Default)]
-pub(crate) struct TestClock {
-    pub(crate) slept: Mutex<Vec<Duration>>,
-    /// Milliseconds since the beginning.
-    elapsed_ms: AtomicU64,
-    /// How many of them pass whenever somebody looks.
-    pub(crate) step_ms: AtomicU64,
-}
-
-impl TestClock {
-    /// Lets time pass.
-    pub(crate) fn pass(&self, duration: Duration) {
-        self.elapsed_ms.fetch_add(duration.as_millis() as u64, Ordering::Relaxed);
-    }
-}
-
-#[async_trait]
-impl Clock for TestClock {
-    fn now_unix_ms(&self) -> u64 {
-        let step = self.step_ms.load(Ordering::Relaxed);
-        START_UNIX_MS + self.elapsed_ms.fetch_add(step, Ordering::Relaxed)
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        self.slept.lock().unwrap().push(duration);
-    }
-}
-
-/// Not random at all, but different each time.
-#[derive(Default)]
-struct Counter(Mutex<u8>);
-
-impl Entropy for Counter {
-    fn fill(&self, out: &mut [u8]) {
-        let mut count = self.0.lock().unwrap();
-        *count = count.wrapping_add(1);
-        out.fill(*count);
-    }
-}
-
-/// What the server does with a request in place of serving a file.
-pub(crate) enum Act {
-    Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
-    /// Sends these bytes, then breaks the connection.
-    BreakAfter(Vec<u8>),
-    /// Sends these bytes in chunks, without saying how many there are.
-    Unannounced(Vec<u8>),
-    /// Sends them one by one.
-    Drip(Vec<u8>),
-}
-
-/// A request as the server saw it.
-#[derive(Clone)]
-pub(crate) struct Seen {
-    pub(crate) line: String,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Seen {
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-}
-
-#[derive(Default)]
-struct Served {
-    files: BTreeMap<String, Vec<u8>>,
-    /// Acts for `METHOD /path`, the next one last; when they are used up, files are served.
-    script: BTreeMap<String, Vec<Act>>,
-    seen: Vec<Seen>,
-    token: Option<String>,
-    /// Answers that wait until somebody says so.
-    held: BTreeMap<String, Arc<Notify>>,
-}
 
 /// The log and the files that follow from it.
 pub(crate) struct World {
@@ -556,56 +479,4 @@ fn archive_needing(name: &str, version: &str, deps: &[(&str, &str)]) -> Vec<u8> 
     ];
     let root = root_directory(&PackageName::new(name).unwrap(), &Version::new(version).unwrap());
     pack(Vec::new(), &root, files, &Limits::default()).unwrap()
-}
-
-async fn serve(State(served): State<Arc<Mutex<Served>>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let line = format!("{} {}", parts.method, parts.uri.path());
-    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default().to_vec();
-    let held = served.lock().unwrap().held.remove(&line);
-    if let Some(held) = held {
-        held.notified().await;
-    }
-    let mut served = served.lock().unwrap();
-    served.seen.push(Seen { line: line.clone(), headers: parts.headers.clone(), body });
-    if let Some(act) = served.script.get_mut(&line).and_then(Vec::pop) {
-        return perform(act);
-    }
-    let given = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
-    if served.token.as_ref().is_some_and(|token| given != Some(&*format!("Bearer {token}"))) {
-        return StatusCode::UNAUTHORIZED.into_response();
-    }
-    let Some(bytes) = served.files.get(parts.uri.path().trim_start_matches('/')) else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    let etag = format!("\"{}\"", Sha256Digest::of(bytes).hex());
-    if parts.headers.get("if-none-match").is_some_and(|value| value.as_bytes() == etag.as_bytes()) {
-        return StatusCode::NOT_MODIFIED.into_response();
-    }
-    ([("etag", etag)], bytes.clone()).into_response()
-}
-
-fn perform(act: Act) -> Response {
-    let chunk = |bytes: Vec<u8>| Ok::<_, std::io::Error>(Bytes::from(bytes));
-    match act {
-        Act::Answer(status, headers, body) => {
-            let mut response = Response::builder().status(status);
-            for (name, value) in headers {
-                response = response.header(name, value);
-            }
-            response.body(Body::from(body)).unwrap()
-        }
-        Act::BreakAfter(bytes) => {
-            let broken = Err(std::io::Error::other("cut"));
-            Body::from_stream(futures_util::stream::iter([chunk(bytes), broken])).into_response()
-        }
-        Act::Unannounced(bytes) => {
-            let chunks: Vec<_> = bytes.chunks(1000).map(|part| chunk(part.to_vec())).collect();
-            Body::from_stream(futures_util::stream::iter(chunks)).into_response()
-        }
-        Act::Drip(bytes) => {
-            let bytes = bytes.into_iter().map(move |byte| chunk(vec![byte]));
-            Body::from_stream(futures_util::stream::iter(bytes)).into_response()
-        }
-    }
 }
