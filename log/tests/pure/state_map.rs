@@ -296,8 +296,11 @@ fn shards_are_parsed_strictly() {
     assert_eq!(Shard::parse(258, b"\xff\n"), Err(bad_line(1)));
     let long = vec![b'a'; SHARD_READ_BYTES_MAX + 1];
     assert_eq!(Shard::parse(258, &long), Err(ShardError::TooLong { bytes: long.len() }));
+    assert_eq!(Shard::parse(258, &long[1..]), Err(ShardError::BadLine { line: 1 }));
     let no_files = ShardEntry { seq: 1, files: BTreeMap::new() };
     assert_eq!(Shard::empty(258).set(&one, no_files), Err(ShardError::BadFiles { name: one }));
+    let longest_name = "n".repeat(255);
+    assert_eq!(Shard::empty(shard_of(&longest_name)).set(&longest_name, entry(1)), Ok(()));
     let long_name = "n".repeat(256);
     assert_eq!(
         Shard::empty(shard_of(&long_name)).set(&long_name, entry(1)),

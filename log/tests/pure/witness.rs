@@ -1,7 +1,7 @@
 //! Witnessing: bodies, and every answer of the specification's table.
 
 use drystone_log::checkpoint::SignedCheckpoint;
-use drystone_log::note::NoteSignature;
+use drystone_log::note::{NoteSignature, SIGNATURES_MAX};
 use drystone_log::witness::{
     AddCheckpoint, MalformedRequest, WitnessRefusal, encode_size, good_cosignatures, judge,
     parse_cosignatures, parse_size,
@@ -137,6 +137,15 @@ fn bodies_are_read_strictly() {
         (parse_size(encode_size(17).as_bytes()), parse_size(b"17"), parse_size(b"017\n")),
         (Some(17), None, None)
     );
+}
+
+#[test]
+fn an_answer_has_as_many_cosignatures_as_a_note_may_have() {
+    let line = format!("{}\n", log_signer().sign("a\n"));
+    let parsed = |count: usize| parse_cosignatures(line.repeat(count).as_bytes()).map(|lines| lines.len());
+    assert_eq!(parsed(1), Some(1));
+    assert_eq!(parsed(SIGNATURES_MAX), Some(SIGNATURES_MAX));
+    assert_eq!(parsed(SIGNATURES_MAX + 1), None);
 }
 
 #[test]
