@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::{
     AuthorKeyRequest, ErrorBody, ExchangeRequest, ExchangeResponse, OwnersRequest, OwnersResponse,
     PackageResponse, PublishMetadata, PublishResponse, PublisherRequest, PublishersResponse, ReasonRequest,
-    ResolveResponse, RuleRequest, TrustedPublisher, UploadRequest, UploadResponse, VersionResponse,
-    WriteResponse, api::AliasRequest, second_factor as f, sign_in as s,
+    ResolveResponse, RuleRequest, TransferRequest, TrustedPublisher, UploadRequest, UploadResponse,
+    VersionResponse, WriteResponse, api::AliasRequest, second_factor as f, sign_in as s,
 };
 
 /// Makes the schema of a type.
@@ -136,6 +136,10 @@ fn operations() -> Vec<Operation> {
             .takes(schema!(OwnersRequest)),
         change("delete", "/api/v1/packages/{name}/owners", "Let them no longer")
             .takes(schema!(OwnersRequest)),
+        change("put", "/api/v1/packages/{name}/transfer", "Offer a package to an account or organisation")
+            .takes(schema!(TransferRequest)),
+        change("delete", "/api/v1/packages/{name}/transfer", "Take the offer back, or decline it"),
+        change("post", "/api/v1/packages/{name}/transfer/accept", "Take the package over"),
         operation("get", "/api/v1/packages/{name}/publishers", "Which CI identities a package trusts")
             .gives(&[200], schema!(PublishersResponse))
             .refuses(&[422]),

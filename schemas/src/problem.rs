@@ -149,6 +149,8 @@ codes! {
     SecondFactorInvalid "DRY0536" "second-factor-invalid" 401 "the code does not fit, or was used" "wait for the next code of the app, and check the clocks; or give a recovery code";
     SecondFactorState "DRY0537" "second-factor-state" 409 "the account's second factor does not allow this now" "look at it with `drystone auth second-factor status`";
     MailFailed "DRY0538" "mail-failed" 503 "the mail could not be handed in" "try again later";
+    TransferNotFound "DRY0539" "transfer-not-found" 404 "the package is not offered to the account" "ask an owner to run `drystone owner transfer offer`";
+    TransferWaits "DRY0540" "transfer-waits" 409 "the offer cannot be accepted yet" "accept it once the time-lock has run out";
 
     TryAgain "DRY0601" "try-again" 503 "the outcome is not known yet" "repeat the same request with the same idempotency key";
     StorageUnavailable "DRY0602" "storage-unavailable" 503 "the storage does not answer" "try again later";

@@ -8,8 +8,8 @@ use crate::{
     IndexLine, OwnersRequest, OwnersResponse, PackageDocument, PackageResponse, PublishMetadata,
     PublishResponse, PublisherRequest, PublishersResponse, RavenPackage, ReasonRequest, RegistryConfig,
     ReleaseSummary, ResolveHint, ResolveResponse, RuleRequest, SearchAnswer, SearchResponse, Settings,
-    UploadRequest, UploadResponse, VaisPackage, VaisRelease, VersionRecord, VersionResponse, WriteResponse,
-    ZionSearch, api::AliasRequest, second_factor, sign_in,
+    TransferRequest, UploadRequest, UploadResponse, VaisPackage, VaisRelease, VersionRecord, VersionResponse,
+    WriteResponse, ZionSearch, api::AliasRequest, second_factor, sign_in,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.
@@ -52,6 +52,7 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "new-token-response" sign_in::NewTokenResponse,
         "org-response" sign_in::OrgResponse,
         "owners-request" OwnersRequest,
+        "transfer-request" TransferRequest,
         "owners-response" OwnersResponse,
         "package" PackageResponse,
         "package-document" PackageDocument,

@@ -144,6 +144,29 @@ pub enum Owner {
     Add(OwnerAdd),
     /// Remove owners
     Remove(OwnerRemove),
+    /// Hand a package over to an account or organisation that accepts it
+    #[command(subcommand)]
+    Transfer(Transfer),
+}
+
+/// What to do with an offer of a package.
+#[derive(Debug, Subcommand)]
+pub enum Transfer {
+    /// Offer a package; for two weeks it can be accepted
+    Offer(TransferOffer),
+    /// Take a package over that is offered: nobody else acts for it then, and no CI identity publishes it
+    Accept(OwnerList),
+    /// Take an offer back, or decline it
+    Withdraw(OwnerList),
+}
+
+/// `owner transfer offer`
+#[derive(Debug, Args)]
+pub struct TransferOffer {
+    /// Package
+    pub package: String,
+    /// Login, name of an organisation, or account id
+    pub to: String,
 }
 
 /// `owner list`

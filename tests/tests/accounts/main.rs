@@ -13,6 +13,7 @@ mod secrets;
 mod sessions;
 mod smtp;
 mod tokens;
+mod transfers;
 mod trusted;
 
 use std::net::IpAddr;

@@ -103,6 +103,15 @@ fn asks(issuer: &Issuer) -> Vec<(&'static str, Ask)> {
         ),
         ("PUT .../NAME/owners", json(Method::PUT, "/api/v1/packages/http/owners", &bob)),
         ("DELETE .../NAME/owners", json(Method::DELETE, "/api/v1/packages/http/owners", &bob)),
+        ("PUT .../NAME/transfer", json(Method::PUT, "/api/v1/packages/http/transfer", &json!({"to": "bob"}))),
+        (
+            "DELETE .../NAME/transfer (to the stranger)",
+            change(Method::DELETE, "/api/v1/packages/old/transfer"),
+        ),
+        (
+            "POST .../NAME/transfer/accept (to the stranger)",
+            change(Method::POST, "/api/v1/packages/old/transfer/accept"),
+        ),
         ("PUT /api/v1/crates/NAME/owners", json(Method::PUT, "/api/v1/crates/http/owners", &bob)),
         ("DELETE /api/v1/crates/NAME/owners", json(Method::DELETE, "/api/v1/crates/http/owners", &bob)),
         ("POST .../NAME/publishers", json(Method::POST, "/api/v1/packages/http/publishers", &identity)),
@@ -258,6 +267,7 @@ impl World {
             (Method::POST, "/api/v1/packages/http/1.1.0/yank", Value::Null),
             (Method::POST, "/api/v1/packages/old/deprecate", Value::Null),
             (Method::PUT, "/api/v1/aliases/h", json!({"package": "http"})),
+            (Method::PUT, "/api/v1/packages/old/transfer", json!({"to": "eve"})),
         ] {
             sure(&owner, method, path, body).await;
         }

@@ -12,13 +12,14 @@ use crate::sim::{calls::Memory, client::Ask};
 pub(in crate::sim) const UNKNOWN: [&str; 5] =
     ["try-again", "storage-unavailable", "overloaded", "clock-wrong", "collection-under-way"];
 /// Codes that the workload may meet, when what it asks for does not fit the state of things.
-const REFUSALS: [&str; 10] = [
+const REFUSALS: [&str; 11] = [
     "version-exists",
     "version-not-found",
     "package-not-found",
     "not-an-owner",
     "last-owner",
     "scope-held",
+    "transfer-not-found",
     "alias-taken",
     "alias-not-found",
     "alias-is-package",
@@ -138,6 +139,9 @@ impl Oracle {
                 | (Ask::Unyank { .. }, EventBody::Unyank { .. })
                 | (Ask::OwnerAdd { .. }, EventBody::OwnerAdd { .. })
                 | (Ask::OwnerRemove { .. }, EventBody::OwnerRemove { .. })
+                | (Ask::TransferOffer { .. }, EventBody::TransferOffer { .. })
+                | (Ask::TransferAccept { .. }, EventBody::Transfer { .. })
+                | (Ask::TransferWithdraw { .. }, EventBody::TransferWithdraw { .. })
                 | (Ask::AliasSet { .. }, EventBody::AliasSet { .. })
                 | (Ask::AliasRemove { .. }, EventBody::AliasRemove { .. })
         );
