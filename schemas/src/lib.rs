@@ -84,10 +84,11 @@ pub use second_factor::{
     SecondFactorRequest, SecondFactorResponse,
 };
 pub use sign_in::{
-    DeleteAccountRequest, LeakVerdict, LeakedToken, LoginRequest, LogoutRequest, Member, MemberRequest,
-    NewOrgRequest, NewTokenRequest, NewTokenResponse, OrgResponse, PasswordChangeRequest,
-    PasswordResetRequest, PasswordSetRequest, PublicUser, RefreshRequest, RegisterRequest, SecretText,
-    SecurityEvent, SecurityEventsResponse, SessionResponse, TokenInfo, TokensResponse, User, VerifyRequest,
+    DeleteAccountRequest, DeviceAnswer, DeviceCodes, DeviceTokenRequest, LeakVerdict, LeakedToken,
+    LoginRequest, LogoutRequest, Member, MemberRequest, NewOrgRequest, NewTokenRequest, NewTokenResponse,
+    OrgResponse, PasswordChangeRequest, PasswordResetRequest, PasswordSetRequest, PublicUser, RefreshRequest,
+    RegisterRequest, SecretText, SecurityEvent, SecurityEventsResponse, SessionResponse, TokenInfo,
+    TokensResponse, User, VerifyRequest,
 };
 pub use time::{parse_rfc3339, rfc3339};
 pub use trusted::{

@@ -221,6 +221,17 @@ fn operations() -> Vec<Operation> {
         operation("post", "/api/v1/auth/password/set", "Set the password with what came by mail")
             .takes(schema!(s::PasswordSetRequest))
             .gives(&[200], written),
+        operation("post", "/api/v1/auth/device", "Codes for a machine that is to be signed in")
+            .takes(schema!(s::NewTokenRequest))
+            .gives(&[200], schema!(s::DeviceCodes)),
+        operation("post", "/api/v1/auth/device/token", "The machine's token, once somebody has said yes")
+            .takes(schema!(s::DeviceTokenRequest))
+            .gives(&[200], schema!(s::NewTokenResponse))
+            .refuses(&[403]),
+        operation("post", "/api/v1/auth/device/answer", "Say yes or no to the machine that shows a code")
+            .by_token()
+            .takes(schema!(s::DeviceAnswer))
+            .gives(&[200], written),
         operation("get", "/api/v1/auth/keys", "The keys that sessions are signed with"),
         operation("get", "/api/v1/users/me", "The account of the token")
             .by_token()

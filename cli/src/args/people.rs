@@ -5,7 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 /// `login`
 #[derive(Debug, Args)]
 pub struct Login {
-    /// Read the token from stdin
+    /// Read a token from stdin, instead of asking you to say yes on the registry's page
     #[arg(long, conflicts_with = "username")]
     pub with_token: bool,
     /// Sign in as this user, with the password from stdin, and make a token for this machine
@@ -15,10 +15,10 @@ pub struct Login {
     #[arg(long, value_name = "CODE", requires = "username")]
     pub code: Option<String>,
     /// What to call that token
-    #[arg(long, value_name = "NAME", default_value = "drystone login", requires = "username")]
+    #[arg(long, value_name = "NAME", default_value = "drystone login", conflicts_with = "with_token")]
     pub token_name: String,
     /// Days until that token expires
-    #[arg(long, default_value_t = 90, requires = "username")]
+    #[arg(long, default_value_t = 90, conflicts_with = "with_token")]
     pub days: u64,
 }
 

@@ -9,9 +9,7 @@ use axum::{
 use drystone_tests::{Answer, TestRegistry, checks::contents};
 use serde_json::{Value, json};
 
-use super::{
-    PASSWORD, Session, ask_from, new_token, open_registry, post, post_as, register, sign_in,
-};
+use super::{PASSWORD, Session, ask_from, new_token, open_registry, post, post_as, register, sign_in};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -78,7 +76,11 @@ async fn a_machine_gets_one_token_once_somebody_said_yes() {
     let other = registry.another(Clone::clone).await;
     let spaced = typed.to_lowercase().replace('-', " ");
     assert_eq!(answer(&other, &ann.token, &spaced, true).await.status, 200);
-    answer(&registry, &ann.token, &typed, false).await.assert_refused("answered", 400, &["device-code-invalid"]);
+    answer(&registry, &ann.token, &typed, false).await.assert_refused(
+        "answered",
+        400,
+        &["device-code-invalid"],
+    );
 
     // Two polls at once, at two instances: one token.
     let (a, b) = tokio::join!(poll(&registry, &device), poll(&other, &device));
@@ -176,9 +178,15 @@ async fn the_page_asks_whoever_has_a_password_and_shows_what_they_say_yes_to() {
     let page = registry.get(&format!("/device?user_code={typed}")).await;
     let shown = text(&page);
     assert_eq!(page.status, 200);
-    assert!(shown.contains("&lt;script&gt;") && shown.contains("acme/*") && !shown.contains("<script"), "{shown}");
+    assert!(
+        shown.contains("&lt;script&gt;") && shown.contains("acme/*") && !shown.contains("<script"),
+        "{shown}"
+    );
     for (name, value) in [
-        ("content-security-policy", "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"),
+        (
+            "content-security-policy",
+            "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        ),
         ("x-frame-options", "DENY"),
         ("referrer-policy", "no-referrer"),
         ("cache-control", "no-store"),

@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod audits;
+mod commands;
+mod device;
+mod edge;
 mod expired;
 mod instances;
 mod limits;

@@ -173,6 +173,16 @@ fn asks(issuer: &Issuer) -> Vec<(&'static str, Ask)> {
         ),
         ("DELETE /api/v1/users/me/tokens/ID", change(Method::DELETE, "/api/v1/users/me/tokens/TOKEN")),
         ("DELETE /api/v1/users/me", json(Method::DELETE, "/api/v1/users/me", &json!({"password": PASSWORD}))),
+        ("GET /device", get("/device")),
+        ("POST /api/v1/auth/device", json(Method::POST, "/api/v1/auth/device", &json!({"name": "laptop"}))),
+        (
+            "POST /api/v1/auth/device/answer (no such code)",
+            json(
+                Method::POST,
+                "/api/v1/auth/device/answer",
+                &json!({"user_code": "BBBB-BBBB", "approve": true}),
+            ),
+        ),
         ("POST /api/v1/auth/verify/send", change(Method::POST, "/api/v1/auth/verify/send")),
         (
             "POST /api/v1/auth/password/change",

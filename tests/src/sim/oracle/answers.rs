@@ -71,6 +71,13 @@ impl Oracle {
             });
             return Meaning::Unknown;
         }
+        if code == "rate-limited" {
+            // A process whose clock is an hour ahead fills the buckets of those whose clocks are right.
+            self.expect(self.clocks_were_turned, || {
+                format!("{:?} was asked too often, and every clock is right", asked.ask)
+            });
+            return Meaning::Refusal;
+        }
         let Asked { ask, account, tarball, .. } = asked;
         self.expect(REFUSALS.contains(&code), || format!("{ask:?} was answered `{code}`"));
         match (code, ask) {
