@@ -132,6 +132,42 @@ impl Registry {
         self.call(Method::PUT, &path, Body::json(&MemberRequest { role })?).await
     }
 
+    /// Makes a team of an organisation; this registry's token must be a session's.
+    pub async fn make_team(&self, org: &str, team: &str) -> Result<WriteResponse, ClientError> {
+        self.token()?;
+        self.call(Method::PUT, &team_path(org, team), Body::None).await
+    }
+
+    /// Dissolves a team.
+    pub async fn end_team(&self, org: &str, team: &str) -> Result<WriteResponse, ClientError> {
+        self.token()?;
+        self.call(Method::DELETE, &team_path(org, team), Body::None).await
+    }
+
+    /// Puts a member of the organisation into a team.
+    pub async fn add_to_team(
+        &self,
+        org: &str,
+        team: &str,
+        login: &str,
+    ) -> Result<WriteResponse, ClientError> {
+        self.token()?;
+        let path = format!("{}/members/{}", team_path(org, team), segment(login));
+        self.call(Method::PUT, &path, Body::None).await
+    }
+
+    /// Takes somebody out of a team; or leaves it.
+    pub async fn remove_from_team(
+        &self,
+        org: &str,
+        team: &str,
+        login: &str,
+    ) -> Result<WriteResponse, ClientError> {
+        self.token()?;
+        let path = format!("{}/members/{}", team_path(org, team), segment(login));
+        self.call(Method::DELETE, &path, Body::None).await
+    }
+
     /// Takes an invitation.
     pub async fn join_org(&self, org: &str) -> Result<WriteResponse, ClientError> {
         self.token()?;
@@ -155,4 +191,8 @@ fn org_path(name: &str) -> String {
 /// One segment of an address, whatever somebody typed.
 fn segment(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+fn team_path(org: &str, team: &str) -> String {
+    format!("{}/teams/{}", org_path(org), segment(team))
 }

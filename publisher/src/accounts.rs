@@ -21,6 +21,7 @@ mod second_factor;
 mod session;
 mod sign_up;
 mod smtp;
+mod teams;
 mod tokens;
 mod totp;
 

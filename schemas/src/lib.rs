@@ -87,7 +87,7 @@ pub use sign_in::{
     DeleteAccountRequest, DeviceAnswer, DeviceCodes, DeviceTokenRequest, LeakVerdict, LeakedToken,
     LoginRequest, LogoutRequest, Member, MemberRequest, NewOrgRequest, NewTokenRequest, NewTokenResponse,
     OrgResponse, PasswordChangeRequest, PasswordResetRequest, PasswordSetRequest, PublicUser, RefreshRequest,
-    RegisterRequest, SecretText, SecurityEvent, SecurityEventsResponse, SessionResponse, TokenInfo,
+    RegisterRequest, SecretText, SecurityEvent, SecurityEventsResponse, SessionResponse, Team, TokenInfo,
     TokensResponse, User, VerifyRequest,
 };
 pub use time::{parse_rfc3339, rfc3339};

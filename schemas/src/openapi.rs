@@ -305,6 +305,22 @@ fn operations() -> Vec<Operation> {
             .by_token()
             .gives(&[200], written)
             .refuses(&[409, 422]),
+        operation("put", "/api/v1/orgs/{org}/teams/{team}", "Make a team")
+            .by_token()
+            .gives(&[200], written)
+            .refuses(&[422]),
+        operation("delete", "/api/v1/orgs/{org}/teams/{team}", "Dissolve a team")
+            .by_token()
+            .gives(&[200], written)
+            .refuses(&[422]),
+        operation("put", "/api/v1/orgs/{org}/teams/{team}/members/{login}", "Put a member into a team")
+            .by_token()
+            .gives(&[200], written)
+            .refuses(&[422]),
+        operation("delete", "/api/v1/orgs/{org}/teams/{team}/members/{login}", "Take one out, or leave")
+            .by_token()
+            .gives(&[200], written)
+            .refuses(&[422]),
         operation("post", "/api/v1/secret-scanning/reports", "Report tokens that others can read")
             .takes(schema!(Vec<s::LeakedToken>))
             .gives(&[200], schema!(Vec<s::LeakVerdict>)),
@@ -324,6 +340,7 @@ fn example(parameter: &str) -> &'static str {
         "alias" => "hello",
         "login" => "operator",
         "org" => "acme",
+        "team" => "core",
         _ => "acct:01K742R2DRAAAAAAAAAAAAAAAB",
     }
 }

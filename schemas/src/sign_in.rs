@@ -315,6 +315,20 @@ pub struct OrgResponse {
     pub members: Vec<Member>,
     /// Who may join; for members alone.
     pub invited: Vec<Member>,
+    /// Its teams; for members alone.
+    #[serde(default)]
+    pub teams: Vec<Team>,
+}
+
+/// A team of an organisation: owner or collaborator of packages as `ORG/TEAM`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Team {
+    /// Account id, as the log names it.
+    pub id: AccountId,
+    /// What it is called within the organisation.
+    pub name: String,
+    /// Logins of who is in it.
+    pub members: Vec<String>,
 }
 
 /// A token that was found where it should not be, as secret scanners report it.

@@ -57,6 +57,42 @@ pub enum OrgVerb {
     Join(OrgName),
     /// Remove a member or an invitation; or leave
     Remove(OrgMember),
+    /// Look after teams: members who act for packages that name the team as `ORG/TEAM`
+    #[command(subcommand)]
+    Team(TeamVerb),
+}
+
+/// What to do with a team.
+#[derive(Debug, Subcommand)]
+pub enum TeamVerb {
+    /// Make a team
+    Create(TeamName),
+    /// Put a member of the organisation into a team
+    Add(TeamMember),
+    /// Take somebody out of a team; or leave it
+    Remove(TeamMember),
+    /// Dissolve a team
+    Delete(TeamName),
+}
+
+/// Names a team.
+#[derive(Debug, Args)]
+pub struct TeamName {
+    /// Organisation
+    pub org: String,
+    /// Team
+    pub team: String,
+}
+
+/// A member of a team.
+#[derive(Debug, Args)]
+pub struct TeamMember {
+    /// Organisation
+    pub org: String,
+    /// Team
+    pub team: String,
+    /// Login or account id
+    pub login: String,
 }
 
 /// Names an organisation.

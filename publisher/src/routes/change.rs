@@ -178,7 +178,11 @@ async fn change_owners(
 pub(super) async fn account(service: &Service, text: &str) -> Result<AccountRecord, Refusal> {
     let shown: String = text.chars().take(64).collect();
     let missing = || Refusal::code(Code::AccountNotFound, format!("there is no account `{shown}`"));
-    vault::find_account(&*service.core.store.vault, text).await?.ok_or_else(missing)
+    let found = match text.split_once('/') {
+        Some((org, team)) => service.core.find_team(org, team).await?,
+        None => vault::find_account(&*service.core.store.vault, text).await?,
+    };
+    found.ok_or_else(missing)
 }
 
 pub(super) async fn offer_transfer(
@@ -192,6 +196,10 @@ pub(super) async fn offer_transfer(
     let account = account(service, &to).await?;
     if account.closed.is_some() {
         return Err(Refusal::code(Code::AccountNotFound, "the account was deleted"));
+    }
+    if account.team_of.is_some() {
+        let detail = "a package is offered to an organisation, which then lets a team act for it";
+        return Err(Refusal::code(Code::AccountNotFound, detail));
     }
     let pkg = target.name.clone();
     let msg = format!("`{pkg}` is offered to `{}`", account.login);

@@ -15,6 +15,7 @@ mod second_factor;
 mod secrets;
 mod sessions;
 mod smtp;
+mod teams;
 mod tokens;
 mod transfers;
 mod trusted;

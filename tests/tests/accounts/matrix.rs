@@ -201,6 +201,16 @@ fn asks(issuer: &Issuer) -> Vec<(&'static str, Ask)> {
         ("POST /api/v1/orgs", json(Method::POST, "/api/v1/orgs", &json!({"name": "brand-new"}))),
         ("POST /api/v1/orgs/ORG/join", change(Method::POST, "/api/v1/orgs/acme/join")),
         ("PUT /api/v1/orgs/ORG/members/LOGIN", json(Method::PUT, "/api/v1/orgs/acme/members/eve", &role)),
+        ("PUT /api/v1/orgs/ORG/teams/TEAM", change(Method::PUT, "/api/v1/orgs/acme/teams/docs")),
+        ("DELETE /api/v1/orgs/ORG/teams/TEAM", change(Method::DELETE, "/api/v1/orgs/acme/teams/core")),
+        (
+            "PUT /api/v1/orgs/ORG/teams/TEAM/members/LOGIN",
+            change(Method::PUT, "/api/v1/orgs/acme/teams/core/members/ann"),
+        ),
+        (
+            "DELETE /api/v1/orgs/ORG/teams/TEAM/members/LOGIN",
+            change(Method::DELETE, "/api/v1/orgs/acme/teams/core/members/mia"),
+        ),
         ("DELETE /api/v1/orgs/ORG/members/LOGIN", change(Method::DELETE, "/api/v1/orgs/acme/members/mia")),
     ]
 }
@@ -267,6 +277,8 @@ impl World {
         sure(&ann.token, Method::PUT, "/api/v1/orgs/acme/members/mia", json!({"role": "collaborator"})).await;
         let mia_session = Self::signed_in(&registry, "mia").await;
         sure(&mia_session, Method::POST, "/api/v1/orgs/acme/join", Value::Null).await;
+        sure(&ann.token, Method::PUT, "/api/v1/orgs/acme/teams/core", Value::Null).await;
+        sure(&ann.token, Method::PUT, "/api/v1/orgs/acme/teams/core/members/mia", Value::Null).await;
         let owners = "/api/v1/packages/http/owners";
         sure(&owner, Method::PUT, owners, json!({"users": ["acme"]})).await;
         sure(&owner, Method::PUT, owners, json!({"users": ["bob"], "role": "collaborator"})).await;
