@@ -74,7 +74,7 @@ async fn page(State(service): App, RawQuery(query): RawQuery, request: Request) 
     let Some((_, code)) = code else { return html(StatusCode::OK, &name, &ask_code("")) };
     match service.device_asks(&code, address(&request)).await {
         Ok(asked) => html(StatusCode::OK, &name, &ask_answer(&code, &asked, "")),
-        Err(refusal) => refused(&name, &refusal, |told| ask_code(told)),
+        Err(refusal) => refused(&name, &refusal, ask_code),
     }
 }
 
