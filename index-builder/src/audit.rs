@@ -1,37 +1,37 @@
 //! Audit: replays a published log as an outsider sees it, and compares everything that follows from it with what is served.
 //!
-//! Owns the order of the checks and where an audit goes on after an earlier one. Its submodules own records made again
-//! from archives (`records`), signatures of authors (`authors`) and what is kept between two audits (`kept`). Does not own the
-//! checks of single files, nor telling which of two contradicting files is wrong: those are fsck's, and fsck runs where
-//! anything of the log itself does not fit.
-//! Invariant: memory grows with the registry's current state, not with its log; an audit that found anything wrong is
-//! never built on.
+//! Owns the order of the checks and where an audit goes on after an earlier one. Its submodules own the first reading of the
+//! log (`claims`), the second one, of its packages (`parts`), how a replay tells digests quickly (`digests`), records made
+//! again from archives (`records`), signatures of authors (`authors`) and what is kept between two audits (`kept`). Does not
+//! own the checks of single files, nor telling which of two contradicting files is wrong: those are fsck's, and fsck runs
+//! where anything of the log itself does not fit.
+//! Invariant: memory holds the state map, four bytes an event, and some packages, whatever the registry has; all packages
+//! only if a later audit is to go on from there. An audit that found anything wrong is never built on.
 
 mod authors;
+mod claims;
+mod digests;
 mod kept;
+mod parts;
 mod records;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use drystone_log::{
-    BundleId, Checkpoint, SignedCheckpoint, TlogProof, VerifierKey,
-    proof_file::PROOF_BYTES_MAX,
-    tile::{TILE_WIDTH, entry_bundles, tile_bytes},
+    Checkpoint, SignedCheckpoint, TlogProof, VerifierKey, proof_file::PROOF_BYTES_MAX, tile::entry_bundles,
 };
-use drystone_schemas::{Event, EventBody, layout};
-use futures_util::StreamExt;
+use drystone_schemas::{Event, VaisPackage, layout};
+use futures_util::{StreamExt, stream};
 
-use self::records::Archive;
+use self::{claims::Claims, parts::BUNDLES_AT_ONCE};
 use crate::{
-    concurrent::in_order,
-    fsck::{Check, Events, FsckCounts, FsckOptions, FsckProblem, Log, ProblemKind, bad_object, fsck},
+    fsck::{Check, FsckCounts, FsckOptions, FsckProblem, Log, Mapped, ProblemKind, fsck, spelling},
     growing::Growing,
-    objects::{ObjectError, fetch_needed},
     progress::Progress,
-    published::{self, Published, PublishedError, bundle_key, parse_event, read_bundle, tile_key},
-    replay::Replayed,
-    replica::{Needed, Replica},
+    project::{project_config, vais_index_file},
+    published::{self, Published, PublishedError, bundle_key},
+    replica::Replica,
     source::Source,
 };
 
@@ -46,7 +46,23 @@ pub struct AuditOptions {
     pub deep: bool,
     /// Signed checkpoints of this log that the auditor has from elsewhere: from its own memory, or from others.
     pub seen: Vec<SignedCheckpoint>,
+    /// Keep what a later audit can go on from. Memory grows with the registry's packages then.
+    pub keep: bool,
 }
+
+/// One event that was audited.
+#[derive(Debug, Clone, Copy)]
+pub struct Audited<'a> {
+    /// The event.
+    pub event: &'a Event,
+    /// Its line in the log.
+    pub line: &'a [u8],
+    /// When what it changes takes force, in seconds since 1970, if that waits for a time-lock.
+    pub waits_until: Option<u64>,
+}
+
+/// Hears of every new event, from one task at a time.
+pub type Visit<'a> = dyn Fn(&Audited<'_>) + Sync + 'a;
 
 /// What an audit found.
 #[derive(Debug)]
@@ -61,18 +77,18 @@ pub struct AuditReport {
     pub counts: FsckCounts,
     /// Two signed notes that cannot both be of one log: what was seen, what is shown now, and the key of both.
     pub fork: Option<(Bytes, Bytes, VerifierKey)>,
-    /// What the next audit can go on from; only if nothing is wrong.
+    /// What the next audit can go on from; only if that was asked for and nothing is wrong.
     pub kept: Option<Kept>,
 }
 
-/// Audits the log that `source` publishes, from where `earlier` ended. `visit` sees every new event in order; nothing that
-/// it learns may be used if the report has problems.
+/// Audits the log that `source` publishes, from where `earlier` ended. `visit` sees every new event, those of a package in
+/// their order; nothing that it learns may be used if the report has problems.
 pub async fn audit(
     source: &dyn Source,
     options: &AuditOptions,
     earlier: Option<Kept>,
     progress: &dyn Progress,
-    visit: &mut (dyn FnMut(&Replayed<'_>) + Send),
+    visit: &Visit<'_>,
 ) -> AuditReport {
     let key = options.key.clone().or_else(|| earlier.as_ref().map(|kept| kept.key.clone()));
     let fsck_options = FsckOptions { key, deep: options.deep };
@@ -82,8 +98,9 @@ pub async fn audit(
         earlier: None,
         replica: Replica::new(),
         tree: Growing::new(),
-        touched: BTreeSet::new(),
-        missing: Vec::new(),
+        claims: Claims::default(),
+        done: Vec::new(),
+        foreign: BTreeSet::new(),
         whole: true,
     };
     if let Some(kept) = earlier {
@@ -98,18 +115,20 @@ struct Audit<'a> {
     options: &'a AuditOptions,
     /// The checkpoint that an earlier audit ended at.
     earlier: Option<Bytes>,
+    /// The registry as such, its state map, and the packages of an earlier audit.
     replica: Replica,
     tree: Growing,
-    /// Names in the state map that the new events change.
-    touched: BTreeSet<String>,
-    /// Objects of releases that were missing, which a takedown may excuse: canonical name, version, and the problem.
-    missing: Vec<(String, String, FsckProblem)>,
+    claims: Claims,
+    /// The packages that new events are about, if they are to be kept.
+    done: Vec<Replica>,
+    /// Names in the state map that events claim something of which is not theirs, and that no part has.
+    foreign: BTreeSet<String>,
     /// Whether everything of the log itself fits.
     whole: bool,
 }
 
 impl Audit<'_> {
-    async fn run(mut self, visit: &mut (dyn FnMut(&Replayed<'_>) + Send)) -> AuditReport {
+    async fn run(mut self, visit: &Visit<'_>) -> AuditReport {
         let from = self.tree.size();
         let Some(published) = self.published().await else { return self.report(from, None, None) };
         let size = published.checkpoint.size();
@@ -119,24 +138,16 @@ impl Audit<'_> {
         let proof = self.proof_size(&published).await;
         let seen = self.options.seen.iter().map(|seen| seen.checkpoint().size());
         proof.into_iter().chain(seen).for_each(|size| self.tree.note_root_at(size));
-        let bundles = entry_bundles(from, size);
-        self.check.progress.total(bundles.len() as u64);
-        for id in bundles {
-            if !self.bundle(id, size, visit).await {
-                self.whole = false;
-                break;
-            }
-            self.check.progress.step(&bundle_key(id));
-        }
+        self.entries(from, size, visit).await;
         self.whole &= self.tree.root() == published.checkpoint.root();
+        let vais = self.packages(visit).await;
         if let Some(other) = self.options.seen.iter().find(|seen| self.contradicts(size, seen.checkpoint())) {
             self.earlier = Some(other.to_bytes().into());
             return self.fork(other.checkpoint().size(), published);
         }
         let log = Log::with_roots(published, self.tree.roots().clone());
         if self.whole {
-            self.excuse_missing();
-            self.files(&log).await;
+            self.files(&log, vais).await;
         }
         let sound = self.diagnose(&log).await;
         if !self.whole && sound && self.earlier.is_some() {
@@ -144,6 +155,26 @@ impl Audit<'_> {
             return self.fork(from, log.published);
         }
         self.report(from, Some(log.published), None)
+    }
+
+    /// The new entries, as far as they are good.
+    async fn entries(&mut self, from: u64, size: u64, visit: &Visit<'_>) {
+        self.claims = Claims::new(from, self.replica.config());
+        let ids = entry_bundles(from, size);
+        self.check.progress.total(ids.len() as u64);
+        let source = self.check.source;
+        let read = ids.into_iter().map(|id| async move {
+            let old = from.saturating_sub(id.first_entry()) as usize;
+            (id, claims::read(source, id, old).await)
+        });
+        let mut bundles = stream::iter(read.collect::<Vec<_>>()).buffered(BUNDLES_AT_ONCE);
+        while let Some((id, read)) = bundles.next().await {
+            if !self.bundle(id, read, size, visit).await {
+                self.whole = false;
+                break;
+            }
+            self.check.progress.step(&bundle_key(id));
+        }
     }
 
     /// Whether a checkpoint that was seen elsewhere is not of this tree. Below the size where this audit began, only the
@@ -179,134 +210,32 @@ impl Audit<'_> {
         Some(signed.checkpoint().size())
     }
 
-    /// The new entries of a bundle: their place in the tree, then what they say. False if the audit cannot go on.
-    async fn bundle(
-        &mut self,
-        id: BundleId,
-        size: u64,
-        visit: &mut (dyn FnMut(&Replayed<'_>) + Send),
-    ) -> bool {
-        self.check.counts.log_files += 1;
-        let bundle = match read_bundle(self.check.source, id).await {
-            Ok(bundle) => bundle,
-            Err(error) => {
-                self.check.bad_bundle(id, &error);
-                return false;
-            }
-        };
-        let old = (self.tree.size() - id.first_entry()) as usize;
-        let tiles = match self.tree.grow(&bundle.leaf_hashes(), old, size) {
-            Ok(tiles) => tiles,
-            Err(error) => {
-                self.check.problem(bundle_key(id), ProblemKind::Contradiction, error);
-                return false;
-            }
-        };
-        let tiles = tiles.into_iter().map(|(id, hashes)| (tile_key(id), tile_bytes(&hashes)));
-        if !self.check.same(tiles.collect()).await {
-            self.whole = false;
-        }
-        let lines = &bundle.entries()[old..];
-        let parsed: Result<Vec<Event>, _> =
-            lines.iter().enumerate().map(|(at, line)| parse_event(id, old + at, line)).collect();
-        let events = match parsed {
-            Ok(events) => events,
-            Err(error) => {
-                self.check.bad_bundle(id, &error);
-                return false;
-            }
-        };
-        let source = self.check.source;
-        let mut fetched = in_order(events.iter().map(|event| fetch_needed(source, event)).collect());
-        for (event, line) in events.iter().zip(lines) {
-            let (needed, error) = fetched.next().await.expect("each task has its outcome");
-            self.event(id, event, line, needed, error, visit).await;
-        }
-        debug_assert!(old < usize::from(TILE_WIDTH), "a bundle that is done is not read again");
-        true
-    }
-
-    /// One event: what it claims, against what follows.
-    async fn event(
-        &mut self,
-        id: BundleId,
-        event: &Event,
-        line: &[u8],
-        needed: Needed,
-        error: Option<ObjectError>,
-        visit: &mut (dyn FnMut(&Replayed<'_>) + Send),
-    ) {
-        let seq = self.replica.size();
-        self.check.counts.events += 1;
-        if let Some(error) = error {
-            self.object_problem(event, &error);
-        }
-        if let Some(detail) = authors::judge(&self.replica, event) {
-            let detail = format!("event {seq}: {detail}");
-            self.check.problem(bundle_key(id), ProblemKind::Contradiction, detail);
-        }
-        let archive = Archive::of(event, &needed);
-        let (files, faults) = self.replica.apply(event, needed);
-        for fault in faults {
-            let detail = format!("event {seq}: {fault}");
-            self.check.problem(bundle_key(id), ProblemKind::Contradiction, detail);
-        }
-        self.touched.extend(event.files.iter().map(|change| change.1.clone()));
-        if let Some(archive) = archive {
-            self.check.counts.objects += 1;
-            let settings = self.replica.config().and_then(|config| config.settings.as_ref());
-            let problem = match (self.options.deep, settings) {
-                (true, Some(settings)) => archive.recompute(self.check.source, settings).await,
-                _ => archive.measure(self.check.source).await,
-            };
-            match problem {
-                Some(problem) if problem.kind == ProblemKind::Missing => {
-                    self.missing.push((archive.name, archive.vers, problem));
-                }
-                other => self.check.take(other),
-            }
-        }
-        visit(&Replayed { event, line, files: &files, replica: &self.replica });
-    }
-
-    fn object_problem(&mut self, event: &Event, error: &ObjectError) {
-        match &event.body {
-            EventBody::Publish { pkg, vers, record, .. } => {
-                let problem = bad_object(&layout::object(record), error);
-                if matches!(error, ObjectError::Missing { .. }) {
-                    self.missing.push((pkg.canonical(), vers.precedence_key(), problem));
-                } else {
-                    self.check.take(Some(problem));
-                }
-            }
-            EventBody::Genesis { config, .. } | EventBody::Config { config } => {
-                self.check.take(Some(bad_object(&layout::object(config), error)));
-            }
-            _ => {}
-        }
-    }
-
-    /// Objects of releases that were taken down may be gone.
-    fn excuse_missing(&mut self) {
-        for (name, vers, problem) in std::mem::take(&mut self.missing) {
-            let lines = self.replica.packages().get(&name).map(|package| &package.index.lines);
-            let line = lines.and_then(|lines| lines.iter().find(|line| line.vers.precedence_key() == vers));
-            if line.is_none_or(|line| line.deleted.is_none()) {
-                self.check.take(Some(problem));
-            }
-        }
-    }
-
-    /// Everything that follows from the replayed log: proof, history, nodes, files by name and by hash.
-    async fn files(&mut self, log: &Log) {
+    /// What follows from the log besides its packages: proof, history, nodes and configuration; and what an earlier audit
+    /// left that is outside of the state map.
+    async fn files(&mut self, log: &Log, mut vais: BTreeMap<String, VaisPackage>) {
         self.check.proof(log).await;
         let history = self.check.history(log, log.size()).await;
         self.check.take(history);
-        let replica = std::mem::take(&mut self.replica);
-        let events = Events::replayed(replica, std::mem::take(&mut self.touched));
-        self.check.state(log, &events).await;
-        self.check.config(log, &events).await;
-        self.replica = events.replica;
+        self.check.nodes(self.replica.state()).await;
+        let mut foreign = Vec::new();
+        for name in &self.foreign {
+            let Some(entry) = self.replica.state().get(name).ok().flatten() else { continue };
+            let spelling = spelling(self.check.source, self.replica.packages().get(name), entry).await;
+            foreign.extend(Mapped::of(name, entry, spelling.as_ref()));
+        }
+        self.check.mapped(log.size(), foreign).await;
+        let settings = self.replica.config().and_then(|config| config.settings.as_ref());
+        let plain = match (self.replica.identity(), self.replica.config(), settings) {
+            (Some(identity), Some(config), Some(settings)) => {
+                vais.extend(self.replica.vais_packages(settings));
+                let mut files = project_config(config.seq, &identity.origin, &identity.log_key, settings);
+                files.extend(self.replica.plain_files_of_packages(settings));
+                files.extend(vais_index_file(&vais));
+                Some(files)
+            }
+            _ => None,
+        };
+        self.check.plain(log.size(), plain).await;
     }
 
     /// Names the files that are wrong where the log does not fit, and looks at those that nothing leads to any more.
@@ -334,14 +263,15 @@ impl Audit<'_> {
     }
 
     fn report(
-        self,
+        mut self,
         from: u64,
         published: Option<Published>,
         fork: Option<(Bytes, Bytes, VerifierKey)>,
     ) -> AuditReport {
         let checkpoint = published.as_ref().map(|published| published.checkpoint.clone());
         let clean = self.check.problems.is_empty();
-        let kept = published.filter(|_| clean).map(|published| Kept {
+        std::mem::take(&mut self.done).into_iter().for_each(|part| self.replica.put_packages(part));
+        let kept = published.filter(|_| clean && self.options.keep).map(|published| Kept {
             checkpoint: published.bytes,
             key: published.key,
             replica: self.replica,

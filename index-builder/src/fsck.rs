@@ -119,8 +119,9 @@ impl fmt::Display for FsckProblem {
     }
 }
 
-pub(crate) use events::{Events, measure};
+pub(crate) use events::measure;
 pub(crate) use log::Log;
+pub(crate) use state::{Found, Mapped, spelling};
 
 /// Checks a registry's public files, and head if the vault is given.
 pub async fn fsck(
@@ -173,7 +174,8 @@ impl Check<'_> {
         let events = self.events(&log).await;
         self.objects(&events).await;
         self.state(&log, &events).await;
-        self.config(&log, &events).await;
+        let plain = if events.complete { events.replica.plain_files() } else { None };
+        self.plain(log.size(), plain).await;
         self.head(&log, &events).await;
         if self.options.deep {
             self.sweep(&log).await;

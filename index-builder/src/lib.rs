@@ -32,7 +32,7 @@ extern crate self as drystone_index_builder;
 #[expect(dead_code, reason = "its other users are the tests of the public interface")]
 mod support;
 
-pub use audit::{AuditOptions, AuditReport, Kept, KeptError, audit};
+pub use audit::{AuditOptions, AuditReport, Audited, Kept, KeptError, Visit, audit};
 pub use fsck::{FsckCounts, FsckOptions, FsckProblem, FsckReport, ProblemKind, fsck};
 pub use gc::{GcAges, GcClass, GcError, GcOptions, GcReport, GcTally, gc};
 pub use hints::{Closures, hint_after_publish, hints_needed};

@@ -46,21 +46,40 @@ pub(crate) async fn fetch(
     digest: &Sha256Digest,
     len_max: u64,
 ) -> Result<Bytes, ObjectError> {
-    let key = layout::object(digest);
-    match source.get(&key, len_max).await? {
-        None => Err(ObjectError::Missing { key }),
+    checked(digest, source.get(&layout::object(digest), len_max).await)
+}
+
+/// Reads an object's bytes; nothing is checked.
+pub(crate) async fn get_object(
+    source: &dyn Source,
+    digest: &Sha256Digest,
+) -> Result<Option<Bytes>, SourceError> {
+    source.get(&layout::object(digest), OBJECT_BYTES_MAX).await
+}
+
+fn checked(digest: &Sha256Digest, got: Result<Option<Bytes>, SourceError>) -> Result<Bytes, ObjectError> {
+    match got? {
+        None => Err(ObjectError::Missing { key: layout::object(digest) }),
         Some(bytes) if Sha256Digest::of(&bytes) == *digest => Ok(bytes),
-        Some(_) => Err(ObjectError::Damaged { key }),
+        Some(_) => Err(ObjectError::Damaged { key: layout::object(digest) }),
     }
+}
+
+/// Takes an object's bytes for what they say, if they have its digest.
+pub(crate) fn read_object<T: DeserializeOwned>(
+    digest: &Sha256Digest,
+    got: Result<Option<Bytes>, SourceError>,
+) -> Result<T, ObjectError> {
+    let bytes = checked(digest, got)?;
+    serde_json::from_slice(&bytes)
+        .map_err(|e| ObjectError::Malformed { key: layout::object(digest), detail: e.to_string() })
 }
 
 async fn fetch_json<T: DeserializeOwned>(
     source: &dyn Source,
     digest: &Sha256Digest,
 ) -> Result<T, ObjectError> {
-    let bytes = fetch(source, digest, OBJECT_BYTES_MAX).await?;
-    serde_json::from_slice(&bytes)
-        .map_err(|e| ObjectError::Malformed { key: layout::object(digest), detail: e.to_string() })
+    read_object(digest, get_object(source, digest).await)
 }
 
 /// Fetches what the projection of an event needs. An object that cannot be had comes back as none, with the reason.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use drystone_log::{BundleId, Hash, tile::entry_bundles};
 use drystone_schemas::{Event, EventBody};
 
-use self::{edge::Edge, parts::Division};
+use self::{edge::Edge, parts::EVENTS_AT_ONCE};
 use crate::{
     growing::Growing,
     objects::fetch_needed,
@@ -24,7 +24,8 @@ use crate::{
     source::Source,
 };
 
-pub(crate) use parts::is_own_file;
+pub(crate) use edge::root_of;
+pub(crate) use parts::{Division, is_own_file};
 
 /// What follows from the events of a log alone.
 pub(crate) struct Outline {
@@ -85,7 +86,7 @@ impl Outline {
         if tree.root() != published.checkpoint.root() {
             return Err(ReplayError::Root);
         }
-        let division = Division::new(events_of, &with_aliases);
+        let division = Division::new(events_of, &with_aliases, EVENTS_AT_ONCE);
         Ok(Self { published, replica, last_entry, tree, edge, configs, bundles, division })
     }
 

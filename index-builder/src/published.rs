@@ -91,11 +91,18 @@ pub(crate) fn tile_key(id: TileId) -> String {
 
 /// Reads and decodes a bundle; nothing is checked against the tree.
 pub(crate) async fn read_bundle(source: &dyn Source, id: BundleId) -> Result<EntryBundle, EntriesError> {
+    decode_bundle(id, &get_bundle(source, id).await?)
+}
+
+/// Reads the bytes of a bundle.
+pub(crate) async fn get_bundle(source: &dyn Source, id: BundleId) -> Result<Bytes, EntriesError> {
     let key = bundle_key(id);
-    let Some(bytes) = source.get(&key, BUNDLE_BYTES_MAX).await? else {
-        return Err(EntriesError::Missing { key });
-    };
-    EntryBundle::decode(id, &bytes).map_err(|error| EntriesError::Malformed { key, error })
+    source.get(&key, BUNDLE_BYTES_MAX).await?.ok_or(EntriesError::Missing { key })
+}
+
+/// Decodes the bytes of a bundle.
+pub(crate) fn decode_bundle(id: BundleId, bytes: &[u8]) -> Result<EntryBundle, EntriesError> {
+    EntryBundle::decode(id, bytes).map_err(|error| EntriesError::Malformed { key: bundle_key(id), error })
 }
 
 /// Reads an entry of a bundle as an event.

@@ -391,20 +391,29 @@ impl Replica {
         };
         let made: Vec<FileChange> = files.iter().map(ProjectedFile::change).collect();
         if self.unknown(&canonical) {
-            // What the package's own files say cannot be told, but which files change can, and alias maps are exact.
-            let blind = |change: &FileChange| (change.0, change.1.clone());
-            if !event.files.iter().map(blind).eq(made.iter().map(blind)) {
-                faults.push(wrong_files(&event.files, &made));
-            }
+            faults.extend(self.judge_files(event, &canonical, &made));
+            // What the package's own files say cannot be told, but alias maps are exact.
             let of_aliases =
                 |file: &ProjectedFile| matches!(file.class, FileClass::Alias | FileClass::History);
             return files.into_iter().filter(of_aliases).collect();
         }
-        if made != event.files {
-            faults.push(wrong_files(&event.files, &made));
-            self.unknown.insert(canonical, BTreeSet::new());
-        }
+        faults.extend(self.judge_files(event, &canonical, &made));
         files
+    }
+
+    /// Compares the files that an event names with those that follow from it. Of a package that is not known exactly only
+    /// which files change can be told.
+    fn judge_files(&mut self, event: &Event, canonical: &str, made: &[FileChange]) -> Option<Fault> {
+        if self.unknown(canonical) {
+            let blind = |change: &FileChange| (change.0, change.1.clone());
+            let same = event.files.iter().map(blind).eq(made.iter().map(blind));
+            return (!same).then(|| wrong_files(&event.files, made));
+        }
+        if made == event.files {
+            return None;
+        }
+        self.unknown.insert(canonical.to_owned(), BTreeSet::new());
+        Some(wrong_files(&event.files, made))
     }
 
     /// Keeps the settings that a package's files were made with, where they say more than the package does.

@@ -435,14 +435,21 @@ impl Event {
             return Err(EventError::TooLong { len: line.len() });
         }
         let malformed = |e: serde_json::Error| EventError::Malformed(e.to_string());
-        let Probe { v, seq, kind } = serde_json::from_slice(line).map_err(malformed)?;
-        if v != EVENT_FORMAT {
-            return Err(EventError::UnknownFormat { seq, v });
-        }
-        if !KINDS.contains(&&*kind) {
-            return Err(EventError::UnknownKind { seq, kind });
-        }
-        let event: Self = serde_json::from_slice(line).map_err(malformed)?;
+        let event = match serde_json::from_slice::<Self>(line) {
+            Ok(event) if event.v == EVENT_FORMAT => event,
+            // What it is, if it is not what it should be.
+            read => {
+                let Probe { v, seq, kind } = serde_json::from_slice(line).map_err(malformed)?;
+                if v != EVENT_FORMAT {
+                    return Err(EventError::UnknownFormat { seq, v });
+                }
+                if !KINDS.contains(&&*kind) {
+                    return Err(EventError::UnknownKind { seq, kind });
+                }
+                read.map_err(malformed)?
+            }
+        };
+        let seq = event.seq;
         if canonical_json(&event) != line {
             return Err(EventError::NotCanonical { seq });
         }

@@ -145,8 +145,7 @@ impl IndexFile {
 
     /// The release with this version, build metadata aside.
     pub fn find(&self, version: &Version) -> Option<&IndexLine> {
-        let key = version.precedence_key();
-        self.lines.iter().find(|line| line.vers.precedence_key() == key)
+        self.lines.iter().find(|line| line.vers.is_same_release(version))
     }
 
     /// The newest release: the largest stable version that is not yanked, else the largest pre-release.

@@ -76,7 +76,8 @@ pub use raven::{RavenOwner, RavenPackage};
 pub use record::{DepKind, Format, RecordDep, RecordFile, UnknownFormat, VcsInfo, VersionRecord};
 pub use resolve_hint::{ResolveHint, ResolveHintError};
 pub use resolve_record::{
-    Positions, ResolveDep, ResolveFeature, ResolveRecord, ResolveRecordError, ResolveRelease,
+    GrowingResolveRecord, Positions, ResolveDep, ResolveFeature, ResolveRecord, ResolveRecordError,
+    ResolveRelease,
 };
 pub use schema::all_schemas;
 pub use second_factor::{

@@ -5,6 +5,8 @@
 //! taken down; a dependency or feature that many releases have is written once. Invariant: equal index files give equal
 //! records, and the record of an index file has the position in the log of that file.
 
+mod growing;
+
 use std::{collections::BTreeMap, fmt};
 
 use schemars::JsonSchema;
@@ -15,6 +17,8 @@ use serde::{
 };
 
 use crate::{DepKind, IndexDep, IndexFile, IndexLine, PackageName, Version, canonical_json};
+
+pub use growing::GrowingResolveRecord;
 
 /// Version of the form.
 const FORM: u32 = 1;
@@ -162,8 +166,8 @@ impl ResolveRecord {
     pub fn of(index: &IndexFile) -> Option<Self> {
         let (seq, first) = (index.seq()?, index.lines.first()?);
         let mut tables = Tables::new();
-        let readable = |line: &&IndexLine| line.deleted.is_none() && line.v <= INDEX_V_MAX;
-        let releases = index.lines.iter().filter(readable).map(|line| tables.release(line)).collect();
+        let releases =
+            index.lines.iter().filter(|line| is_readable(line)).map(|line| tables.release(line)).collect();
         Some(Self {
             v: FORM,
             seq,
@@ -216,7 +220,13 @@ impl ResolveRecord {
     }
 }
 
+/// Whether a release is one to choose from.
+fn is_readable(line: &IndexLine) -> bool {
+    line.deleted.is_none() && line.v <= INDEX_V_MAX
+}
+
 /// Values numbered in the order in which they were met.
+#[derive(Debug, Clone)]
 struct Numbered<T>(BTreeMap<T, u32>);
 
 impl<T: Ord + Clone> Numbered<T> {
@@ -233,6 +243,7 @@ impl<T: Ord + Clone> Numbered<T> {
     }
 }
 
+#[derive(Debug, Clone)]
 struct Tables {
     deps: Numbered<ResolveDep>,
     features: Numbered<ResolveFeature>,

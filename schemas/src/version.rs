@@ -54,6 +54,12 @@ impl Version {
         version.to_string()
     }
 
+    /// Whether both name the same release: all but build metadata is equal.
+    pub fn is_same_release(&self, other: &Self) -> bool {
+        let numbers = |version: &semver::Version| (version.major, version.minor, version.patch);
+        numbers(&self.0) == numbers(&other.0) && self.0.pre == other.0.pre
+    }
+
     /// What compatible versions have in common, by Cargo's rule: everything up to the first number that is not 0.
     pub const fn compatible_line(&self) -> (u64, u64, u64) {
         match (self.0.major, self.0.minor) {

@@ -191,9 +191,9 @@ async fn rebuild_and_audit_make_as_many_calls_as_the_table_says() {
         refresh_hints(&store, &real, &Silent).await.unwrap();
     })
     .await;
-    let options = AuditOptions { key: None, deep: false, seen: Vec::new() };
+    let options = AuditOptions { key: None, deep: false, seen: Vec::new(), keep: false };
     let audited = row(&mut table, "audit", &store, async |store| {
-        audit(&AreaSource::new(store.public), &options, None, &Silent, &mut |_| {}).await
+        audit(&AreaSource::new(store.public), &options, None, &Silent, &|_| {}).await
     });
     let audited = audited.await;
     assert_eq!((audited.problems, audited.counts.events), (Vec::new(), made.events));

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Mutex, time::Duration};
 
 use drystone_client::{Network, Registry, TrustStore};
 use drystone_index_builder::{
-    AreaSource, AuditOptions, AuditReport, Kept, Progress as _, Replayed, Source, audit,
+    AreaSource, AuditOptions, AuditReport, Audited, Kept, Progress as _, Source, Visit, audit,
 };
 use drystone_log::{SignedCheckpoint, TlogProof, VerifierKey, note::NOTE_BYTES_MAX};
 use drystone_schemas::{Code, Event, PackageName, Problem, rfc3339};
@@ -99,7 +99,7 @@ impl Choice {
 /// Audits a registry.
 pub(super) async fn audit_once(args: AuditArgs, cx: &Context) -> Result<(), Failure> {
     let state = args.state.map(|dir| cx.path(&dir));
-    let report = run(cx, &args.common, state.as_deref(), &mut |_| ()).await?;
+    let report = run(cx, &args.common, state.as_deref(), &|_| ()).await?;
     let counts = report.counts;
     let size = report.checkpoint.as_ref().map(|checkpoint| checkpoint.size());
     let new = counts.events;
@@ -135,15 +135,18 @@ pub(super) async fn monitor(args: &MonitorArgs, cx: &Context) -> Result<(), Fail
     loop {
         // Nothing is told before the whole of it is verified.
         let events: Mutex<Vec<(Event, Option<String>)>> = Mutex::default();
-        let report = run(cx, &args.common, Some(&state), &mut |seen| {
+        let visit = |seen: &Audited<'_>| {
             if choice.takes(seen.event, seen.line) {
-                let from = waits_until(seen).map(rfc3339);
+                let from = seen.waits_until.map(rfc3339);
                 events.lock().expect("no holder of this lock panics").push((seen.event.clone(), from));
             }
-        })
-        .await?;
+        };
+        let report = run(cx, &args.common, Some(&state), &visit).await?;
         verdict(cx, &args.common, &report)?;
-        for (event, from) in events.into_inner().expect("no holder of this lock panics") {
+        let mut events = events.into_inner().expect("no holder of this lock panics");
+        // They were seen package by package.
+        events.sort_unstable_by_key(|(event, _)| event.seq);
+        for (event, from) in events {
             let mut value =
                 serde_json::to_value(&event).map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
             if let Some(from) = &from {
@@ -156,12 +159,6 @@ pub(super) async fn monitor(args: &MonitorArgs, cx: &Context) -> Result<(), Fail
             None => return Ok(()),
         }
     }
-}
-
-/// When the change of an event takes force, if it waits for a time-lock: the time to look at it, and to object.
-fn waits_until(seen: &Replayed<'_>) -> Option<u64> {
-    let package = seen.replica.packages().get(&seen.event.package()?.canonical())?;
-    package.document.waits_until(seen.event.seq, seen.event.time)
 }
 
 /// One event in a line.
@@ -180,7 +177,7 @@ async fn run(
     cx: &Context,
     args: &Common,
     state: Option<&std::path::Path>,
-    visit: &mut (dyn FnMut(&Replayed<'_>) + Send),
+    visit: &Visit<'_>,
 ) -> Result<AuditReport, Failure> {
     let (source, key, mut seen): (Box<dyn Source>, _, _) = if is_url(&args.target) {
         let registry = cx.open(&drystone_client::normalise_base(&args.target)?, Network::Online)?;
@@ -200,7 +197,7 @@ async fn run(
     }
     let bar = Bar::new(cx, "Auditing");
     bar.total(0);
-    let options = AuditOptions { key, deep: args.deep, seen };
+    let options = AuditOptions { key, deep: args.deep, seen, keep: state.is_some() };
     let report = audit(&*source, &options, kept, &bar, visit).await;
     bar.finish();
     if let (Some(dir), Some(kept)) = (state, &report.kept) {

@@ -2,11 +2,12 @@
 //!
 //! Owns the recomputation of a version record. Does not own what a record leads to; that is the projections'.
 
-use drystone_schemas::{Event, EventBody, Limits, PublishMetadata, Settings, Sha256Digest, layout};
+use drystone_schemas::{
+    Event, EventBody, Limits, PublishMetadata, Settings, Sha256Digest, VersionRecord, layout,
+};
 
 use crate::{
     fsck::{FsckProblem, ProblemKind, measure, unreadable},
-    replica::Needed,
     source::Source,
 };
 
@@ -23,15 +24,15 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    /// The archive that a publish event names.
-    pub(super) fn of(event: &Event, needed: &Needed) -> Option<Self> {
+    /// The archive that a publish event names, with the record that was found.
+    pub(super) fn of(event: &Event, found: Option<&VersionRecord>) -> Option<Self> {
         let EventBody::Publish { pkg, vers, tarball, record, .. } = &event.body else { return None };
         Some(Self {
             name: pkg.canonical(),
             vers: vers.precedence_key(),
             digest: *tarball,
             record: *record,
-            size: needed.record.as_ref().map(|record| record.size),
+            size: found.map(|record| record.size),
         })
     }
 

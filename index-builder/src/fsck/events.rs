@@ -16,14 +16,13 @@ use crate::{
 };
 
 /// What the events told.
-pub(crate) struct Events {
-    pub(crate) replica: Replica,
+#[derive(Default)]
+pub(super) struct Events {
+    pub(super) replica: Replica,
     /// Whether every event was replayed.
     pub(super) complete: bool,
     /// The state map's root after the last event; none if nothing tells it.
     pub(super) state: Option<Sha256Digest>,
-    /// The names in the state map whose files are to be looked at; all, if absent.
-    pub(super) touched: Option<BTreeSet<String>>,
     releases: Vec<Release>,
     /// Releases that were taken down, whose objects may be gone: canonical name and version.
     deleted: HashSet<(String, String)>,
@@ -44,25 +43,9 @@ struct Release {
     missing_record: Option<Sha256Digest>,
 }
 
-impl Events {
-    /// What a replay without gaps told, of which only these names are new.
-    pub(crate) fn replayed(replica: Replica, touched: BTreeSet<String>) -> Self {
-        Self {
-            replica,
-            complete: true,
-            state: None,
-            touched: Some(touched),
-            releases: Vec::new(),
-            deleted: HashSet::new(),
-            optional: BTreeSet::new(),
-            trust: Vec::new(),
-        }
-    }
-}
-
 impl Check<'_> {
     pub(super) async fn events(&mut self, log: &Log) -> Events {
-        let mut events = Events { touched: None, ..Events::replayed(Replica::new(), BTreeSet::new()) };
+        let mut events = Events { complete: true, ..Events::default() };
         self.progress.total(log.bundles.len() as u64);
         for (id, verdict) in &log.bundles {
             let read = if *verdict == Verdict::Good { self.read_events(*id).await } else { None };

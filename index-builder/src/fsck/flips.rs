@@ -159,16 +159,16 @@ async fn a_whole_fsck_and_a_whole_audit_name_the_changed_file() {
     let key = Some(writer.signer.verifier().clone());
     let options = FsckOptions { key: key.clone(), deep: false };
     // Archives of this writer are none, so that nothing can be made from them.
-    let audit_options = AuditOptions { key, deep: false, seen: vec![] };
+    let audit_options = AuditOptions { key, deep: false, seen: vec![], keep: false };
     let untouched = Flipped { files: &files, key: "", bytes: Bytes::new() };
-    let report = audit(&untouched, &audit_options, None, &Silent, &mut |_| {}).await;
+    let report = audit(&untouched, &audit_options, None, &Silent, &|_| {}).await;
     assert_eq!(report.problems, []);
     for (number, (key, good)) in files.iter().enumerate() {
         let mut bytes = good.to_vec();
         let at = number * 7919 % bytes.len();
         bytes[at] ^= 1 << (number % 8);
         let source = Flipped { files: &files, key, bytes: bytes.into() };
-        let audited = audit(&source, &audit_options, None, &Silent, &mut |_| {}).await;
+        let audited = audit(&source, &audit_options, None, &Silent, &|_| {}).await;
         let checked = fsck(&source, None, &options, &Silent).await;
         let named = |problems: &[super::FsckProblem]| problems.iter().any(|problem| problem.key == *key);
         // Over HTTP nobody can list what nothing leads to any more: nodes and copies of earlier states, smaller tiles.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use drystone_log::{
-    FileRef, Hash, MidTile, RootTile, Shard, ShardEntry,
+    FileRef, Hash, MidTile, RootTile, Shard, ShardEntry, StateMap,
     commit::Head,
     state_map::{SHARD_READ_BYTES_MAX, STATE_TILE_BYTES, StateError, mid_tile_key, root_tile_key, shard_key},
 };
@@ -15,12 +15,16 @@ use super::{Check, FsckProblem, ProblemKind, compare, events::Events, log::Log, 
 use crate::{
     concurrent::in_order,
     objects::fetch,
+    project::PackageState,
     rebuild::{BY_NAME_BYTES_MAX, HEAD_BYTES_MAX},
     source::Source,
 };
 
+/// Nodes of the state map that are looked at together.
+const NODES_AT_ONCE: usize = 1024;
+
 /// A state-mapped file: its by-name key, if its package's spelling is known, and what it must be.
-struct Mapped {
+pub(crate) struct Mapped {
     key: Option<String>,
     state_key: String,
     digest: Sha256Digest,
@@ -29,11 +33,70 @@ struct Mapped {
     copied: bool,
 }
 
+/// What was found of a state-mapped file.
+pub(crate) struct CheckedFile {
+    key: Option<String>,
+    /// Its copy by its hash, and what is wrong with that.
+    pub(crate) copy: Option<(String, Option<FsckProblem>)>,
+    /// What is wrong with the file by its name.
+    pub(crate) by_name: Option<Found>,
+}
+
+impl Mapped {
+    /// The files of an entry of the state map.
+    pub(crate) fn of(
+        state_key: &str,
+        entry: &ShardEntry,
+        spelling: Option<&PackageName>,
+    ) -> impl Iterator<Item = Self> {
+        entry.files.iter().map(move |(class, FileRef { digest, len })| {
+            let class = FileClass::of_letter(*class);
+            let of_package = |class| spelling.and_then(|name| layout::package_file(name, class));
+            let key =
+                class.and_then(|class| of_package(class).or_else(|| layout::alias_file(state_key, class)));
+            let digest = Sha256Digest::from_bytes(*digest.as_bytes());
+            let copied = class.is_none_or(FileClass::is_kept_by_hash);
+            Self { key, state_key: state_key.to_owned(), digest, len: *len, copied }
+        })
+    }
+
+    /// A file outside the state map.
+    pub(crate) fn plain(key: String, bytes: &[u8]) -> Self {
+        let (digest, len) = (Sha256Digest::of(bytes), bytes.len() as u64);
+        Self { key: Some(key), state_key: String::new(), digest, len, copied: false }
+    }
+
+    /// Looks at the file, by name and by hash, where the log has this size.
+    pub(crate) async fn check(self, source: &dyn Source, size: u64) -> CheckedFile {
+        let copy = match self.copied {
+            true => Some(copy_of(source, &self).await),
+            false => None,
+        };
+        let by_name = by_name(source, &self, size).await;
+        CheckedFile { key: self.key, copy, by_name }
+    }
+}
+
+/// How a package is spelt, which decides where its files lie: by the replay, else by the copy of its document.
+pub(crate) async fn spelling(
+    source: &dyn Source,
+    package: Option<&PackageState>,
+    entry: &ShardEntry,
+) -> Option<PackageName> {
+    if let Some(package) = package {
+        return Some(package.document.name.clone());
+    }
+    let document = entry.files.get(&'d')?;
+    let digest = Sha256Digest::from_bytes(*document.digest.as_bytes());
+    let bytes = fetch(source, &digest, document.len).await.ok()?;
+    serde_json::from_slice::<PackageDocument>(&bytes).ok().map(|document| document.name)
+}
+
 impl Check<'_> {
     /// Nodes and state-mapped files, by the replayed state or else by the newest event's.
-    pub(crate) async fn state(&mut self, log: &Log, events: &Events) {
+    pub(super) async fn state(&mut self, log: &Log, events: &Events) {
         let entries = if events.complete {
-            self.nodes(events).await;
+            self.nodes(events.replica.state()).await;
             let shards = events.replica.state().shards();
             let entries = shards
                 .flat_map(|shard| shard.entries().map(|(name, entry)| (name.to_owned(), entry.clone())));
@@ -50,37 +113,32 @@ impl Check<'_> {
         };
 
         let mut files = Vec::new();
-        let looked_at = |name: &String| events.touched.as_ref().is_none_or(|names| names.contains(name));
-        for (state_key, entry) in entries.iter().filter(|(name, _)| looked_at(name)) {
-            let spelling = self.spelling(state_key, entry, events).await;
-            for (class, FileRef { digest, len }) in &entry.files {
-                let class = FileClass::of_letter(*class);
-                let of_package = |class| spelling.as_ref().and_then(|name| layout::package_file(name, class));
-                let key = class
-                    .and_then(|class| of_package(class).or_else(|| layout::alias_file(state_key, class)));
-                let digest = Sha256Digest::from_bytes(*digest.as_bytes());
-                let copied = class.is_none_or(FileClass::is_kept_by_hash);
-                files.push(Mapped { key, state_key: state_key.clone(), digest, len: *len, copied });
-            }
+        for (state_key, entry) in &entries {
+            let package = events.replica.packages().get(state_key);
+            let spelling = spelling(self.source, package, entry).await;
+            files.extend(Mapped::of(state_key, entry, spelling.as_ref()));
         }
-        self.mapped(log, files).await;
+        self.mapped(log.size(), files).await;
     }
 
-    /// The nodes that follow from the replayed state, byte by byte.
-    async fn nodes(&mut self, events: &Events) {
-        let nodes = events.replica.state().changed_nodes();
+    /// The nodes that follow from a replayed state, byte by byte.
+    pub(crate) async fn nodes(&mut self, state: &StateMap) {
+        let nodes = state.changed_nodes();
         self.progress.total(nodes.len() as u64);
         let (source, progress) = (self.source, self.progress);
-        let each = nodes.into_iter().map(|(key, bytes)| async move {
-            let problem = compare(source, &key, &bytes).await;
-            progress.step(&key);
-            (key, problem)
-        });
-        let checked: Vec<_> = in_order(each.collect()).collect().await;
-        for (key, problem) in checked {
-            self.counts.state_nodes += 1;
-            self.take(problem);
-            self.seen.insert(key);
+        let mut nodes = nodes.into_iter().peekable();
+        while nodes.peek().is_some() {
+            let each = nodes.by_ref().take(NODES_AT_ONCE).map(|(key, bytes)| async move {
+                let problem = compare(source, &key, &bytes).await;
+                progress.step(&key);
+                (key, problem)
+            });
+            let mut checked = in_order(each.collect());
+            while let Some((key, problem)) = checked.next().await {
+                self.counts.state_nodes += 1;
+                self.take(problem);
+                self.seen.insert(key);
+            }
         }
     }
 
@@ -138,32 +196,17 @@ impl Check<'_> {
         None
     }
 
-    /// How a package is spelt, which decides where its files lie: by the replay, else by the copy of its document.
-    async fn spelling(&self, state_key: &str, entry: &ShardEntry, events: &Events) -> Option<PackageName> {
-        if let Some(package) = events.replica.packages().get(state_key) {
-            return Some(package.document.name.clone());
-        }
-        let document = entry.files.get(&'d')?;
-        let digest = Sha256Digest::from_bytes(*document.digest.as_bytes());
-        let bytes = fetch(self.source, &digest, document.len).await.ok()?;
-        serde_json::from_slice::<PackageDocument>(&bytes).ok().map(|document| document.name)
-    }
-
     /// State-mapped files, by name and by hash.
-    async fn mapped(&mut self, log: &Log, files: Vec<Mapped>) {
+    pub(crate) async fn mapped(&mut self, size: u64, files: Vec<Mapped>) {
         self.progress.total(files.len() as u64);
-        let (source, size, progress) = (self.source, log.size(), self.progress);
+        let (source, progress) = (self.source, self.progress);
         let each = files.into_iter().map(|file| async move {
-            let copy = match file.copied {
-                true => Some(copy_of(source, &file).await),
-                false => None,
-            };
-            let by_name = by_name(source, &file, size).await;
-            progress.step(file.key.as_deref().unwrap_or(&file.state_key));
-            (copy, file.key, by_name)
+            let checked = file.check(source, size).await;
+            progress.step(checked.key.as_deref().unwrap_or("files"));
+            checked
         });
-        let checked: Vec<_> = in_order(each.collect()).collect().await;
-        for (copy, key, by_name) in checked {
+        let mut checked = in_order(each.collect());
+        while let Some(CheckedFile { key, copy, by_name }) = checked.next().await {
             self.counts.by_name += 1;
             if let Some((copy, problem)) = copy {
                 self.counts.objects += 1;
@@ -176,9 +219,8 @@ impl Check<'_> {
         }
     }
 
-    /// The configuration, and what clients of other registries ask for.
-    pub(crate) async fn config(&mut self, log: &Log, events: &Events) {
-        let files = if events.complete { events.replica.plain_files() } else { None };
+    /// The configuration, and what clients of other registries ask for; no files if the settings in force are not known.
+    pub(crate) async fn plain(&mut self, size: u64, files: Option<Vec<(String, Vec<u8>)>>) {
         let Some(files) = files else {
             for key in [layout::CONFIG, layout::INDEX_CONFIG, layout::API_CONFIG, layout::HEALTH] {
                 self.seen.insert(key.into());
@@ -186,15 +228,7 @@ impl Check<'_> {
             }
             return;
         };
-        for (key, bytes) in files {
-            self.counts.by_name += 1;
-            self.seen.insert(key.clone());
-            let (digest, len) = (Sha256Digest::of(&bytes), bytes.len() as u64);
-            let file = Mapped { key: Some(key), state_key: String::new(), digest, len, copied: false };
-            let problem = by_name(self.source, &file, log.size()).await;
-            let problem = self.unless_under_way(problem).await;
-            self.take(problem);
-        }
+        self.mapped(size, files.into_iter().map(|(key, bytes)| Mapped::plain(key, &bytes)).collect()).await;
     }
 
     /// Drops the problem of a file that is ahead, if head knows a commit that wrote it.
@@ -217,13 +251,21 @@ impl Check<'_> {
 }
 
 /// What is wrong with a by-name file.
-pub(super) enum Found {
+pub(crate) enum Found {
     Problem(FsckProblem),
     /// It carries a position beyond the published size.
     Ahead {
         seq: u64,
         problem: FsckProblem,
     },
+}
+
+impl Found {
+    /// The problem, where head is not known.
+    pub(crate) fn into_problem(self) -> FsckProblem {
+        let (Self::Problem(problem) | Self::Ahead { problem, .. }) = self;
+        problem
+    }
 }
 
 /// The finding of a by-name file that carries a position beyond the published size.

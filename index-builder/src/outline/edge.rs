@@ -23,7 +23,7 @@ impl Edge {
 }
 
 /// The root over hashes of complete subtrees of one height.
-pub(super) fn root_of(hashes: &[Hash]) -> Hash {
+pub(crate) fn root_of(hashes: &[Hash]) -> Hash {
     let mut frontier = Frontier::new();
     hashes.iter().for_each(|hash| frontier.append(*hash));
     frontier.root()

@@ -6,7 +6,10 @@
 //! two events is not looked at, which audit and fsck do. At most [`EVENTS_AT_ONCE`] events are held, and the releases of
 //! two parts, unless a package has more; packages that ever had a short name are one part, since they share the alias map.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Range,
+};
 
 use drystone_log::{BundleId, EntryBundle, FileRef, Hash};
 use drystone_schemas::{Event, EventBody, FileChange, PackageName, Sha256Digest};
@@ -25,12 +28,12 @@ use crate::{
 };
 
 /// Events that are held at once, at about 500 bytes each.
-const EVENTS_AT_ONCE: u64 = 200_000;
+pub(super) const EVENTS_AT_ONCE: u64 = 200_000;
 /// Events of a part: their releases take about 5 KB each.
 const EVENTS_IN_PART: u64 = 1_000;
 
 /// Which packages are taken together.
-pub(super) struct Division {
+pub(crate) struct Division {
     /// The part of each package, by canonical name.
     part_of: HashMap<String, u32>,
     /// For each reading of the log, the first part that is not in it any more.
@@ -38,8 +41,12 @@ pub(super) struct Division {
 }
 
 impl Division {
-    /// Divides packages, by their numbers of events.
-    pub(super) fn new(events_of: BTreeMap<String, u64>, together: &BTreeSet<String>) -> Self {
+    /// Divides packages, by their numbers of events; those of `together` are one part.
+    pub(crate) fn new(
+        events_of: impl IntoIterator<Item = (String, u64)>,
+        together: &BTreeSet<String>,
+        events_at_once: u64,
+    ) -> Self {
         let (first, others): (Vec<_>, Vec<_>) =
             events_of.into_iter().partition(|(name, _)| together.contains(name));
         let mut part_of = HashMap::with_capacity(first.len() + others.len());
@@ -53,7 +60,7 @@ impl Division {
         let mut full = in_part > 0;
         for (name, events) in others {
             if full || (in_part > 0 && in_part + events > EVENTS_IN_PART) {
-                if in_reading + events > EVENTS_AT_ONCE {
+                if in_reading + events > events_at_once {
                     ends.push(part + 1);
                     in_reading = 0;
                 }
@@ -66,6 +73,26 @@ impl Division {
             ends.push(part + 1);
         }
         Self { part_of, ends }
+    }
+
+    /// How often the log must be read for all packages.
+    pub(crate) fn readings(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Number of parts.
+    pub(crate) fn parts(&self) -> u32 {
+        self.ends.last().copied().unwrap_or_default()
+    }
+
+    /// The parts of a reading.
+    pub(crate) fn in_reading(&self, reading: usize) -> Range<u32> {
+        reading.checked_sub(1).map_or(0, |before| self.ends[before])..self.ends[reading]
+    }
+
+    /// The part of a package.
+    pub(crate) fn part_of(&self, canonical: &str) -> Option<u32> {
+        self.part_of.get(canonical).copied()
     }
 }
 
@@ -86,12 +113,12 @@ struct Named {
 impl Outline {
     /// How often the log must be read for all packages.
     pub(crate) fn readings(&self) -> usize {
-        self.division.ends.len()
+        self.division.readings()
     }
 
     /// Number of parts.
     pub(crate) fn parts(&self) -> u64 {
-        self.division.ends.last().copied().unwrap_or_default().into()
+        self.division.parts().into()
     }
 
     /// Every bundle, read again, in their order.
@@ -112,18 +139,17 @@ impl Outline {
         source: &dyn Source,
         reading: usize,
     ) -> Result<Vec<Vec<Event>>, ReplayError> {
-        let start = reading.checked_sub(1).map_or(0, |before| self.division.ends[before]);
-        let end = self.division.ends[reading];
-        let mut parts: Vec<Vec<Event>> = (start..end).map(|_| Vec::new()).collect();
+        let of_reading = self.division.in_reading(reading);
+        let mut parts: Vec<Vec<Event>> = of_reading.clone().map(|_| Vec::new()).collect();
         let mut bundles = self.bundles(source);
         while let Some((id, bundle)) = bundles.try_next().await? {
             for (at, line) in bundle.entries().iter().enumerate() {
                 let named = serde_json::from_slice::<Named>(line).ok().and_then(|named| named.pkg);
-                let part = named.and_then(|name| self.division.part_of.get(&name.canonical()));
-                if let Some(part) = part.filter(|part| (start..end).contains(part)) {
+                let part = named.and_then(|name| self.division.part_of(&name.canonical()));
+                if let Some(part) = part.filter(|part| of_reading.contains(part)) {
                     let event = parse_event(id, at, line)?;
                     // What it claims of files is in the state map.
-                    parts[(part - start) as usize].push(Event { files: Vec::new(), ..event });
+                    parts[(part - of_reading.start) as usize].push(Event { files: Vec::new(), ..event });
                 }
             }
         }
@@ -202,8 +228,9 @@ mod tests {
     use super::*;
 
     fn division(events: &[(&str, u64)], together: &[&str]) -> (Vec<u32>, Vec<u32>) {
-        let events_of = events.iter().map(|(name, events)| ((*name).to_owned(), *events)).collect();
-        let division = Division::new(events_of, &together.iter().map(|&name| name.to_owned()).collect());
+        let events_of = events.iter().map(|(name, events)| ((*name).to_owned(), *events));
+        let together = together.iter().map(|&name| name.to_owned()).collect();
+        let division = Division::new(events_of, &together, EVENTS_AT_ONCE);
         (events.iter().map(|(name, _)| division.part_of[*name]).collect(), division.ends)
     }
 

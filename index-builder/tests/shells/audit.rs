@@ -1,11 +1,11 @@
 //! An auditor sees what a registry withholds, contradicts or invents, and goes on from where it ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use drystone_index_builder::{
-    AreaSource, AuditOptions, AuditReport, Kept, ProblemKind, Silent, Source, SourceError, audit,
+    AreaSource, AuditOptions, AuditReport, Audited, Kept, ProblemKind, Silent, Source, SourceError, audit,
 };
 use drystone_log::{SignedCheckpoint, StateMap};
 use drystone_schemas::{EventBody, layout};
@@ -13,12 +13,12 @@ use drystone_schemas::{EventBody, layout};
 use crate::support::{ORIGIN, Writer, contents, name, publish, record_key, remove, set, version};
 
 fn options() -> AuditOptions {
-    AuditOptions { key: None, deep: false, seen: vec![] }
+    AuditOptions { key: None, deep: false, seen: vec![], keep: true }
 }
 
 async fn audited(writer: &Writer, earlier: Option<Kept>) -> AuditReport {
     let source = AreaSource::new(writer.store.public.clone());
-    audit(&source, &options(), earlier, &Silent, &mut |_| {}).await
+    audit(&source, &options(), earlier, &Silent, &|_| {}).await
 }
 
 /// What was kept, as if it had been on disk.
@@ -53,9 +53,10 @@ async fn an_audit_goes_on_where_the_last_one_ended() {
     let earlier = kept(first);
     writer.commit(&[publish("third", "1.0.0"), EventBody::Heartbeat {}]).await;
     let source = Counted { files: contents(&writer.store.public).await, read: Default::default() };
-    let mut seen = Vec::new();
-    let report =
-        audit(&source, &options(), Some(earlier), &Silent, &mut |event| seen.push(event.event.seq)).await;
+    let seen = std::sync::Mutex::new(BTreeSet::new());
+    let visit = |audited: &Audited<'_>| _ = seen.lock().unwrap().insert(audited.event.seq);
+    let report = audit(&source, &options(), Some(earlier), &Silent, &visit).await;
+    let seen: Vec<u64> = seen.into_inner().unwrap().into_iter().collect();
     assert_eq!((report.from, &*seen, problems(&report)), (13, &[13, 14][..], vec![]));
     let read = source.read.into_inner().unwrap();
     assert!(
@@ -182,7 +183,7 @@ async fn a_log_that_goes_back_or_elsewhere_is_a_fork_with_evidence() {
     for files in others {
         let source = Counted { files, read: Default::default() };
         let earlier = kept(audited(&writer, None).await);
-        let report = audit(&source, &options(), Some(earlier), &Silent, &mut |_| {}).await;
+        let report = audit(&source, &options(), Some(earlier), &Silent, &|_| {}).await;
         let (ours, theirs, _) = report.fork.unwrap();
         assert_eq!((ours, theirs), (seen.clone(), source.files[layout::CHECKPOINT].clone()));
         assert!(report.kept.is_none());
@@ -190,7 +191,7 @@ async fn a_log_that_goes_back_or_elsewhere_is_a_fork_with_evidence() {
         let key = writer.signer.verifier();
         let signed = SignedCheckpoint::open(&seen, key, ORIGIN).unwrap();
         let options = AuditOptions { seen: vec![signed], ..options() };
-        let report = audit(&source, &options, None, &Silent, &mut |_| {}).await;
+        let report = audit(&source, &options, None, &Silent, &|_| {}).await;
         assert!(report.fork.is_some(), "{:?}", report.problems);
         assert_eq!(problems(&report)[0].1, ProblemKind::Contradiction);
     }
@@ -199,7 +200,7 @@ async fn a_log_that_goes_back_or_elsewhere_is_a_fork_with_evidence() {
     let old = contents(&writer.store.public).await[&layout::checkpoint_history(2)].clone();
     let seen = vec![SignedCheckpoint::open(&old, key, ORIGIN).unwrap()];
     let source = AreaSource::new(writer.store.public.clone());
-    let report = audit(&source, &AuditOptions { seen, ..options() }, None, &Silent, &mut |_| {}).await;
+    let report = audit(&source, &AuditOptions { seen, ..options() }, None, &Silent, &|_| {}).await;
     assert_eq!(problems(&report), []);
 }
 

@@ -22,6 +22,21 @@ fn a_record_says_what_the_choice_needs_and_reads_back() {
 }
 
 #[test]
+fn a_record_that_grows_is_the_record_of_every_length() {
+    let all = IndexFile::parse(LINES.as_bytes()).unwrap();
+    let mut growing = GrowingResolveRecord::of(&IndexFile { lines: vec![all.lines[3].clone()] }).unwrap();
+    let mut index = IndexFile { lines: vec![all.lines[3].clone()] };
+    for line in all.lines.iter().chain(&all.lines) {
+        index.lines.push(line.clone());
+        growing.push(line);
+        let whole = ResolveRecord::of(&index).unwrap().to_bytes();
+        assert_eq!(String::from_utf8(growing.to_bytes()).unwrap(), String::from_utf8(whole).unwrap());
+        assert_eq!(GrowingResolveRecord::of(&index).unwrap().to_bytes(), growing.to_bytes());
+    }
+    assert!(GrowingResolveRecord::of(&IndexFile::default()).is_none());
+}
+
+#[test]
 fn a_record_that_leads_nowhere_is_refused() {
     let good = r#"{"d":[["log","^0.4"]],"l":[[],[0,1]],"m":[[]],"name":"a","r":[["1.0.0",1]],"seq":9,"v":1}"#;
     assert!(ResolveRecord::parse(good.as_bytes()).is_ok());

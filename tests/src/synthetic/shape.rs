@@ -3,7 +3,8 @@
 //! The measurements (1,708 index files that three real projects needed): releases of a package p50 25 and p99 247, at most
 //! 1,500; 10.9 dependencies a release, of which 21 % for tests, 29 % optional, 8 % for one platform; 2,030 bytes an index line.
 //! Those are popular packages. Here releases keep the spread (p99 is 9.9 times p50, log-normal) around the mean that is
-//! asked for; dependencies and lines are as measured. Which package is needed follows Zipf's law.
+//! asked for; dependencies and lines are as measured. Which package is needed follows Zipf's law, among those with a lower
+//! number, which are older: so every dependency can be resolved, none leads back, and packages can be published by number.
 //! Owns: everything of a release as a function of seed, package and position. Invariant: nothing here is random.
 
 use std::collections::BTreeMap;
@@ -71,15 +72,20 @@ impl Shape {
     pub(super) fn steps(&self, package: u32) -> impl Iterator<Item = Step> {
         let shape = *self;
         (0..self.releases(package)).flat_map(move |release| {
-            let yanked = shape.mix(package, 2, u64::from(release)).is_multiple_of(YANKED_ONE_OF);
-            [Some(Step::Publish(release)), yanked.then_some(Step::Yank(release))].into_iter().flatten()
+            let yank = shape.is_yanked(package, release).then_some(Step::Yank(release));
+            [Some(Step::Publish(release)), yank].into_iter().flatten()
         })
     }
 
+    /// Whether a release is yanked later. The first one never is, so that there is always one to choose.
+    fn is_yanked(&self, package: u32, release: u32) -> bool {
+        release > 0 && self.mix(package, 2, u64::from(release)).is_multiple_of(YANKED_ONE_OF)
+    }
+
     /// When the step takes place among all, as a number that only its order matters of: later steps of a package later, and
-    /// packages that are born all the time.
+    /// packages that are born all the time, one after the other.
     pub(super) fn moment(&self, package: u32, at: usize, steps: usize) -> u64 {
-        let birth = unit(self.mix(package, 3, 0));
+        let birth = f64::from(package) / f64::from(self.0.packages);
         let share = (at as f64 + 0.9 * unit(self.mix(package, 4, at as u64))) / steps as f64;
         ((birth + (1.0 - birth) * share) * (1_u64 << 52) as f64) as u64
     }
@@ -103,28 +109,34 @@ impl Shape {
         Version::new(&format!("{major}.{}.{patch}", minor + 1)).expect("three numbers")
     }
 
-    /// The package that is needed so often as its rank says, by Zipf's law with exponent 1.
-    fn needed(&self, package: u32, slot: u64) -> u32 {
-        let rank = (unit(self.mix(package, 5, slot)) * f64::from(self.0.packages).ln()).exp() as u32;
-        rank.min(self.0.packages - 1)
+    /// The package that is needed so often as its rank says, by Zipf's law with exponent 1, of those with a lower number; none
+    /// if there is none.
+    fn needed(&self, package: u32, slot: u64) -> Option<u32> {
+        let older = package.checked_sub(1)?;
+        let rank = (unit(self.mix(package, 5, slot)) * f64::from(package).ln()).exp() as u32;
+        Some(rank.saturating_sub(1).min(older))
     }
 
-    fn dependency(&self, package: u32, release: u32, slot: u64) -> RecordDep {
+    fn dependency(&self, package: u32, release: u32, slot: u64) -> Option<RecordDep> {
+        let needed = self.needed(package, slot)?;
         let kind = self.mix(package, 6, slot);
-        // Now and then a release asks for more than the one before.
-        let asked = (u64::from(release) + kind % 9) / 9;
+        // Now and then a release asks for more than the one before, as far as there is more.
+        let asked =
+            ((u64::from(release) + kind % 9) / 9 * 8).min(u64::from(self.releases(needed)) - 1) as u32;
+        let asked = (0..=asked).rev().find(|release| !self.is_yanked(needed, *release));
+        let least = Self::version(asked.expect("the first release is never yanked"));
         let of_100 = kind >> 32;
-        RecordDep {
-            name: self.name(self.needed(package, slot)).to_string(),
+        Some(RecordDep {
+            name: self.name(needed).to_string(),
             rename: None,
-            req: format!("^{}.{}", asked / 5, asked % 5 + 1),
+            req: format!("^{}.{}", least.semver().major, least.semver().minor),
             features: if kind.is_multiple_of(5) { vec!["std".into(), "alloc".into()] } else { Vec::new() },
             optional: of_100 % 100 >= 21 && of_100 % 100 < 50,
             default_features: !kind.is_multiple_of(4),
             target: (kind >> 16).is_multiple_of(12).then(|| "cfg(target_os = \"linux\")".to_owned()),
             kind: if of_100 % 100 < 21 { DepKind::Dev } else { DepKind::Normal },
             registry_index: None,
-        }
+        })
     }
 
     /// The version record of a release.
@@ -132,7 +144,7 @@ impl Shape {
         let most = (2.0 * DEPENDENCIES_MEAN) as u64 + 1;
         let dependencies = self.mix(package, 7, 0) % (most + 1);
         let mut deps: Vec<RecordDep> =
-            (0..dependencies).map(|slot| self.dependency(package, release, slot)).collect();
+            (0..dependencies).filter_map(|slot| self.dependency(package, release, slot)).collect();
         deps.sort_by(|one, other| one.name.cmp(&other.name));
         deps.dedup_by(|one, other| one.name == other.name);
         let optional = deps.iter().filter(|dep| dep.optional);
@@ -176,6 +188,8 @@ impl Shape {
 mod tests {
     use std::collections::BTreeSet;
 
+    use drystone_schemas::VersionReq;
+
     use super::*;
 
     #[test]
@@ -189,7 +203,7 @@ mod tests {
         let mean = f64::from(releases.iter().sum::<u32>()) / 20_000.0;
         assert!((8.5..11.5).contains(&(p99 / p50)), "{p50} {p99}");
         assert!((9.5..10.5).contains(&mean), "{mean}");
-        let records: Vec<VersionRecord> = (0..2_000).map(|at| shape.record(at, at % 30)).collect();
+        let records: Vec<VersionRecord> = (0..2_000).map(|at| shape.record(10 * at, at % 30)).collect();
         let deps = || records.iter().flat_map(|record| &record.deps);
         let mean = deps().count() as f64 / 2_000.0;
         assert!((9.5..11.5).contains(&mean), "{mean}");
@@ -198,5 +212,22 @@ mod tests {
         assert!((0.19..0.23).contains(&share(&|dep| dep.kind == DepKind::Dev)));
         assert!((0.27..0.31).contains(&share(&|dep| dep.optional)));
         assert!((0.07..0.09).contains(&share(&|dep| dep.target.is_some())));
+    }
+    #[test]
+    fn every_dependency_is_an_older_package_with_a_release_that_fits() {
+        let shape = Shape(Plan { packages: 3_000, releases_mean: 10.0, seed: 1 });
+        let numbers: BTreeMap<String, u32> = (0..3_000).map(|at| (shape.name(at).to_string(), at)).collect();
+        assert_eq!(shape.record(0, 0).deps, []);
+        for package in 0..3_000 {
+            for release in [0, shape.releases(package) - 1] {
+                for dep in shape.record(package, release).deps {
+                    let needed = numbers[&dep.name];
+                    assert!(needed < package, "{package} needs {needed}");
+                    let wanted = VersionReq::new(&dep.req).unwrap();
+                    let fits = |at: u32| wanted.matches(&Shape::version(at)) && !shape.is_yanked(needed, at);
+                    assert!((0..shape.releases(needed)).any(fits), "{package} needs {needed} {wanted}");
+                }
+            }
+        }
     }
 }

@@ -251,7 +251,7 @@ async fn all_of_it_is_replayed() {
     let options = FsckOptions { key: None, deep: true };
     let report = fsck(&source, Some(vault), &options, &Silent).await;
     assert!(report.is_clean(), "{:?}", report.problems);
-    let options = AuditOptions { key: None, deep: true, seen: vec![] };
+    let options = AuditOptions { key: None, deep: true, seen: vec![], keep: false };
     let audited = audit(&source, &options, None, &Silent, &mut |_| ()).await;
     assert_eq!(audited.problems, []);
     let again =
