@@ -103,7 +103,7 @@ mod tests {
             publish("Net_Kit", "0.9.0"),
             yank,
             publish("Net_Kit", "1.2.0"),
-            EventBody::Deprecate { pkg: pkg.clone(), reason: None },
+            EventBody::Deprecate { pkg, reason: None },
             publish("Net_Kit", "1.3.0"),
             unyank,
             delete,
