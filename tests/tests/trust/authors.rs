@@ -252,7 +252,7 @@ async fn all_of_it_is_replayed() {
     let report = fsck(&source, Some(vault), &options, &Silent).await;
     assert!(report.is_clean(), "{:?}", report.problems);
     let options = AuditOptions { key: None, deep: true, seen: vec![], keep: false };
-    let audited = audit(&source, &options, None, &Silent, &mut |_| ()).await;
+    let audited = audit(&source, &options, None, &Silent, &|_| ()).await;
     assert_eq!(audited.problems, []);
     let again =
         rebuild(&world.registry.store, &RebuildOptions { key: None, dry_run: false }, &Silent).await.unwrap();
