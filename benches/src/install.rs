@@ -302,17 +302,22 @@ fn middle(runs: &[Fetched]) -> anyhow::Result<Fetched> {
 
 /// One way to have unpacked files: makes them in a directory, and tells the memory that a program took for it.
 type Way<'a> = &'a dyn Fn(&Path) -> anyhow::Result<Option<f64>>;
+/// What must be there before, which is not measured.
+type Before<'a> = &'a dyn Fn(&Path) -> anyhow::Result<()>;
 
 /// The store, and the ways out of it, on archives that are on disk.
 fn locals(report: &Report, project: &Project, folder: &Path, rows: &mut Vec<Local>) -> anyhow::Result<()> {
     let packages = one_version_each(&project.archives)?;
     let count = packages.len();
-    let mut measure = |what: &str, work: Way<'_>| {
+    let lock = lock_of(&packages)?;
+    let nothing: Before<'_> = &|_| Ok(());
+    let mut measure = |what: &str, before: Before<'_>, work: Way<'_>| {
         let (mut walls, mut cpus, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
         let load = machine::load()?;
         for run in 0..RUNS {
             let place = folder.join(format!("run-{run}"));
             fs_err::create_dir_all(&place)?;
+            before(&place)?;
             let (start, cpu_before) = (Moment::now(), cpu_ms()?);
             peaks.extend(work(&place).with_context(|| what.to_owned())?);
             walls.push(ms(start.elapsed()) / 1000.0);
@@ -334,14 +339,14 @@ fn locals(report: &Report, project: &Project, folder: &Path, rows: &mut Vec<Loca
         rows.push(local);
         anyhow::Ok(())
     };
-    measure("`tar xzf`, one after the other", &|place| {
+    measure("`tar xzf`, one after the other", nothing, &|place| {
         for (_, _, path) in &packages {
             let status = Command::new("tar").arg("xzf").arg(path).arg("-C").arg(place).status()?;
             anyhow::ensure!(status.success(), "tar: {status}");
         }
         Ok(None)
     })?;
-    measure("into an empty store (hash, read strictly, unpack)", &|place| {
+    measure("into an empty store (hash, read strictly, unpack)", nothing, &|place| {
         unpack_all(&packages, &Store::new(place))?;
         Ok(None)
     })?;
@@ -358,17 +363,16 @@ fn locals(report: &Report, project: &Project, folder: &Path, rows: &mut Vec<Loca
     let kept = folder.join("project");
     for mode in [LinkMode::Dir, LinkMode::Hard, LinkMode::Copy] {
         let mode = mode.as_str();
-        measure(&format!("`drystone install`, from the store into an empty project, `{mode}`"), &|place| {
-            write_project(place, &packages)?;
-            install(place, mode).map(Some)
-        })?;
+        let what = format!("`drystone install`, from the store into an empty project, `{mode}`");
+        let before: Before<'_> = &|place| write_project(place, &packages, &lock);
+        measure(&what, before, &|place| install(place, mode).map(Some))?;
     }
     fs_err::create_dir_all(&kept)?;
-    write_project(&kept, &packages)?;
+    write_project(&kept, &packages, &lock)?;
     install(&kept, "dir")?;
-    measure("`drystone install` again, with nothing to do", &|_| install(&kept, "dir").map(Some))?;
+    measure("`drystone install` again, with nothing to do", nothing, &|_| install(&kept, "dir").map(Some))?;
     for (what, option) in [("`cp -a` of the store", "-a"), ("`cp -al` of the store", "-al")] {
-        measure(what, &|place| {
+        measure(what, nothing, &|place| {
             let mut command = Command::new("cp");
             command.arg(option).arg(store.dir()).arg(place.join("copy"));
             watched(command).map(Some)
@@ -401,7 +405,7 @@ fn unpack_all(packages: &[Archive], store: &Store) -> anyhow::Result<()> {
 }
 
 /// A project that asks for all packages, in the versions that are there, with its lock file.
-fn write_project(dir: &Path, packages: &[Archive]) -> anyhow::Result<()> {
+fn write_project(dir: &Path, packages: &[Archive], lock: &Lock) -> anyhow::Result<()> {
     let mut manifest = format!(
         "[package]\nname = \"app\"\nversion = \"0.1.0\"\n\n[registry]\nurl = \"{REGISTRY}\"\n\n[dependencies]\n"
     );
@@ -409,7 +413,7 @@ fn write_project(dir: &Path, packages: &[Archive]) -> anyhow::Result<()> {
         manifest.push_str(&format!("{name} = \"={}\"\n", version.precedence_key()));
     }
     fs_err::write(dir.join("drystone.toml"), manifest)?;
-    lock_of(packages)?.write(dir)?;
+    lock.write(dir)?;
     Ok(())
 }
 

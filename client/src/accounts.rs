@@ -1,10 +1,12 @@
 //! Calls about the account behind a token: signing in, tokens for this machine, signing out; and organisations.
 
+use std::time::Duration;
+
 use drystone_schemas::{
-    ConfirmSecondFactorRequest, LoginRequest, LogoutRequest, MemberRequest, NewOrgRequest,
-    NewSecondFactorRequest, NewSecondFactorResponse, NewTokenRequest, NewTokenResponse, OrgResponse,
-    RecoveryCodesResponse, Role, SecondFactorRequest, SecondFactorResponse, SecretText, SessionResponse,
-    TokensResponse, WriteResponse,
+    Code, ConfirmSecondFactorRequest, DeviceCodes, DeviceTokenRequest, LoginRequest, LogoutRequest,
+    MemberRequest, NewOrgRequest, NewSecondFactorRequest, NewSecondFactorResponse, NewTokenRequest,
+    NewTokenResponse, OrgResponse, RecoveryCodesResponse, Role, SecondFactorRequest, SecondFactorResponse,
+    SecretText, SessionResponse, TokensResponse, WriteResponse,
 };
 use reqwest::Method;
 
@@ -31,6 +33,34 @@ impl Registry {
     pub async fn new_token(&self, asked: &NewTokenRequest) -> Result<NewTokenResponse, ClientError> {
         self.token()?;
         self.call_once(Method::POST, "users/me/tokens", Body::json(asked)?).await
+    }
+
+    /// Begins to sign this machine in: somebody types the code in that it shows (RFC 8628).
+    pub async fn begin_device(&self, asked: &NewTokenRequest) -> Result<DeviceCodes, ClientError> {
+        self.call_once(Method::POST, "auth/device", Body::json(asked)?).await
+    }
+
+    /// Asks until somebody has answered, as often as the registry wants to be asked; the machine's token.
+    ///
+    /// # Errors
+    ///
+    /// Somebody has said no, or nobody anything in time.
+    pub async fn await_device(&self, codes: &DeviceCodes) -> Result<NewTokenResponse, ClientError> {
+        let asked = DeviceTokenRequest { device_code: codes.device_code.clone() };
+        let mut interval = Duration::from_secs(codes.interval);
+        loop {
+            self.http().effects().clock.sleep(interval).await;
+            let error = match self.call_once(Method::POST, "auth/device/token", Body::json(&asked)?).await {
+                Ok(made) => return Ok(made),
+                Err(error) => error,
+            };
+            match error.problems().first().map(|problem| problem.code) {
+                Some(Code::AuthorizationPending) => {}
+                // RFC 8628 section 3.5.
+                Some(Code::SlowDown) => interval += Duration::from_secs(5),
+                _ => return Err(error),
+            }
+        }
     }
 
     /// The tokens of the account.
@@ -102,6 +132,42 @@ impl Registry {
         self.call(Method::PUT, &path, Body::json(&MemberRequest { role })?).await
     }
 
+    /// Makes a team of an organisation; this registry's token must be a session's.
+    pub async fn make_team(&self, org: &str, team: &str) -> Result<WriteResponse, ClientError> {
+        self.token()?;
+        self.call(Method::PUT, &team_path(org, team), Body::None).await
+    }
+
+    /// Dissolves a team.
+    pub async fn end_team(&self, org: &str, team: &str) -> Result<WriteResponse, ClientError> {
+        self.token()?;
+        self.call(Method::DELETE, &team_path(org, team), Body::None).await
+    }
+
+    /// Puts a member of the organisation into a team.
+    pub async fn add_to_team(
+        &self,
+        org: &str,
+        team: &str,
+        login: &str,
+    ) -> Result<WriteResponse, ClientError> {
+        self.token()?;
+        let path = format!("{}/members/{}", team_path(org, team), segment(login));
+        self.call(Method::PUT, &path, Body::None).await
+    }
+
+    /// Takes somebody out of a team; or leaves it.
+    pub async fn remove_from_team(
+        &self,
+        org: &str,
+        team: &str,
+        login: &str,
+    ) -> Result<WriteResponse, ClientError> {
+        self.token()?;
+        let path = format!("{}/members/{}", team_path(org, team), segment(login));
+        self.call(Method::DELETE, &path, Body::None).await
+    }
+
     /// Takes an invitation.
     pub async fn join_org(&self, org: &str) -> Result<WriteResponse, ClientError> {
         self.token()?;
@@ -125,4 +191,8 @@ fn org_path(name: &str) -> String {
 /// One segment of an address, whatever somebody typed.
 fn segment(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+fn team_path(org: &str, team: &str) -> String {
+    format!("{}/teams/{}", org_path(org), segment(team))
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use drystone_schemas::{
     Alias, AliasRequest, AuthorKey, AuthorKeyRequest, Code, ErrorBody, EventId, OwnersRequest,
     OwnersResponse, PackageName, Problem, ReasonRequest, ResolveResponse, Role, RuleRequest, SearchResponse,
-    Version, WriteResponse,
+    TransferRequest, Version, WriteResponse,
 };
 use reqwest::{
     Method,
@@ -125,6 +125,22 @@ impl Registry {
     ) -> Result<WriteResponse, ClientError> {
         let body = Body::json(&OwnersRequest { users, role: None, exception })?;
         self.change(Method::DELETE, &format!("{}/owners", package_path(name)), body).await
+    }
+
+    /// Offers a package to an account or organisation.
+    pub async fn offer_transfer(&self, name: &PackageName, to: &str) -> Result<WriteResponse, ClientError> {
+        let body = Body::json(&TransferRequest { to: to.into() })?;
+        self.change(Method::PUT, &format!("{}/transfer", package_path(name)), body).await
+    }
+
+    /// Takes the offer back, or declines it.
+    pub async fn withdraw_transfer(&self, name: &PackageName) -> Result<WriteResponse, ClientError> {
+        self.change(Method::DELETE, &format!("{}/transfer", package_path(name)), Body::None).await
+    }
+
+    /// Takes a package over that is offered.
+    pub async fn accept_transfer(&self, name: &PackageName) -> Result<WriteResponse, ClientError> {
+        self.change(Method::POST, &format!("{}/transfer/accept", package_path(name)), Body::None).await
     }
 
     /// Registers a key of an author.

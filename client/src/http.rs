@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use drystone_schemas::{Code, Problem};
 use futures_util::StreamExt as _;
 use reqwest::{Method, StatusCode, header};
+use rustls_platform_verifier::BuilderVerifierExt;
 use url::{Host, Url};
 
 use crate::{
@@ -26,7 +27,7 @@ mod streams;
 
 pub(crate) use attempt::Attempts;
 use speed::SpeedFloor;
-use streams::Streams;
+use streams::{LANES, Place, Servers};
 
 /// How connections behave. Every limit has a default.
 #[derive(Debug, Clone)]
@@ -171,9 +172,12 @@ pub struct Http {
     options: HttpOptions,
     effects: Effects,
     defences: Defences,
-    streams: Streams,
+    servers: Servers,
     plain: OnceLock<reqwest::Client>,
-    tls: OnceLock<reqwest::Client>,
+    /// A client keeps one HTTP/2 connection to a server; so there is one for each lane.
+    tls: [OnceLock<reqwest::Client>; LANES],
+    /// What the lanes share, so that the system's certificates are read once.
+    tls_config: OnceLock<rustls::ClientConfig>,
 }
 
 impl Http {
@@ -184,8 +188,15 @@ impl Http {
 
     /// The same with the defences that a test leaves up.
     fn guarded(options: HttpOptions, effects: Effects, defences: Defences) -> Self {
-        let streams = Streams::new();
-        Self { options, effects, defences, streams, plain: OnceLock::new(), tls: OnceLock::new() }
+        Self {
+            options,
+            effects,
+            defences,
+            servers: Servers::default(),
+            plain: OnceLock::new(),
+            tls: std::array::from_fn(|_| OnceLock::new()),
+            tls_config: OnceLock::new(),
+        }
     }
 
     /// A pool without one of the defences.
@@ -230,8 +241,9 @@ impl Http {
         sink: &mut (dyn FnMut(&[u8]) -> Result<(), ClientError> + Send),
     ) -> Result<Option<u64>, ClientError> {
         let ask = Ask { token, ..Ask::get(url, bytes_max) };
-        let _stream = self.streams.enter().await?;
-        let response = self.send(&ask).await?;
+        let server = self.servers.of(&parse(url)?);
+        let place = server.enter().await?;
+        let response = self.send(&ask, &place).await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
@@ -302,8 +314,9 @@ impl Http {
     }
 
     async fn ask_once(&self, ask: &Ask<'_>) -> Result<(Answer, Option<Duration>), ClientError> {
-        let _stream = self.streams.enter().await?;
-        let response = self.send(ask).await?;
+        let server = self.servers.of(&parse(ask.url)?);
+        let place = server.enter().await?;
+        let response = self.send(ask, &place).await?;
         let status = response.status();
         let text =
             |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -320,11 +333,13 @@ impl Http {
     }
 
     /// Sends one request, following redirects of plain reads.
-    async fn send(&self, ask: &Ask<'_>) -> Result<reqwest::Response, ClientError> {
+    async fn send(&self, ask: &Ask<'_>, place: &Place<'_>) -> Result<reqwest::Response, ClientError> {
         let mut url = parse(ask.url)?;
         let followable = ask.method == Method::GET && ask.token.is_none();
-        for _ in 0..=REDIRECTS_MAX {
-            let mut request = self.client_for(&url)?.request(ask.method.clone(), url.clone());
+        for redirects in 0..=REDIRECTS_MAX {
+            // What another server speaks, to which a redirect may lead, is not known.
+            let lane = if redirects == 0 { place.lane } else { 0 };
+            let mut request = self.client_for(&url, lane)?.request(ask.method.clone(), url.clone());
             for (name, value) in &ask.headers {
                 request = request.header(name, value);
             }
@@ -338,7 +353,9 @@ impl Http {
                 AskBody::Form(form) => request.multipart(*form),
             };
             let response = request.send().await.map_err(|e| transport_error(ask.url, &e))?;
-            self.streams.saw(response.version());
+            if redirects == 0 {
+                place.saw(response.version());
+            }
             if !followable
                 || !response.status().is_redirection()
                 || response.status() == StatusCode::NOT_MODIFIED
@@ -356,28 +373,51 @@ impl Http {
     }
 
     /// The client for a URL; the one with TLS is made on first use, because it reads the system's certificates.
-    fn client_for(&self, url: &Url) -> Result<&reqwest::Client, ClientError> {
+    fn client_for(&self, url: &Url, lane: usize) -> Result<&reqwest::Client, ClientError> {
         let encrypted = match url.scheme() {
             "https" => true,
             "http" if self.options.allow_plain_http || is_loopback(url) => false,
             _ => return Err(ClientError::Insecure { url: shown(url.as_str()) }),
         };
-        let cell = if encrypted { &self.tls } else { &self.plain };
+        let cell = if encrypted { &self.tls[lane] } else { &self.plain };
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        // Another part of the program may have chosen a provider already; then that one is used.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .user_agent(&self.options.user_agent)
             .connect_timeout(self.options.connect_timeout)
             .read_timeout(self.options.read_timeout)
             .redirect(reqwest::redirect::Policy::none());
-        if !encrypted {
+        if encrypted {
+            let mut config = self.tls_config()?.clone();
+            if lane == 0 {
+                config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            } else {
+                // Only a server that speaks it has more lanes; so a hundred requests wait for one handshake.
+                config.alpn_protocols = vec![b"h2".to_vec()];
+                builder = builder.http2_prior_knowledge();
+            }
+            builder = builder.tls_backend_preconfigured(config);
+        } else {
+            // Another part of the program may have chosen a provider already; it is not used here anyway.
+            let _ = rustls::crypto::ring::default_provider().install_default();
             builder = builder.tls_certs_only(None);
         }
         let client = builder.build().map_err(|e| ClientError::Internal(format!("no HTTP client: {e}")))?;
         Ok(cell.get_or_init(|| client))
+    }
+
+    /// The certificates that the system trusts, read once.
+    fn tls_config(&self) -> Result<&rustls::ClientConfig, ClientError> {
+        if let Some(config) = self.tls_config.get() {
+            return Ok(config);
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(BuilderVerifierExt::with_platform_verifier)
+            .map_err(|e| ClientError::Internal(format!("no TLS: {e}")))?;
+        Ok(self.tls_config.get_or_init(|| config.with_no_client_auth()))
     }
 }
 

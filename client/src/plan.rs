@@ -25,7 +25,7 @@ use proved::Records;
 use rounds::{Names, choose};
 
 /// Files asked for at once; how many requests are under way is the connections' business.
-const PARALLEL: usize = 256;
+const PARALLEL: usize = 512;
 
 /// Chooses versions for these requirements.
 pub async fn resolve(

@@ -105,7 +105,8 @@ pub(crate) fn fold(
 ) -> Result<(), ProjectError> {
     // What time alone has changed since the last event.
     let waited = touched.package.as_ref().map(|package| &package.document);
-    let waited = waited.filter(|document| !document.pending_owners.is_empty()).cloned();
+    let waited = waited.filter(|document| !document.pending_owners.is_empty() || document.transfer.is_some());
+    let waited = waited.cloned();
     if let Some(package) = &mut touched.package {
         package.document.ripen(draft.time);
     }

@@ -184,6 +184,9 @@ mod tests {
             assert_eq!(Hash::from_base64(bad), Err(HashError::Base64), "{bad}");
         }
         assert_eq!(Hash::from_slice(&[0; 31]), Err(HashError::Length(31)));
+        let bytes: [u8; 32] = std::array::from_fn(|at| at as u8);
+        assert_eq!(<[u8; 32]>::from(Hash::from(bytes)), bytes);
+        assert_eq!(AsRef::<[u8]>::as_ref(&Hash::from(bytes)), bytes);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! others act at the same time; whoever was told that something is revoked finds it so at every instance.
 
 mod audit;
+mod device;
 mod email;
 mod keys;
 mod mail;
@@ -20,6 +21,7 @@ mod second_factor;
 mod session;
 mod sign_up;
 mod smtp;
+mod teams;
 mod tokens;
 mod totp;
 
@@ -29,6 +31,7 @@ pub use pattern::{InvalidPattern, PackagePattern};
 pub use record::AccountRecord;
 pub use smtp::{SmtpMailer, SmtpSettings, SmtpTls};
 
+pub(crate) use device::in_words;
 pub(crate) use keys::KeyRing;
 pub(crate) use orgs::MemberRecord;
 pub(crate) use password::Hasher;

@@ -58,11 +58,23 @@ pub enum ExpiredClass {
     Buckets,
     /// CI identities that wait for a package.
     Waiting,
+    /// Machines that waited to be signed in.
+    Devices,
+    /// The codes that such machines showed.
+    DeviceCodes,
 }
 
 impl ExpiredClass {
-    const ALL: [Self; 6] =
-        [Self::Tokens, Self::Sessions, Self::Links, Self::Identities, Self::Buckets, Self::Waiting];
+    const ALL: [Self; 8] = [
+        Self::Tokens,
+        Self::Sessions,
+        Self::Links,
+        Self::Identities,
+        Self::Buckets,
+        Self::Waiting,
+        Self::Devices,
+        Self::DeviceCodes,
+    ];
 
     /// Its name in reports.
     pub fn as_str(self) -> &'static str {
@@ -73,6 +85,8 @@ impl ExpiredClass {
             Self::Identities => "expired-jti",
             Self::Buckets => "expired-limits",
             Self::Waiting => "expired-waiting",
+            Self::Devices => "expired-devices",
+            Self::DeviceCodes => "expired-device-codes",
         }
     }
 
@@ -85,6 +99,8 @@ impl ExpiredClass {
             Self::Identities => "the CI providers' tokens have expired, used or not",
             Self::Buckets => "they are full",
             Self::Waiting => "nobody published what CI identities waited for",
+            Self::Devices => "the machines were signed in, or not in time",
+            Self::DeviceCodes => "the machines that showed them were signed in, or not in time",
         }
     }
 
@@ -96,6 +112,8 @@ impl ExpiredClass {
             Self::Identities => layout::IDENTITIES_USED,
             Self::Buckets => layout::BUCKETS,
             Self::Waiting => layout::PENDING,
+            Self::Devices => layout::DEVICES,
+            Self::DeviceCodes => layout::DEVICE_CODES,
         }
     }
 
@@ -117,7 +135,7 @@ impl ExpiredClass {
                 let kept_s = if is_listed { LISTED_KEPT_S } else { KEPT_S };
                 return token.expires?.checked_add(kept_s);
             }
-            Self::Sessions | Self::Links | Self::Identities => {
+            Self::Sessions | Self::Links | Self::Identities | Self::Devices | Self::DeviceCodes => {
                 serde_json::from_slice::<Ends>(bytes).ok()?.expires
             }
             Self::Buckets => serde_json::from_slice::<Fills>(bytes).ok()?.full_at_ms.div_ceil(1_000),

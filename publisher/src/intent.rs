@@ -80,6 +80,23 @@ pub enum Action {
         /// Why it takes force at once, as an object.
         exception: Option<Sha256Digest>,
     },
+    /// Offer a package to an account or organisation.
+    TransferOffer {
+        /// Package.
+        pkg: PackageName,
+        /// To whom.
+        to: AccountId,
+    },
+    /// Take the offer back, or decline it.
+    TransferWithdraw {
+        /// Package.
+        pkg: PackageName,
+    },
+    /// Take a package over that is offered.
+    TransferAccept {
+        /// Package.
+        pkg: PackageName,
+    },
     /// Register a key of an author.
     AuthorKeyAdd {
         /// Package.
@@ -176,6 +193,9 @@ impl Action {
             | Self::Delete { pkg, .. }
             | Self::OwnerAdd { pkg, .. }
             | Self::OwnerRemove { pkg, .. }
+            | Self::TransferOffer { pkg, .. }
+            | Self::TransferWithdraw { pkg }
+            | Self::TransferAccept { pkg }
             | Self::AuthorKeyAdd { pkg, .. }
             | Self::AuthorKeyRemove { pkg, .. }
             | Self::Policy { pkg, .. }
@@ -205,6 +225,9 @@ impl Action {
             }
             Self::OwnerAdd { .. }
             | Self::OwnerRemove { .. }
+            | Self::TransferOffer { .. }
+            | Self::TransferWithdraw { .. }
+            | Self::TransferAccept { .. }
             | Self::AuthorKeyAdd { .. }
             | Self::AuthorKeyRemove { .. }
             | Self::Policy { .. } => Scope::Owners,
@@ -230,6 +253,9 @@ impl Action {
             Self::Delete { pkg, vers, code } => format!("delete {pkg} {vers} {}", code.as_str()),
             Self::OwnerAdd { pkg, account, role, .. } => format!("owner-add {pkg} {account} {role:?}"),
             Self::OwnerRemove { pkg, account, .. } => format!("owner-remove {pkg} {account}"),
+            Self::TransferOffer { pkg, to } => format!("transfer-offer {pkg} {to}"),
+            Self::TransferWithdraw { pkg } => format!("transfer-withdraw {pkg}"),
+            Self::TransferAccept { pkg } => format!("transfer {pkg}"),
             Self::AuthorKeyAdd { pkg, key } => format!("author-key-add {pkg} {key}"),
             Self::AuthorKeyRemove { pkg, key } => format!("author-key-remove {pkg} {key}"),
             Self::Policy { pkg, rule } => format!("policy {pkg} {rule:?}"),

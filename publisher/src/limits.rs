@@ -132,6 +132,11 @@ pub(crate) const NEW_TOKENS: Rate = Rate::new("tokens", 30, 3_600);
 /// Attempts from one address at what a secret opens.
 pub(crate) const ATTEMPTS: Rate = Rate::new("attempts", 60, 300);
 
+/// Machines that begin to be signed in from one address.
+pub(crate) const DEVICES: Rate = Rate::new("devices", 30, 3_600);
+/// Codes of machines that an account types in, right or wrong.
+pub(crate) const DEVICE_CODES: Rate = Rate::new("device-codes", 20, 600);
+
 /// Codes that are tried for an account, right or wrong: a guess has three chances in a million, so 150 in a million a day.
 pub(crate) const CODES: Rate = Rate::new("code", 50, 86_400);
 

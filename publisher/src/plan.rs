@@ -10,6 +10,7 @@ mod gather;
 mod hints;
 mod quota;
 mod scope;
+mod transfer;
 
 use std::{collections::BTreeMap, sync::Arc};
 

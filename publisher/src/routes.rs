@@ -6,6 +6,7 @@ mod access;
 mod auth;
 mod cargo;
 mod change;
+mod device;
 mod github;
 mod language;
 mod limit;
@@ -53,6 +54,7 @@ pub fn api_router(service: Arc<Service>, files: Option<&PublicFiles>) -> Router 
         .route("/api/v1/packages/publish", post(publish::publish))
         .route("/api/v1/packages/{*rest}", any(target::dispatch))
         .merge(auth::router())
+        .merge(device::router())
         .merge(second_factor::router())
         .merge(orgs::router())
         .merge(trusted::router())

@@ -2,7 +2,7 @@
 //!
 //! 32 characters are random (190 bits). A token is stored under its SHA-256, which is right for secrets of that
 //! size; the checksum lets a mistyped or invented token be refused without a look into storage, and lets scanners
-//! find leaked ones: `\bdry_(pat|tp|ses|ref|rec)_[0-9A-Za-z]{38}\b`. A JWT is kept under its SHA-256 as well, so that it can be
+//! find leaked ones: `\bdry_(pat|tp|ses|ref|rec|dev)_[0-9A-Za-z]{38}\b`. A JWT is kept under its SHA-256 as well, so that it can be
 //! revoked; its signature is what the checksum is to the others.
 
 use std::fmt;
@@ -33,11 +33,13 @@ pub enum TokenKind {
     Refresh,
     /// Came by mail; no bearer token.
     Recovery,
+    /// A machine's that waits to be signed in; no bearer token.
+    Device,
 }
 
 impl TokenKind {
-    const ALL: [Self; 5] =
-        [Self::Personal, Self::TrustedPublishing, Self::Session, Self::Refresh, Self::Recovery];
+    const ALL: [Self; 6] =
+        [Self::Personal, Self::TrustedPublishing, Self::Session, Self::Refresh, Self::Recovery, Self::Device];
 
     pub(crate) fn is_personal(&self) -> bool {
         matches!(self, Self::Personal)
@@ -51,6 +53,7 @@ impl TokenKind {
             Self::Session => "dry_ses_",
             Self::Refresh => "dry_ref_",
             Self::Recovery => "dry_rec_",
+            Self::Device => "dry_dev_",
         }
     }
 }

@@ -117,6 +117,13 @@ pub struct OwnersRequest {
     pub exception: Option<String>,
 }
 
+/// Offers a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TransferRequest {
+    /// Login, name of an organisation, or account id.
+    pub to: String,
+}
+
 /// Registers a key of an author, or revokes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuthorKeyRequest {

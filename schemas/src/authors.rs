@@ -281,6 +281,19 @@ mod tests {
         AuthorKey::ed25519(&[byte; 32])
     }
 
+    #[test]
+    fn a_file_of_keys_reads_back_as_it_was_written() {
+        let text = key(7).as_str().to_owned();
+        assert_eq!(AuthorKey::new(text.clone()).unwrap(), key(7));
+        assert_eq!(text, format!("{ED25519}{}", "07".repeat(KEY_BYTES)));
+        let authors = AuthorKeys {
+            keys: vec![RegisteredKey { key: key(1), added: 2, removed: Some(3) }],
+            rules: vec![rule(3, 4, 1, &[1, 2], 5)],
+        };
+        let file = AuthorKeysFile { seq: 3, name: PackageName::new("acme/http").unwrap(), authors };
+        assert_eq!(serde_json::from_slice::<AuthorKeysFile>(&file.to_bytes()).unwrap(), file);
+    }
+
     fn rule(seq: u64, time: u64, threshold: u32, keys: &[u8], lock_hours: u32) -> SigningRule {
         let keys = keys.iter().map(|byte| key(*byte)).collect();
         SigningRule { seq, time, threshold, keys, lock_hours, exception: None }

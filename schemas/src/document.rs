@@ -20,6 +20,9 @@ pub struct PackageDocument {
     /// Changes of owners that wait for the time-lock, in their order; only where a rule of its authors has one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending_owners: Vec<PendingOwner>,
+    /// To whom it is offered, while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<TransferOffer>,
     /// Keys of its authors, and by which rules they sign; once there is a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author_keys: Option<AuthorKeys>,
@@ -76,8 +79,9 @@ impl PackageDocument {
         canonical_json(self)
     }
 
-    /// Lets changes of owners take force whose time has come. One that would leave no owner does not.
+    /// Lets changes of owners take force whose time has come, and an offer end. A change that would leave no owner does not.
     pub fn ripen(&mut self, time: u64) {
+        self.transfer = self.transfer.take().filter(|offer| time < offer.until);
         let (ripe, waiting) = std::mem::take(&mut self.pending_owners)
             .into_iter()
             .partition::<Vec<_>, _>(|change| change.from <= time);
@@ -87,6 +91,27 @@ impl PackageDocument {
                 self.set_owner(&change.account, change.role);
             }
         }
+    }
+
+    /// Makes an account the only one that may act for the package. What waits, and whom else it trusts, goes with the owners
+    /// who made it so; keys and rules of its authors stay, because clients go by them.
+    pub fn hand_over(&mut self, to: &AccountId) {
+        self.owners = vec![OwnerEntry { account: to.clone(), role: Role::Owner }];
+        self.pending_owners.clear();
+        self.publishers.clear();
+        self.transfer = None;
+    }
+
+    /// From when on the offer can be accepted, if there is one, in seconds since 1970: a rule of the authors that came after it
+    /// counts as well.
+    pub fn transfer_from(&self, seq: u64, time: u64) -> Option<u64> {
+        let offer = self.transfer.as_ref()?;
+        Some(offer.from.max(offer.time.saturating_add(self.lock_s_at(seq, time))))
+    }
+
+    /// For how long a change of owners waits that is made at this position in the log, at this time, in seconds.
+    pub fn lock_s_at(&self, seq: u64, time: u64) -> u64 {
+        self.rule_at(seq, time).map_or(0, SigningRule::lock_s)
     }
 
     /// Gives an account a role, or takes it away.
@@ -111,7 +136,8 @@ impl PackageDocument {
         let rules = self.author_keys.as_ref().map(|keys| keys.rules_at(u64::MAX, time, Exceptions::AtOnce));
         let rule = rules.and_then(|rules| rules.waiting).filter(|(rule, _)| rule.seq == seq);
         let owner = self.pending_owners.iter().find(|change| change.seq == seq && change.from > time);
-        rule.map(|(_, from)| from).or(owner.map(|change| change.from))
+        let offer = self.transfer.as_ref().filter(|offer| offer.seq == seq && offer.from > time);
+        rule.map(|(_, from)| from).or(owner.map(|change| change.from)).or(offer.map(|offer| offer.from))
     }
 
     /// The role of an account, if it has one.
@@ -137,6 +163,24 @@ pub struct PendingOwner {
     pub seq: u64,
     /// When it takes force, in seconds since 1970.
     pub from: u64,
+}
+
+/// How long an offer can be accepted, in seconds: two weeks.
+pub const TRANSFER_OFFER_S: u64 = 14 * 24 * 3_600;
+
+/// An offer of a package to an account or organisation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TransferOffer {
+    /// To whom.
+    pub to: AccountId,
+    /// Position in the log of the event that made it.
+    pub seq: u64,
+    /// When it was made, in seconds since 1970.
+    pub time: u64,
+    /// From when on it can be accepted, in seconds since 1970: later than it was made where a rule of the authors has a time-lock.
+    pub from: u64,
+    /// When it ends, in seconds since 1970.
+    pub until: u64,
 }
 
 /// An account that may act for a package.

@@ -133,6 +133,27 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         exception: Option<Sha256Digest>,
     },
+    /// The package is offered to an account or organisation, in place of every offer before.
+    TransferOffer {
+        /// Package.
+        pkg: PackageName,
+        /// To whom.
+        to: AccountId,
+        /// When the offer ends, in seconds since 1970.
+        until: u64,
+    },
+    /// The offer is taken back by an owner, or declined by whom it was made to.
+    TransferWithdraw {
+        /// Package.
+        pkg: PackageName,
+    },
+    /// The offer is accepted: whom it was made to is the one owner now, and nobody else acts for the package any more.
+    Transfer {
+        /// Package.
+        pkg: PackageName,
+        /// The new owner.
+        to: AccountId,
+    },
     /// A key of an author is known from here on.
     AuthorKeyAdd {
         /// Package.
@@ -214,6 +235,9 @@ const KINDS: &[&str] = &[
     "delete",
     "owner-add",
     "owner-remove",
+    "transfer-offer",
+    "transfer-withdraw",
+    "transfer",
     "author-key-add",
     "author-key-remove",
     "policy",
@@ -449,6 +473,9 @@ impl Event {
             EventBody::Unyank { .. }
             | EventBody::Undeprecate { .. }
             | EventBody::Delete { .. }
+            | EventBody::TransferOffer { .. }
+            | EventBody::TransferWithdraw { .. }
+            | EventBody::Transfer { .. }
             | EventBody::AuthorKeyAdd { .. }
             | EventBody::AuthorKeyRemove { .. }
             | EventBody::AliasSet { .. }
@@ -478,6 +505,9 @@ impl EventBody {
             | Self::Delete { pkg, .. }
             | Self::OwnerAdd { pkg, .. }
             | Self::OwnerRemove { pkg, .. }
+            | Self::TransferOffer { pkg, .. }
+            | Self::TransferWithdraw { pkg }
+            | Self::Transfer { pkg, .. }
             | Self::AuthorKeyAdd { pkg, .. }
             | Self::AuthorKeyRemove { pkg, .. }
             | Self::Policy { pkg, .. }

@@ -241,6 +241,22 @@ pub fn mail_link(digest: &Sha256Digest) -> String {
     format!("{MAIL_LINKS}{}", digest.hex())
 }
 
+/// In the vault: machines that wait to be signed in.
+pub const DEVICES: &str = "device/";
+
+/// In the vault: a machine that waits, by the SHA-256 of the code that it keeps.
+pub fn device(digest: &Sha256Digest) -> String {
+    format!("{DEVICES}{}", digest.hex())
+}
+
+/// In the vault: the codes that such machines show.
+pub const DEVICE_CODES: &str = "device-codes/";
+
+/// In the vault: which machine shows a code, by the code's keyed hash.
+pub fn device_code(hash: &str) -> String {
+    format!("{DEVICE_CODES}{hash}")
+}
+
 /// In the vault: where the tokens of an account are listed.
 pub fn tokens_of(id: &AccountId) -> String {
     format!("tokens-of/{}/", id.ulid())

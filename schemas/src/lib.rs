@@ -42,8 +42,8 @@ pub use alias::{Alias, AliasChange, AliasChangeKind, AliasHistory, AliasMap, Ali
 pub use api::{
     AdminTokenResponse, AliasRequest, AuthorKeyRequest, ErrorBody, Owner, OwnersRequest, OwnersResponse,
     PackageResponse, PublishMetadata, PublishOutcome, PublishResponse, ReasonRequest, ResolveResponse,
-    RuleRequest, SearchHit, SearchMeta, SearchResponse, UploadRequest, UploadResponse, VersionResponse,
-    WriteResponse,
+    RuleRequest, SearchHit, SearchMeta, SearchResponse, TransferRequest, UploadRequest, UploadResponse,
+    VersionResponse, WriteResponse,
 };
 pub use authors::{
     AUTHOR_KEYS_MAX, AuthorKey, AuthorKeys, AuthorKeysFile, AuthorSignature, AuthorSignatures, Exceptions,
@@ -55,7 +55,9 @@ pub use config::{
     RegistryConfig, Settings,
 };
 pub use digest::{InvalidDigest, Sha256Digest};
-pub use document::{Deprecation, OwnerEntry, PackageDocument, PendingOwner, Role};
+pub use document::{
+    Deprecation, OwnerEntry, PackageDocument, PendingOwner, Role, TRANSFER_OFFER_S, TransferOffer,
+};
 pub use event::{
     DeleteCode, Event, EventBody, EventError, EventHead, EventId, FileChange, FileClass, InvalidEventId,
 };
@@ -83,10 +85,11 @@ pub use second_factor::{
     SecondFactorRequest, SecondFactorResponse,
 };
 pub use sign_in::{
-    DeleteAccountRequest, LeakVerdict, LeakedToken, LoginRequest, LogoutRequest, Member, MemberRequest,
-    NewOrgRequest, NewTokenRequest, NewTokenResponse, OrgResponse, PasswordChangeRequest,
-    PasswordResetRequest, PasswordSetRequest, PublicUser, RefreshRequest, RegisterRequest, SecretText,
-    SecurityEvent, SecurityEventsResponse, SessionResponse, TokenInfo, TokensResponse, User, VerifyRequest,
+    DeleteAccountRequest, DeviceAnswer, DeviceCodes, DeviceTokenRequest, LeakVerdict, LeakedToken,
+    LoginRequest, LogoutRequest, Member, MemberRequest, NewOrgRequest, NewTokenRequest, NewTokenResponse,
+    OrgResponse, PasswordChangeRequest, PasswordResetRequest, PasswordSetRequest, PublicUser, RefreshRequest,
+    RegisterRequest, SecretText, SecurityEvent, SecurityEventsResponse, SessionResponse, Team, TokenInfo,
+    TokensResponse, User, VerifyRequest,
 };
 pub use time::{parse_rfc3339, rfc3339};
 pub use trusted::{

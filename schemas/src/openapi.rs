@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::{
     AuthorKeyRequest, ErrorBody, ExchangeRequest, ExchangeResponse, OwnersRequest, OwnersResponse,
     PackageResponse, PublishMetadata, PublishResponse, PublisherRequest, PublishersResponse, ReasonRequest,
-    ResolveResponse, RuleRequest, TrustedPublisher, UploadRequest, UploadResponse, VersionResponse,
-    WriteResponse, api::AliasRequest, second_factor as f, sign_in as s,
+    ResolveResponse, RuleRequest, TransferRequest, TrustedPublisher, UploadRequest, UploadResponse,
+    VersionResponse, WriteResponse, api::AliasRequest, second_factor as f, sign_in as s,
 };
 
 /// Makes the schema of a type.
@@ -136,6 +136,10 @@ fn operations() -> Vec<Operation> {
             .takes(schema!(OwnersRequest)),
         change("delete", "/api/v1/packages/{name}/owners", "Let them no longer")
             .takes(schema!(OwnersRequest)),
+        change("put", "/api/v1/packages/{name}/transfer", "Offer a package to an account or organisation")
+            .takes(schema!(TransferRequest)),
+        change("delete", "/api/v1/packages/{name}/transfer", "Take the offer back, or decline it"),
+        change("post", "/api/v1/packages/{name}/transfer/accept", "Take the package over"),
         operation("get", "/api/v1/packages/{name}/publishers", "Which CI identities a package trusts")
             .gives(&[200], schema!(PublishersResponse))
             .refuses(&[422]),
@@ -217,6 +221,17 @@ fn operations() -> Vec<Operation> {
         operation("post", "/api/v1/auth/password/set", "Set the password with what came by mail")
             .takes(schema!(s::PasswordSetRequest))
             .gives(&[200], written),
+        operation("post", "/api/v1/auth/device", "Codes for a machine that is to be signed in")
+            .takes(schema!(s::NewTokenRequest))
+            .gives(&[200], schema!(s::DeviceCodes)),
+        operation("post", "/api/v1/auth/device/token", "The machine's token, once somebody has said yes")
+            .takes(schema!(s::DeviceTokenRequest))
+            .gives(&[200], schema!(s::NewTokenResponse))
+            .refuses(&[403]),
+        operation("post", "/api/v1/auth/device/answer", "Say yes or no to the machine that shows a code")
+            .by_token()
+            .takes(schema!(s::DeviceAnswer))
+            .gives(&[200], written),
         operation("get", "/api/v1/auth/keys", "The keys that sessions are signed with"),
         operation("get", "/api/v1/users/me", "The account of the token")
             .by_token()
@@ -290,6 +305,22 @@ fn operations() -> Vec<Operation> {
             .by_token()
             .gives(&[200], written)
             .refuses(&[409, 422]),
+        operation("put", "/api/v1/orgs/{org}/teams/{team}", "Make a team")
+            .by_token()
+            .gives(&[200], written)
+            .refuses(&[422]),
+        operation("delete", "/api/v1/orgs/{org}/teams/{team}", "Dissolve a team")
+            .by_token()
+            .gives(&[200], written)
+            .refuses(&[422]),
+        operation("put", "/api/v1/orgs/{org}/teams/{team}/members/{login}", "Put a member into a team")
+            .by_token()
+            .gives(&[200], written)
+            .refuses(&[422]),
+        operation("delete", "/api/v1/orgs/{org}/teams/{team}/members/{login}", "Take one out, or leave")
+            .by_token()
+            .gives(&[200], written)
+            .refuses(&[422]),
         operation("post", "/api/v1/secret-scanning/reports", "Report tokens that others can read")
             .takes(schema!(Vec<s::LeakedToken>))
             .gives(&[200], schema!(Vec<s::LeakVerdict>)),
@@ -309,6 +340,7 @@ fn example(parameter: &str) -> &'static str {
         "alias" => "hello",
         "login" => "operator",
         "org" => "acme",
+        "team" => "core",
         _ => "acct:01K742R2DRAAAAAAAAAAAAAAAB",
     }
 }

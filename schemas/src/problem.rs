@@ -149,6 +149,12 @@ codes! {
     SecondFactorInvalid "DRY0536" "second-factor-invalid" 401 "the code does not fit, or was used" "wait for the next code of the app, and check the clocks; or give a recovery code";
     SecondFactorState "DRY0537" "second-factor-state" 409 "the account's second factor does not allow this now" "look at it with `drystone auth second-factor status`";
     MailFailed "DRY0538" "mail-failed" 503 "the mail could not be handed in" "try again later";
+    TransferNotFound "DRY0539" "transfer-not-found" 404 "the package is not offered to the account" "ask an owner to run `drystone owner transfer offer`";
+    TransferWaits "DRY0540" "transfer-waits" 409 "the offer cannot be accepted yet" "accept it once the time-lock has run out";
+    DeviceCodeInvalid "DRY0541" "device-code-invalid" 400 "the code was used, has expired, or never was" "begin again with `drystone login`";
+    AuthorizationPending "DRY0542" "authorization-pending" 400 "nobody has said yes or no yet" "ask again after the interval";
+    SlowDown "DRY0543" "slow-down" 400 "the machine asks too often" "wait for five seconds more each time";
+    AuthorizationDenied "DRY0544" "authorization-denied" 403 "somebody has said no to this machine" "begin again with `drystone login`, and say yes";
 
     TryAgain "DRY0601" "try-again" 503 "the outcome is not known yet" "repeat the same request with the same idempotency key";
     StorageUnavailable "DRY0602" "storage-unavailable" 503 "the storage does not answer" "try again later";
@@ -219,6 +225,8 @@ impl Code {
             | Self::TokenPattern
             | Self::TokenBound
             | Self::IdentityInvalid
+            | Self::DeviceCodeInvalid
+            | Self::AuthorizationDenied
             | Self::IdentityRefused
             | Self::IdentityUsed
             | Self::IssuerUnknown => 4,

@@ -8,8 +8,8 @@ use crate::{
     IndexLine, OwnersRequest, OwnersResponse, PackageDocument, PackageResponse, PublishMetadata,
     PublishResponse, PublisherRequest, PublishersResponse, RavenPackage, ReasonRequest, RegistryConfig,
     ReleaseSummary, ResolveHint, ResolveResponse, RuleRequest, SearchAnswer, SearchResponse, Settings,
-    UploadRequest, UploadResponse, VaisPackage, VaisRelease, VersionRecord, VersionResponse, WriteResponse,
-    ZionSearch, api::AliasRequest, second_factor, sign_in,
+    TransferRequest, UploadRequest, UploadResponse, VaisPackage, VaisRelease, VersionRecord, VersionResponse,
+    WriteResponse, ZionSearch, api::AliasRequest, second_factor, sign_in,
 };
 
 /// Every schema (JSON Schema 2020-12) by file name, in a fixed order; checked in below `schemas/json/`.
@@ -42,6 +42,9 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "index-line" IndexLine,
         "leak-verdict" sign_in::LeakVerdict,
         "leaked-token" sign_in::LeakedToken,
+        "device-answer" sign_in::DeviceAnswer,
+        "device-codes" sign_in::DeviceCodes,
+        "device-token-request" sign_in::DeviceTokenRequest,
         "login-request" sign_in::LoginRequest,
         "logout-request" sign_in::LogoutRequest,
         "member-request" sign_in::MemberRequest,
@@ -52,6 +55,7 @@ pub fn all_schemas() -> Vec<(&'static str, Schema)> {
         "new-token-response" sign_in::NewTokenResponse,
         "org-response" sign_in::OrgResponse,
         "owners-request" OwnersRequest,
+        "transfer-request" TransferRequest,
         "owners-response" OwnersResponse,
         "package" PackageResponse,
         "package-document" PackageDocument,

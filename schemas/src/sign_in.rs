@@ -187,6 +187,39 @@ pub struct NewTokenRequest {
     pub days: Option<u64>,
 }
 
+/// The codes of a machine (RFC 8628 section 3.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeviceCodes {
+    /// What the machine keeps, and exchanges for its token.
+    pub device_code: SecretText,
+    /// What it shows.
+    pub user_code: String,
+    /// Where that is typed in.
+    pub verification_uri: String,
+    /// The same place, with the code.
+    pub verification_uri_complete: String,
+    /// Seconds for which both codes are good.
+    pub expires_in: u64,
+    /// Seconds that lie between two questions of the machine.
+    pub interval: u64,
+}
+
+/// A machine asks for its token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeviceTokenRequest {
+    /// The code that it keeps.
+    pub device_code: SecretText,
+}
+
+/// What somebody who is signed in says of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeviceAnswer {
+    /// The code that it shows; case, blanks and hyphens are all the same.
+    pub user_code: String,
+    /// Whether it gets what it asks for.
+    pub approve: bool,
+}
+
 /// A token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenInfo {
@@ -282,6 +315,20 @@ pub struct OrgResponse {
     pub members: Vec<Member>,
     /// Who may join; for members alone.
     pub invited: Vec<Member>,
+    /// Its teams; for members alone.
+    #[serde(default)]
+    pub teams: Vec<Team>,
+}
+
+/// A team of an organisation: owner or collaborator of packages as `ORG/TEAM`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Team {
+    /// Account id, as the log names it.
+    pub id: AccountId,
+    /// What it is called within the organisation.
+    pub name: String,
+    /// Logins of who is in it.
+    pub members: Vec<String>,
 }
 
 /// A token that was found where it should not be, as secret scanners report it.

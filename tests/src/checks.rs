@@ -9,7 +9,7 @@ use drystone_storage::{Area, Key, Store};
 use crate::{Answer, TestRegistry};
 
 /// Codes whose detail is their title on purpose: there is no more to say, or it would tell a stranger what exists.
-const TITLE_SAYS_ALL: [Code; 9] = [
+const TITLE_SAYS_ALL: [Code; 10] = [
     Code::TokenMissing,
     Code::TokenInvalid,
     Code::UploadNotFound,
@@ -17,6 +17,7 @@ const TITLE_SAYS_ALL: [Code; 9] = [
     Code::LoginFailed,
     Code::SessionEnded,
     Code::LinkInvalid,
+    Code::DeviceCodeInvalid,
     Code::SecondFactorNeeded,
     Code::SecondFactorInvalid,
 ];

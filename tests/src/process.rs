@@ -6,7 +6,7 @@
 )]
 
 use std::{
-    io::{BufRead, BufReader, PipeReader},
+    io::{BufRead, BufReader, PipeReader, Seek, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::mpsc,
@@ -200,17 +200,29 @@ impl User {
         self.home.path()
     }
 
-    /// Runs `drystone` in a directory.
-    pub fn run(&self, directory: &Path, arguments: &[&str]) -> Output {
-        Command::new(program("drystone"))
+    /// `drystone` in a directory, not started yet.
+    pub fn command(&self, directory: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program("drystone"));
+        command
             .args(arguments)
             .current_dir(directory)
             .env("HOME", self.home.path())
             .env("DRYSTONE_HOME", self.home.path().join("drystone"))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .output()
-            .expect("the program runs")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `drystone` in a directory.
+    pub fn run(&self, directory: &Path, arguments: &[&str]) -> Output {
+        self.command(directory, arguments).output().expect("the program runs")
+    }
+
+    /// Runs `drystone` with this text on its standard input.
+    pub fn told(&self, directory: &Path, arguments: &[&str], text: &str) -> Output {
+        let mut file = tempfile::tempfile().expect("a test may make a file");
+        file.write_all(text.as_bytes()).and_then(|()| file.rewind()).expect("a file takes a short text");
+        self.command(directory, arguments).stdin(file).output().expect("the program runs")
     }
 
     /// Runs `drystone`, which must succeed, and returns what it printed.

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 /// `login`
 #[derive(Debug, Args)]
 pub struct Login {
-    /// Read the token from stdin
+    /// Read a token from stdin, instead of asking you to say yes on the registry's page
     #[arg(long, conflicts_with = "username")]
     pub with_token: bool,
     /// Sign in as this user, with the password from stdin, and make a token for this machine
@@ -15,10 +15,10 @@ pub struct Login {
     #[arg(long, value_name = "CODE", requires = "username")]
     pub code: Option<String>,
     /// What to call that token
-    #[arg(long, value_name = "NAME", default_value = "drystone login", requires = "username")]
+    #[arg(long, value_name = "NAME", default_value = "drystone login", conflicts_with = "with_token")]
     pub token_name: String,
     /// Days until that token expires
-    #[arg(long, default_value_t = 90, requires = "username")]
+    #[arg(long, default_value_t = 90, conflicts_with = "with_token")]
     pub days: u64,
 }
 
@@ -57,6 +57,42 @@ pub enum OrgVerb {
     Join(OrgName),
     /// Remove a member or an invitation; or leave
     Remove(OrgMember),
+    /// Look after teams: members who act for packages that name the team as `ORG/TEAM`
+    #[command(subcommand)]
+    Team(TeamVerb),
+}
+
+/// What to do with a team.
+#[derive(Debug, Subcommand)]
+pub enum TeamVerb {
+    /// Make a team
+    Create(TeamName),
+    /// Put a member of the organisation into a team
+    Add(TeamMember),
+    /// Take somebody out of a team; or leave it
+    Remove(TeamMember),
+    /// Dissolve a team
+    Delete(TeamName),
+}
+
+/// Names a team.
+#[derive(Debug, Args)]
+pub struct TeamName {
+    /// Organisation
+    pub org: String,
+    /// Team
+    pub team: String,
+}
+
+/// A member of a team.
+#[derive(Debug, Args)]
+pub struct TeamMember {
+    /// Organisation
+    pub org: String,
+    /// Team
+    pub team: String,
+    /// Login or account id
+    pub login: String,
 }
 
 /// Names an organisation.
@@ -144,6 +180,29 @@ pub enum Owner {
     Add(OwnerAdd),
     /// Remove owners
     Remove(OwnerRemove),
+    /// Hand a package over to an account or organisation that accepts it
+    #[command(subcommand)]
+    Transfer(Transfer),
+}
+
+/// What to do with an offer of a package.
+#[derive(Debug, Subcommand)]
+pub enum Transfer {
+    /// Offer a package; for two weeks it can be accepted
+    Offer(TransferOffer),
+    /// Take a package over that is offered: nobody else acts for it then, and no CI identity publishes it
+    Accept(OwnerList),
+    /// Take an offer back, or decline it
+    Withdraw(OwnerList),
+}
+
+/// `owner transfer offer`
+#[derive(Debug, Args)]
+pub struct TransferOffer {
+    /// Package
+    pub package: String,
+    /// Login, name of an organisation, or account id
+    pub to: String,
 }
 
 /// `owner list`

@@ -1,4 +1,4 @@
-//! `org create`, `show`, `invite`, `join`, `remove`.
+//! `org create`, `show`, `invite`, `join`, `remove`, `team`.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use drystone_schemas::{Member, OrgResponse, Role, WriteResponse};
 
 use super::{session, yank::told};
 use crate::{
-    args::{self, OrgVerb, RoleArg},
+    args::{self, OrgVerb, RoleArg, TeamVerb},
     context::Context,
     failure::Failure,
 };
@@ -34,6 +34,12 @@ async fn act(registry: &Registry, verb: &OrgVerb, cx: &Context) -> Result<(), Fa
         }
         OrgVerb::Join(args) => registry.join_org(&args.name).await,
         OrgVerb::Remove(args) => registry.remove_member(&args.name, &args.login).await,
+        OrgVerb::Team(TeamVerb::Create(args)) => registry.make_team(&args.org, &args.team).await,
+        OrgVerb::Team(TeamVerb::Delete(args)) => registry.end_team(&args.org, &args.team).await,
+        OrgVerb::Team(TeamVerb::Add(args)) => registry.add_to_team(&args.org, &args.team, &args.login).await,
+        OrgVerb::Team(TeamVerb::Remove(args)) => {
+            registry.remove_from_team(&args.org, &args.team, &args.login).await
+        }
     };
     told(cx, &change?, None)
 }
@@ -50,6 +56,9 @@ fn show(org: &OrgResponse, cx: &Context) -> Result<(), Failure> {
         let mut text = format!("{} {}\n", org.name, org.id);
         org.members.iter().for_each(|member| line(&mut text, member, ""));
         org.invited.iter().for_each(|member| line(&mut text, member, ", invited"));
+        for team in &org.teams {
+            let _ = writeln!(text, "{}/{}: {}", org.name, team.name, team.members.join(", "));
+        }
         text
     })
 }

@@ -21,6 +21,9 @@ struct Session {
     registry: String,
     login: Option<String>,
     scopes: Vec<String>,
+    /// Where the token lies: a file, or the name of a variable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored_in: Option<String>,
 }
 
 pub(super) async fn login(args: &args::Login, cx: &Context) -> Result<(), Failure> {
@@ -28,14 +31,7 @@ pub(super) async fn login(args: &args::Login, cx: &Context) -> Result<(), Failur
     let (secret, made_here) = match &args.username {
         Some(username) => (sign_in(args, username, &base, cx).await?, true),
         None if args.with_token => (Secret::new(read_token().await?.expose()), false),
-        None => {
-            let problem = Problem::new(Code::BadUsage, "a token or a password is read from stdin");
-            return Err(problem
-                .with_hint(
-                    "run `drystone login --with-token < FILE`, or `drystone login --username LOGIN < FILE`",
-                )
-                .into());
-        }
+        None => (sign_in_by_code(args, &base, cx).await?, true),
     };
     let home = cx.home()?;
     let registry = registry(&base, &secret, cx)?;
@@ -49,7 +45,8 @@ pub(super) async fn login(args: &args::Login, cx: &Context) -> Result<(), Failur
     if cx.env.get("DRYSTONE_TOKEN").is_some() {
         cx.printer.warning("`DRYSTONE_TOKEN` is set and comes before the stored token");
     }
-    answer(cx, &Session { registry: base, login: Some(me.login), scopes: me.scopes })
+    let stored_in = Some(home.credentials().display().to_string());
+    answer(cx, &Session { registry: base, login: Some(me.login), scopes: me.scopes, stored_in })
 }
 
 fn registry(base: &str, secret: &Secret, cx: &Context) -> Result<Registry, Failure> {
@@ -57,18 +54,36 @@ fn registry(base: &str, secret: &Secret, cx: &Context) -> Result<Registry, Failu
     Ok(Registry::new(base, cx.http(), &cx.home()?.cache(), Network::Online, Some(token))?)
 }
 
-/// Signs in with a password, and exchanges the session for a token that this machine keeps.
-async fn sign_in(args: &args::Login, username: &str, base: &str, cx: &Context) -> Result<Secret, Failure> {
-    // The file must be there to be written before anything is made that would be kept in it.
+/// The token that this machine asks for. The file must be there to be written before anything is made that would be kept in it.
+fn wanted(args: &args::Login, cx: &Context) -> Result<NewTokenRequest, Failure> {
     let home = cx.home()?;
     Credentials::read(&home)?.write(&home)?;
-    let signed_in = session(username, args.code.as_deref(), base, cx).await?;
-    let asked = NewTokenRequest {
+    Ok(NewTokenRequest {
         name: args.token_name.clone(),
         scopes: Vec::new(),
         packages: Vec::new(),
         days: Some(args.days),
-    };
+    })
+}
+
+/// Shows a code, and waits until somebody has typed it in where they are known to the registry.
+async fn sign_in_by_code(args: &args::Login, base: &str, cx: &Context) -> Result<Secret, Failure> {
+    let asked = wanted(args, cx)?;
+    let anonymous = Registry::new(base, cx.http(), &cx.home()?.cache(), Network::Online, None)?;
+    let codes = anonymous.begin_device(&asked).await?;
+    cx.printer.step("Open", &codes.verification_uri_complete);
+    cx.printer.more(&format!(
+        "the code is {}; say yes there within {} minutes",
+        codes.user_code,
+        codes.expires_in / 60
+    ));
+    Ok(Secret::new(anonymous.await_device(&codes).await?.token.expose()))
+}
+
+/// Signs in with a password, and exchanges the session for a token that this machine keeps.
+async fn sign_in(args: &args::Login, username: &str, base: &str, cx: &Context) -> Result<Secret, Failure> {
+    let asked = wanted(args, cx)?;
+    let signed_in = session(username, args.code.as_deref(), base, cx).await?;
     let made = signed_in.new_token(&asked).await;
     signed_in.sign_out().await?;
     Ok(Secret::new(made?.token.expose()))
@@ -112,7 +127,7 @@ pub(super) async fn logout(args: &args::Logout, cx: &Context) -> Result<(), Fail
     let mut credentials = Credentials::read(&home)?;
     let Some(stored) = credentials.get(&base).cloned() else {
         cx.printer.step("Signed out", &format!("of {base} already"));
-        return answer(cx, &Session { registry: base, login: None, scopes: vec![] });
+        return answer(cx, &signed_out(base));
     };
     let revokes = args.revoke || stored.is_made_here();
     if revokes {
@@ -132,7 +147,7 @@ pub(super) async fn logout(args: &args::Logout, cx: &Context) -> Result<(), Fail
     if !revokes {
         cx.printer.hint("the token itself stays valid until it expires; `drystone logout --revoke` ends it");
     }
-    answer(cx, &Session { registry: base, login: None, scopes: vec![] })
+    answer(cx, &signed_out(base))
 }
 
 pub(super) async fn auth(args: &args::Auth, cx: &Context) -> Result<(), Failure> {
@@ -140,11 +155,21 @@ pub(super) async fn auth(args: &args::Auth, cx: &Context) -> Result<(), Failure>
     match args {
         args::Auth::Status => {
             let me = registry.me().await?;
-            let session =
-                Session { registry: registry.base().to_owned(), login: Some(me.login), scopes: me.scopes };
+            let stored_in = match cx.env.get("DRYSTONE_TOKEN") {
+                Some(_) => "DRYSTONE_TOKEN".to_owned(),
+                None => cx.home()?.credentials().display().to_string(),
+            };
+            let session = Session {
+                registry: registry.base().to_owned(),
+                login: Some(me.login),
+                scopes: me.scopes,
+                stored_in: Some(stored_in),
+            };
             cx.printer.result(&session, || {
                 let login = session.login.as_deref().unwrap_or_default();
-                format!("{} at {} ({})\n", login, session.registry, session.scopes.join(", "))
+                let stored_in = session.stored_in.as_deref().unwrap_or_default();
+                let scopes = session.scopes.join(", ");
+                format!("{login} at {} ({scopes})\ntoken in {stored_in}\n", session.registry)
             })
         }
         args::Auth::SecondFactor(args) => super::second_factor::run(args, &registry, cx).await,
@@ -182,6 +207,10 @@ async fn read_token() -> Result<SecretText, Failure> {
         return Err(problem.with_hint("run `drystone login --with-token < FILE`").into());
     }
     Ok(token)
+}
+
+fn signed_out(registry: String) -> Session {
+    Session { registry, login: None, scopes: Vec::new(), stored_in: None }
 }
 
 fn answer(cx: &Context, session: &Session) -> Result<(), Failure> {

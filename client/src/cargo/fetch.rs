@@ -29,8 +29,10 @@ use crate::{
     unpack::{Rules, unpack},
 };
 
-/// Crates that are under way at once, and so in memory.
-const UNDER_WAY_MAX: usize = 64;
+/// Crates that are under way at once, and so in memory; they are mostly some hundred KiB long.
+const UNDER_WAY_MAX: usize = 128;
+/// Index files that are asked for at once; how many requests are under way is the connections' business.
+const INDEXES_MAX: usize = 512;
 /// Where things are built, beside where they go.
 pub(super) const STAGING: &str = ".drystone-new";
 /// What cargo writes into a directory that it has unpacked whole.
@@ -175,7 +177,7 @@ impl CargoFetch<'_> {
             let names: Vec<_> = wanted.values().collect();
             stream::iter(&names)
                 .map(|crates| self.fetch_index(&registry, &dirs, crates))
-                .buffer_unordered(UNDER_WAY_MAX)
+                .buffer_unordered(INDEXES_MAX)
                 .try_collect::<()>()
                 .await?;
             Ok::<usize, ClientError>(names.len())

@@ -322,6 +322,7 @@ impl World {
             name: name.clone(),
             owners: vec![OwnerEntry { account: account(), role: Role::Owner }],
             pending_owners: vec![],
+            transfer: None,
             author_keys: None,
             created: rfc3339(0),
             updated: rfc3339(0),

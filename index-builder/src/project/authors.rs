@@ -61,10 +61,7 @@ pub(super) fn add_rule(
 
 /// For how long a change of owners waits, in seconds.
 pub(super) fn owners_wait_s(document: &PackageDocument, draft: &Draft<'_>, excepted: bool) -> u64 {
-    match document.rule_at(draft.seq, draft.time) {
-        Some(rule) if !excepted => rule.lock_s(),
-        _ => 0,
-    }
+    if excepted { 0 } else { document.lock_s_at(draft.seq, draft.time) }
 }
 
 /// An account gets a role, or loses it, after so many seconds. What it has already takes a change back that waits; false if

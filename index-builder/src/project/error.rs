@@ -73,6 +73,14 @@ pub enum ProjectError {
         /// The account.
         account: AccountId,
     },
+    /// The package is not offered to the account, or not yet.
+    #[error("`{name}` is not offered to `{account}`")]
+    NotOffered {
+        /// The package.
+        name: PackageName,
+        /// The account.
+        account: AccountId,
+    },
     /// Nobody would be left who may act for the package.
     #[error("`{account}` is the last owner of `{name}`")]
     LastOwner {

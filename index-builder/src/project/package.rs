@@ -4,8 +4,8 @@
 
 use drystone_schemas::{
     AccountId, DeleteCode, Deprecation, EventBody, FileClass, IndexFile, IndexLine, OwnerEntry,
-    PackageDocument, PackageName, ResolveRecord, Role, Settings, Sha256Digest, TrustedPublisher, Version,
-    VersionRecord, layout, rfc3339,
+    PackageDocument, PackageName, ResolveRecord, Role, Settings, Sha256Digest, TransferOffer,
+    TrustedPublisher, Version, VersionRecord, layout, rfc3339,
 };
 
 use super::{Draft, ProjectError, ProjectedFile, authors, github, line};
@@ -82,6 +82,7 @@ impl PackageState {
             name: line.name.clone(),
             owners: vec![OwnerEntry { account: draft.actor.clone(), role: Role::Owner }],
             pending_owners: Vec::new(),
+            transfer: None,
             author_keys: None,
             created: rfc3339(draft.time),
             updated: rfc3339(draft.time),
@@ -147,6 +148,30 @@ impl PackageState {
             }
             EventBody::OwnerRemove { account, exception, .. } => {
                 self.remove_owner(draft, account, exception.is_some())
+            }
+            EventBody::TransferOffer { to, until, .. } => {
+                let from = draft.time.saturating_add(self.document.lock_s_at(seq, draft.time));
+                let offer = TransferOffer { to: to.clone(), seq, time: draft.time, from, until: *until };
+                let goes_on = |there: &TransferOffer| there.to == offer.to;
+                if offer.until <= offer.from || self.document.transfer.as_ref().is_some_and(goes_on) {
+                    return Err(self.no_change(seq));
+                }
+                self.document.transfer = Some(offer);
+                Ok(())
+            }
+            EventBody::TransferWithdraw { .. } => {
+                let changed = self.document.transfer.take().is_some();
+                self.changed(changed, seq)
+            }
+            EventBody::Transfer { to, .. } => {
+                let offered = self.document.transfer.as_ref().is_some_and(|offer| offer.to == *to);
+                let from = self.document.transfer_from(seq, draft.time).filter(|_| offered);
+                if from.is_none_or(|from| draft.time < from) {
+                    let name = self.document.name.clone();
+                    return Err(ProjectError::NotOffered { name, account: to.clone() });
+                }
+                self.document.hand_over(to);
+                Ok(())
             }
             EventBody::AuthorKeyAdd { key, .. } => {
                 let changed = authors::add_key(&mut self.document, key, seq);
@@ -247,6 +272,7 @@ impl PackageState {
     ) -> Result<(), ProjectError> {
         if self.document.role_of(account) == Some(Role::Owner) && role != Role::Owner {
             self.check_other_owner(account)?;
+            self.document.transfer = None;
         }
         let wait_s = authors::owners_wait_s(&self.document, draft, excepted);
         let changed = authors::change_owner(&mut self.document, draft, account, Some(role), wait_s);
@@ -273,6 +299,8 @@ impl PackageState {
             true => 0,
             false => authors::owners_wait_s(&self.document, draft, excepted),
         };
+        // Whoever is told to go may have made the offer.
+        self.document.transfer = None;
         let changed = authors::change_owner(&mut self.document, draft, account, None, wait_s);
         self.changed(changed, draft.seq)
     }

@@ -173,7 +173,7 @@ fn key(number: u8) -> AuthorKey {
 
 prop_compose! {
     fn any_body()(
-        kind in 0u8..20,
+        kind in 0u8..24,
         pkg in prop::sample::select(vec!["http", "acme/http", "Net_Kit", "net-kit"]),
         vers in prop::sample::select(vec!["1.0.0", "1.0.0+build", "1.1.0", "2.0.0-rc.1"]),
         reason in prop::option::of(Just(Sha256Digest::of(b"reason"))),
@@ -191,6 +191,9 @@ prop_compose! {
             10 => EventBody::Delete { pkg: p, vers: v, code: DeleteCode::Malware },
             11 => EventBody::OwnerAdd { pkg: p, account, role, exception: reason },
             12 => EventBody::OwnerRemove { pkg: p, account, exception: reason },
+            19 | 20 => EventBody::TransferOffer { pkg: p, to: account, until: u64::from(who) << 40 },
+            21 => EventBody::TransferWithdraw { pkg: p },
+            22 => EventBody::Transfer { pkg: p, to: account },
             15 => EventBody::AuthorKeyAdd { pkg: p, key: key(who) },
             16 => EventBody::AuthorKeyRemove { pkg: p, key: key(who) },
             17 | 18 => {

@@ -199,7 +199,8 @@ fn perfect_root(slot: Hash) -> Hash {
 fn perfect_nodes(slot: Hash) -> Box<[Hash]> {
     let mut nodes = vec![slot; 2 * SLOTS];
     for node in (1..SLOTS).rev() {
-        nodes[node] = node_hash(&nodes[2 * node], &nodes[2 * node + 1]);
+        // Both children are the same.
+        nodes[node] = node_hash(&nodes[2 * node], &nodes[2 * node]);
     }
     nodes.into()
 }

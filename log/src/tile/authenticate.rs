@@ -116,14 +116,12 @@ pub fn authenticate_tiles(
         return Err(TileError::EdgeMismatch { size, tiles: edge });
     }
 
-    // From the top down, so that a parent is always authenticated before its children.
-    for level in (0..=LEVEL_MAX).rev() {
-        for (&tile, hashes) in tiles.iter().filter(|(tile, _)| tile.level() == level && tile.is_full()) {
-            let parent = parent_of(size, tile).ok_or(TileError::NotInTree { tile, size })?;
-            let above = tiles.get(&parent).ok_or(TileError::Missing { tile: parent })?;
-            if above[(tile.index() % WIDTH) as usize] != root_of(hashes) {
-                return Err(TileError::ParentMismatch { tile, parent });
-            }
+    // From the top down, so that a parent is always authenticated before its children, and the first that is wrong is named.
+    for (&tile, hashes) in tiles.iter().rev().filter(|(tile, _)| tile.is_full()) {
+        let parent = parent_of(size, tile).ok_or(TileError::NotInTree { tile, size })?;
+        let above = tiles.get(&parent).ok_or(TileError::Missing { tile: parent })?;
+        if above[(tile.index() % WIDTH) as usize] != root_of(hashes) {
+            return Err(TileError::ParentMismatch { tile, parent });
         }
     }
     Ok(AuthenticatedTiles { size, tiles: tiles.clone() })
@@ -226,10 +224,9 @@ fn tile_at(size: u64, level: u8, index: u64) -> Option<TileId> {
     (index < count.div_ceil(WIDTH)).then(|| TileId::covering(level, index, count))
 }
 
-/// The tile that holds the hash of a full `tile`; partial tiles have none.
+/// The tile that holds the hash of a `tile`, if it is full.
 fn parent_of(size: u64, tile: TileId) -> Option<TileId> {
-    let has_parent = tile.is_full() && tile.level() < LEVEL_MAX;
-    has_parent.then(|| tile_at(size, tile.level() + 1, tile.index() / WIDTH))?
+    (tile.level() < LEVEL_MAX).then(|| tile_at(size, tile.level() + 1, tile.index() / WIDTH))?
 }
 
 /// The tile, and the hashes in it, whose root is the complete subtree at (`level`, `index`).

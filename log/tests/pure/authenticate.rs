@@ -16,7 +16,7 @@ fn authenticate_whole(tree: &MemoryTree, size: u64) -> (Tiles, AuthenticatedTile
     let all = tiles(tree, new_tiles(0, size));
     let root = tree.root_at(size).unwrap();
     let authenticated = authenticate_tiles(size, &root, &all).unwrap();
-    assert_eq!(authenticated.frontier().root(), root);
+    assert_eq!((authenticated.frontier().root(), authenticated.size()), (root, size));
     assert_eq!(tree_root(size, &authenticated), Ok(root));
     (all, authenticated)
 }
@@ -131,6 +131,10 @@ fn a_missing_parent_is_named() {
         paths(&Vec::from_iter(needed.clone())),
         ["tile/0/010", "tile/0/257.p/208", "tile/1/000", "tile/1/001.p/1", "tile/2/000.p/1"]
     );
+    // At the top there is no parent.
+    let top = TileId::parse("tile/7/000.p/3").unwrap();
+    let edge = tiles_to_authenticate(u64::MAX, []);
+    assert_eq!((edge.len(), tiles_to_authenticate(u64::MAX, [top]).len()), (8, 9));
     let mut given = tiles(&tree, needed);
     given.remove(&parent);
     let refused = authenticate_tiles(66_000, &root, &given).map(|_| ());

@@ -139,6 +139,9 @@ fn unknown_algorithms_are_kept_and_never_verify() {
     let key = VerifierKey::new("a", Algorithm::from_byte(0x06), &[9; 1312]).unwrap();
     assert_eq!(VerifierKey::parse(&key.to_string()).as_ref(), Ok(&key));
     assert!(!key.is_supported());
+    // Its id may be made in another way than that of the algorithms that are known.
+    let foreign = format!("a+0badcafe+{}", key.to_string().rsplit_once('+').unwrap().1);
+    assert_eq!(VerifierKey::parse(&foreign).unwrap().id().to_string(), "0badcafe");
     let line = NoteSignature::new("a".to_owned(), key.id(), vec![0; 72]).unwrap();
     let note = signed("text\n", std::slice::from_ref(&line));
     assert_eq!(note.verify(std::slice::from_ref(&key)), Err(NoteError::NotSignedByKnownKey));
@@ -246,6 +249,20 @@ fn notes_are_parsed_strictly() {
     for text in ["", "a", "a\n\nb", "a\0\n"] {
         assert_eq!(Note::new(text.to_owned()), Err(NoteError::BadText), "{text:?}");
     }
+}
+
+#[test]
+fn the_signatures_of_one_key_are_those_of_its_name_and_id() {
+    let (log, witness) = (log_signer(), witness(1));
+    let namesake = NoteSigner::from_seed(ORIGIN, &[2; 32]).unwrap();
+    let lines = [witness.sign("a\n", 5), log.sign("a\n"), namesake.sign("a\n")];
+    let only = |key: &VerifierKey| signed("a\n", &lines).signed_only_by(key);
+    assert_eq!(only(log.verifier()), signed("a\n", &lines[1..2]));
+    assert_eq!(only(witness.verifier()), signed("a\n", &lines[..1]));
+    assert_eq!(
+        only(&NoteSigner::from_seed("other.example", &[1; 32]).unwrap().verifier().clone()).signatures(),
+        []
+    );
 }
 
 #[test]

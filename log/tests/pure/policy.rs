@@ -1,7 +1,7 @@
 //! Policies: what is read, and which cosignatures make a quorum.
 
 use drystone_log::note::{Algorithm, KeyError};
-use drystone_log::policy::{POLICY_LINES_MAX, PolicyProblem};
+use drystone_log::policy::{POLICY_BYTES_MAX, POLICY_LINES_MAX, PolicyProblem};
 use drystone_log::{
     Checkpoint, CheckpointError, Cosigner, NoteError, NoteSigner, Policy, Quorum, VerifierKey, leaf_hash,
 };
@@ -129,6 +129,11 @@ fn as_many_lines_are_read_as_the_specification_recommends_and_no_more_than_the_l
     let refused = Policy::parse(lines(POLICY_LINES_MAX + 1).as_bytes()).unwrap_err();
     assert_eq!(refused.problem, PolicyProblem::TooMany);
     const { assert!(POLICY_LINES_MAX >= 32) };
+    let fits = format!("#{}\nquorum none\n", "x".repeat(POLICY_BYTES_MAX - 14));
+    assert_eq!(fits.len(), POLICY_BYTES_MAX);
+    assert!(Policy::parse(fits.as_bytes()).is_ok());
+    let refused = Policy::parse(format!("#{fits}").as_bytes()).unwrap_err();
+    assert_eq!(refused.problem, PolicyProblem::BadFile);
 }
 
 #[test]

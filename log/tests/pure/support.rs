@@ -113,6 +113,7 @@ pub(crate) fn leaves(size: u64) -> Vec<Hash> {
 pub(crate) fn memory_tree(size: u64) -> MemoryTree {
     let mut tree = MemoryTree::new();
     leaves(size).into_iter().for_each(|leaf| tree.append(leaf));
+    assert_eq!(tree.size(), size);
     tree
 }
 

@@ -125,6 +125,7 @@ proptest! {
         let id = BundleId::new(3, entries.len() as u16).unwrap();
         let bundle = EntryBundle::new(entries.clone()).unwrap();
         let bytes = bundle.encode();
+        prop_assert_eq!((id.index(), usize::from(id.width())), (3, entries.len()));
         prop_assert_eq!(EntryBundle::decode(id, &bytes), Ok(bundle.clone()));
         // Any bytes that decode are the bytes of what they decode to, so that no cut or added byte goes unnoticed.
         prop_assert!(EntryBundle::decode(id, &bytes[..bytes.len() - 1]).is_err());
@@ -132,6 +133,7 @@ proptest! {
         prop_assert!(EntryBundle::decode(id, &[&bytes[..], &[0, 0]].concat()).is_err());
         let hashes: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
         prop_assert_eq!(bundle.leaf_hashes(), hashes);
+        prop_assert_eq!(bundle.into_entries(), entries);
     }
 }
 
@@ -187,6 +189,8 @@ fn the_examples_of_the_specification_hold() {
     assert_eq!(paths(&needed_for_growth(700, 767)), [""; 0]);
     assert_eq!(paths(&needed_for_growth(700, 768)), ["tile/1/000.p/2"]);
     assert_eq!(paths(&needed_for_growth(70_000, 131_072)), ["tile/1/001.p/17", "tile/2/000.p/1"]);
+    assert_eq!(paths(&needed_for_growth(131_077, 131_333)), [""; 0]);
+    assert_eq!(paths(&needed_for_growth(131_077, 196_613)), ["tile/2/000.p/2"]);
     assert_eq!(partial_bundle(700), Some(BundleId::new(2, 188).unwrap()));
     assert_eq!(partial_bundle(768), None);
     for none in

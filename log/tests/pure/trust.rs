@@ -73,6 +73,8 @@ fn texts_have_one_spelling() {
         ("registry.example/trust\n", "registry.example/other\n", L::Subject),
         ("registry.example/trust\n", "/trust\n", L::Subject),
         ("registry.example/trust\n", "registry .example/trust\n", L::Subject),
+        ("registry.example/trust\n", "registry\u{7f}.example/trust\n", L::Subject),
+        ("registry.example/trust\n", "registry+.example/trust\n", L::Subject),
         ("version 3", "version 0", L::Version),
         ("version 3", "version 03", L::Version),
         ("version 3", "version 9223372036854775808", L::Version),

@@ -14,7 +14,7 @@ use drystone_storage::{Key, new_ulid};
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountRecord, record::AuditKind, sign_up::check_login};
+use super::{AccountRecord, record::AuditKind, sign_up::check_login, teams::TeamRecord};
 use crate::{
     Refusal, Service, Token,
     limits::{NEW_TOKENS, subject_of},
@@ -28,12 +28,15 @@ const MEMBERS_MAX: usize = 500;
 
 /// `orgs/<ulid>`: who belongs to an organisation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct OrgRecord {
+pub(super) struct OrgRecord {
     /// Version of this format; 1.
     v: u32,
     members: BTreeMap<AccountId, Membership>,
     /// Who may join, and as what.
     invited: BTreeMap<AccountId, Role>,
+    /// Its teams, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) teams: BTreeMap<String, TeamRecord>,
 }
 
 /// A member, as the organisation knows it.
@@ -46,8 +49,20 @@ struct Membership {
 }
 
 impl OrgRecord {
-    fn role_of(&self, account: &AccountId) -> Option<Role> {
+    pub(super) fn role_of(&self, account: &AccountId) -> Option<Role> {
         self.members.get(account).filter(|member| !member.leaving).map(|member| member.role)
+    }
+
+    /// Under which ids somebody acts who belongs to it: its own, and those of its teams.
+    fn ids(&self, own: &AccountId) -> Vec<AccountId> {
+        self.teams.values().map(|team| team.id.clone()).chain([own.clone()]).collect()
+    }
+
+    /// Takes somebody out of every team.
+    fn leave_teams(&mut self, member: &AccountId) {
+        for team in self.teams.values_mut() {
+            team.members.remove(member);
+        }
     }
 
     /// Whether an owner stays when this one is not one any more.
@@ -77,10 +92,21 @@ enum Wish {
 }
 
 /// Who asks, and for which organisation.
-struct Asked {
-    by: AccountId,
+pub(super) struct Asked {
+    pub(super) by: AccountId,
     admin: bool,
-    org: AccountRecord,
+    pub(super) org: AccountRecord,
+}
+
+impl Asked {
+    /// Refuses whoever does not own the organisation, as it is now.
+    pub(super) fn may_govern(&self, there: &OrgRecord) -> Result<(), Refusal> {
+        if self.admin || there.role_of(&self.by) == Some(Role::Owner) {
+            return Ok(());
+        }
+        let detail = format!("only an owner of `{}` may do this", self.org.login);
+        Err(Refusal::new(Problem::new(Code::NotAnOwner, detail).fact("account", &self.by)))
+    }
 }
 
 impl Service {
@@ -93,7 +119,7 @@ impl Service {
         Ok((record.account.clone(), record.is_admin()))
     }
 
-    async fn asked(&self, by: &Token, org: &str) -> Result<Asked, Refusal> {
+    pub(super) async fn asked(&self, by: &Token, org: &str) -> Result<Asked, Refusal> {
         let (by, admin) = self.governor(by).await?;
         Ok(Asked { by, admin, org: self.org(org).await? })
     }
@@ -101,7 +127,7 @@ impl Service {
     async fn org(&self, name: &str) -> Result<AccountRecord, Refusal> {
         let shown: String = name.chars().take(64).collect();
         let there = vault::find_account(&*self.core.store.vault, name).await?;
-        there.filter(|account| account.org).ok_or_else(|| {
+        there.filter(|account| account.org && account.team_of.is_none()).ok_or_else(|| {
             Refusal::code(Code::AccountNotFound, format!("there is no organisation `{shown}`"))
         })
     }
@@ -125,14 +151,18 @@ impl Service {
             ..AccountRecord::new(id.clone(), login.clone(), core.clock.now_unix_s())
         };
         let owner = Membership { role: Role::Owner, leaving: false };
-        let org =
-            OrgRecord { v: 1, members: BTreeMap::from([(by.clone(), owner)]), invited: BTreeMap::new() };
+        let org = OrgRecord {
+            v: 1,
+            members: BTreeMap::from([(by.clone(), owner)]),
+            invited: BTreeMap::new(),
+            teams: BTreeMap::new(),
+        };
         vault::create(vault, layout::account(&id), &account).await?;
         swap::update(core, layout::org(&id), |_: Option<OrgRecord>| Ok(Change::Write(org.clone(), ())))
             .await?;
         core.join(&by, &id, Role::Owner).await?;
         if !vault::create(vault, layout::login(&login), &id).await? {
-            core.leave(&by, &id).await?;
+            core.leave(&by, std::slice::from_ref(&id)).await?;
             for key in [layout::org(&id), layout::account(&id)] {
                 vault.delete(&Key::new(key).map_err(Refusal::internal)?).await?;
             }
@@ -180,27 +210,24 @@ impl Service {
         wish: Wish,
     ) -> Result<String, Refusal> {
         let core = &*self.core;
-        let Asked { by, admin, org } = self.asked(by, org).await?;
-        let shown: String = member.chars().take(64).collect();
-        let missing = || Refusal::code(Code::AccountNotFound, format!("there is no account `{shown}`"));
-        let found = vault::find_account(&*core.store.vault, member).await?;
-        let found = found.filter(|account| !account.org && account.closed.is_none());
-        let member = found.ok_or_else(missing)?;
-        let now = swap::update(core, layout::org(&org.id), |there: Option<OrgRecord>| {
+        let asked = self.asked(by, org).await?;
+        let org = &asked.org;
+        let member = self.person(member).await?;
+        let (now, ids) = swap::update(core, layout::org(&org.id), |there: Option<OrgRecord>| {
             let mut there = there.ok_or_else(|| Refusal::internal("an organisation has no record"))?;
-            let leaves = by == member.id && matches!(wish, Wish::Remove);
-            if !admin && !leaves && there.role_of(&by) != Some(Role::Owner) {
-                let detail = format!("only an owner of `{}` may do this", org.login);
-                return Err(Refusal::new(Problem::new(Code::NotAnOwner, detail).fact("account", &by)));
+            if asked.by != member.id || !matches!(wish, Wish::Remove) {
+                asked.may_govern(&there)?;
             }
-            decide(&mut there, &org, &member.id, &wish).map(|now| Change::Write(there, now))
+            let now = decide(&mut there, org, &member.id, &wish)?;
+            let ids = there.ids(&org.id);
+            Ok(Change::Write(there, (now, ids)))
         })
         .await?;
         match now {
             Now::Invited => {}
-            Now::Member(role) => core.join(&member.id, &org.id, role).await?,
+            Now::Member(role) => self.act_for(&member.id, &org.id, role).await?,
             Now::Leaving => {
-                core.leave(&member.id, &org.id).await?;
+                core.leave(&member.id, &ids).await?;
                 swap::update(core, layout::org(&org.id), |there: Option<OrgRecord>| {
                     let mut there =
                         there.ok_or_else(|| Refusal::internal("an organisation has no record"))?;
@@ -237,20 +264,41 @@ impl Service {
             Ok(Change::Write(there, role))
         })
         .await?;
-        core.join(&by, &org.id, role).await?;
+        self.act_for(&by, &org.id, role).await?;
         core.note(&by, AuditKind::MembersChanged, None).await?;
         Ok(format!("you are a member of `{}`", org.login))
+    }
+
+    /// Lets a member act, unless they were removed meanwhile: whoever removes them has not seen what is written here.
+    async fn act_for(&self, member: &AccountId, org: &AccountId, role: Role) -> Result<(), Refusal> {
+        let core = &*self.core;
+        core.join(member, org, role).await?;
+        let now = swap::look::<OrgRecord>(core, layout::org(org)).await?;
+        if now.is_none_or(|now| now.role_of(member).is_none()) {
+            core.leave(member, std::slice::from_ref(org)).await?;
+            core.committer.fence().await?;
+        }
+        Ok(())
+    }
+
+    /// Somebody who can be a member.
+    pub(super) async fn person(&self, text: &str) -> Result<AccountRecord, Refusal> {
+        let found = vault::find_account(&*self.core.store.vault, text).await?;
+        let found = found.filter(|account| !account.org && account.closed.is_none());
+        let shown: String = text.chars().take(64).collect();
+        found.ok_or_else(|| Refusal::code(Code::AccountNotFound, format!("there is no account `{shown}`")))
     }
 
     async fn org_response(&self, account: &AccountRecord, inside: bool) -> Result<OrgResponse, Refusal> {
         let core = &*self.core;
         let org = swap::look::<OrgRecord>(core, layout::org(&account.id)).await?;
         let org = org.filter(|_| inside);
-        let (mut members, mut invited) = (Vec::new(), Vec::new());
+        let (mut members, mut invited, mut teams) = (Vec::new(), Vec::new(), Vec::new());
         if let Some(org) = org {
             let there = org.members.iter().filter(|(_, member)| !member.leaving);
             members = core.members(there.map(|(id, member)| (id, member.role))).await?;
             invited = core.members(org.invited.iter().map(|(id, role)| (id, *role))).await?;
+            teams = core.teams(&org).await?;
         }
         Ok(OrgResponse {
             id: account.id.clone(),
@@ -258,6 +306,7 @@ impl Service {
             created_at: rfc3339(account.created),
             members,
             invited,
+            teams,
         })
     }
 }
@@ -301,6 +350,7 @@ fn decide(
             if let Some(there) = there {
                 there.leaving = true;
             }
+            org.leave_teams(member);
             org.invited.remove(member);
             Ok(Now::Leaving)
         }
@@ -309,7 +359,7 @@ fn decide(
 
 impl Core {
     /// Lets an account act for an organisation.
-    async fn join(&self, member: &AccountId, org: &AccountId, role: Role) -> Result<(), Refusal> {
+    pub(super) async fn join(&self, member: &AccountId, org: &AccountId, role: Role) -> Result<(), Refusal> {
         swap::update(self, layout::member_of(member), |there: Option<MemberRecord>| {
             let mut there = there.unwrap_or_default();
             if there.orgs.len() >= MEMBERS_MAX && !there.orgs.contains_key(org) {
@@ -324,10 +374,12 @@ impl Core {
     }
 
     /// Lets it no longer. Without a fence.
-    async fn leave(&self, member: &AccountId, org: &AccountId) -> Result<(), Refusal> {
+    pub(super) async fn leave(&self, member: &AccountId, orgs: &[AccountId]) -> Result<(), Refusal> {
         swap::update(self, layout::member_of(member), |there: Option<MemberRecord>| {
             let mut there = there.unwrap_or_default();
-            let was = there.orgs.remove(org).is_some();
+            let before = there.orgs.len();
+            there.orgs.retain(|org, _| !orgs.contains(org));
+            let was = there.orgs.len() < before;
             Ok(if was { Change::Write(there, ()) } else { Change::Leave(()) })
         })
         .await
@@ -337,10 +389,11 @@ impl Core {
     pub(super) async fn leave_all(&self, member: &AccountId) -> Result<(), Refusal> {
         let there = swap::look::<MemberRecord>(self, layout::member_of(member)).await?.unwrap_or_default();
         for org in there.orgs.keys() {
-            self.leave(member, org).await?;
+            self.leave(member, std::slice::from_ref(org)).await?;
             swap::update(self, layout::org(org), |there: Option<OrgRecord>| {
                 let Some(mut there) = there else { return Ok(Change::Leave(())) };
                 let was = there.members.remove(member).is_some();
+                there.leave_teams(member);
                 Ok(if was { Change::Write(there, ()) } else { Change::Leave(()) })
             })
             .await?;
@@ -348,7 +401,10 @@ impl Core {
         Ok(())
     }
 
-    async fn members(&self, of: impl Iterator<Item = (&AccountId, Role)>) -> Result<Vec<Member>, Refusal> {
+    pub(super) async fn members(
+        &self,
+        of: impl Iterator<Item = (&AccountId, Role)>,
+    ) -> Result<Vec<Member>, Refusal> {
         let reads = of.map(async |(id, role)| {
             let account = vault::read_account(&*self.store.vault, id).await?;
             let username = account.map_or_else(|| id.to_string(), |account| account.login.into());

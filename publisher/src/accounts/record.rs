@@ -34,6 +34,9 @@ pub struct AccountRecord {
     /// Whether it is an organisation: nobody signs in as one, its members act for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub org: bool,
+    /// The organisation that it is a team of, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) team_of: Option<AccountId>,
     /// When its deletion began, in seconds since 1970. From then on nobody signs in, and no token is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<u64>,
@@ -64,6 +67,7 @@ impl AccountRecord {
             credentials: 0,
             admin: false,
             org: false,
+            team_of: None,
             closed: None,
         }
     }

@@ -109,7 +109,7 @@ impl Service {
     }
 
     /// The account whose login or verified address, and whose password and second factor, these are.
-    async fn authenticate(
+    pub(super) async fn authenticate(
         &self,
         asked: &LoginRequest,
         from: Option<IpAddr>,

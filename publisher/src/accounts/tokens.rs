@@ -14,7 +14,7 @@ use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    PackagePattern, mail,
+    AccountRecord, PackagePattern, mail,
     record::{AuditKind, TokenPlace},
 };
 use crate::{
@@ -74,6 +74,22 @@ impl Service {
         let account = vault::read_account(&*core.store.vault, &session.account).await?;
         let account = account.filter(|account| account.closed.is_none());
         let account = account.ok_or_else(|| Refusal::code(Code::SessionEnded, "the account is gone"))?;
+        let (token, record) = self.token_for(&account, asked).await?;
+        // Whoever ended the session, or changed the password, meanwhile has not seen this token.
+        if self.still_valid(&account).await.is_err() || self.session_of(by).await.is_err() {
+            core.drop_token(&record, &token.digest()).await?;
+            return Err(Refusal::code(Code::SessionEnded, Code::SessionEnded.title()));
+        }
+        Ok(shown(&token, &record))
+    }
+
+    /// Makes a token for an account, and keeps it. Whether the account still may have it is the caller's to ask, afterwards.
+    pub(super) async fn token_for(
+        &self,
+        account: &AccountRecord,
+        asked: &NewTokenRequest,
+    ) -> Result<(Token, TokenRecord), Refusal> {
+        let core = &*self.core;
         let wanted = Wanted::read(asked, account.admin)?;
         core.take_shared(NEW_TOKENS, &subject_of(&account.id)).await?;
         if vault::list(&*core.store.vault, &layout::tokens_of(&account.id)).await?.len() >= TOKENS_MAX {
@@ -90,12 +106,7 @@ impl Service {
         };
         core.note(&account.id, AuditKind::TokenMade, record.id.as_ref()).await?;
         core.keep_token(&token, &record).await?;
-        // Whoever ended the session, or changed the password, meanwhile has not seen this token.
-        if self.still_valid(&account).await.is_err() || self.session_of(by).await.is_err() {
-            core.drop_token(&record, &token.digest()).await?;
-            return Err(Refusal::code(Code::SessionEnded, Code::SessionEnded.title()));
-        }
-        Ok(NewTokenResponse { token: SecretText::new(token.reveal()), info: info(&record, None) })
+        Ok((token, record))
     }
 
     /// The tokens of an account.
@@ -215,7 +226,7 @@ impl Service {
 }
 
 /// A token that somebody may have.
-struct Wanted {
+pub(super) struct Wanted {
     name: String,
     scopes: Vec<Scope>,
     packages: Vec<PackagePattern>,
@@ -223,7 +234,8 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(asked: &NewTokenRequest, admin: bool) -> Result<Self, Refusal> {
+    /// Reads what is asked for; all that is wrong with it at once.
+    pub(super) fn read(asked: &NewTokenRequest, admin: bool) -> Result<Self, Refusal> {
         let mut problems = Vec::new();
         let mut wrong = |detail: String| problems.push(Problem::new(Code::InvalidTokenRequest, detail));
         let name = asked.name.trim().to_owned();
@@ -261,6 +273,11 @@ impl Wanted {
         }
         if problems.is_empty() { Ok(Self { name, scopes, packages, days }) } else { Err(problems.into()) }
     }
+}
+
+/// A new token, as it is shown this once.
+pub(super) fn shown(token: &Token, record: &TokenRecord) -> NewTokenResponse {
+    NewTokenResponse { token: SecretText::new(token.reveal()), info: info(record, None) }
 }
 
 fn info(record: &TokenRecord, used: Option<LastUse>) -> TokenInfo {

@@ -144,7 +144,7 @@ impl Entry {
                 Action::PublisherAdd { pkg, publisher: Box::new(publisher) }
             }
             EventBody::PublisherRemove { pkg, publisher } => Action::PublisherRemove { pkg, publisher },
-            // What only the operator does, at the machine.
+            // What only the operator does, at the machine, and what no entry asks for.
             _ => return None,
         })
     }
@@ -178,7 +178,12 @@ fn asks(action: &Action) -> Option<EventBody> {
         Action::AliasRemove { alias, pkg } => EventBody::AliasRemove { pkg, alias },
         Action::PublisherAdd { pkg, publisher } => EventBody::PublisherAdd { pkg, publisher: *publisher },
         Action::PublisherRemove { pkg, publisher } => EventBody::PublisherRemove { pkg, publisher },
-        Action::Configure { .. } | Action::Trust { .. } => return None,
+        // The operator's; and what says in its event what only the commit knows: until when, and to whom.
+        Action::Configure { .. }
+        | Action::Trust { .. }
+        | Action::TransferOffer { .. }
+        | Action::TransferWithdraw { .. }
+        | Action::TransferAccept { .. } => return None,
     })
 }
 

@@ -14,7 +14,7 @@ use drystone_schemas::{
     Sha256Digest, Version, canonical_json, layout,
 };
 
-use super::{AliasShard, Desk, alias, authors, cargo_name, hints, package_key, quota, scope};
+use super::{AliasShard, Desk, alias, authors, cargo_name, hints, package_key, quota, scope, transfer};
 use crate::{
     Action, Done, Intent, Refusal,
     intent::{Answer, Caller},
@@ -266,6 +266,19 @@ fn check(desk: &Desk, action: &Action, actor: &Actor, place: &Place<'_>) -> Resu
                 exception: *exception,
             })
         }
+        Action::TransferOffer { pkg, to } => {
+            let document = package(desk, pkg)?;
+            require(document, actor, Role::Owner)?;
+            transfer::offer(document, to, place)
+        }
+        Action::TransferWithdraw { pkg } => {
+            let document = package(desk, pkg)?;
+            if !transfer::is_offered_to(document, actor) {
+                require(document, actor, Role::Owner)?;
+            }
+            transfer::withdraw(document)
+        }
+        Action::TransferAccept { pkg } => transfer::accept(package(desk, pkg)?, actor, place),
         Action::AuthorKeyAdd { pkg, key } => {
             let document = package(desk, pkg)?;
             require(document, actor, Role::Owner)?;

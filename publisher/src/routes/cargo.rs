@@ -88,11 +88,13 @@ async fn me(State(service): App) -> Response {
     let settings = service.settings();
     let text = format!(
         "Tokens of the registry `{}` at {}\n\n\
-         Its operator makes them, at the machine that holds the registry:\n\n\
+         Sign in, and let the registry make one:\n\n\
+         \x20   drystone login --registry {}\n\n\
+         Or its operator makes them, at the machine that holds the registry:\n\n\
          \x20   drystone admin token --login YOU > token\n\n\
          Give yours to cargo, under the name that the registry has in your .cargo/config.toml:\n\n\
          \x20   cargo login --registry NAME < token\n",
-        settings.name, settings.public_url
+        settings.name, settings.public_url, settings.public_url
     );
     let headers = [
         (header::CONTENT_TYPE, layout::TEXT),

@@ -8,8 +8,8 @@ use axum::{
 };
 use drystone_schemas::{
     AccountId, Alias, AliasRequest, AuthorKey, AuthorKeyRequest, Code, DeleteCode, LOCK_HOURS_DEFAULT,
-    OwnersRequest, PackageName, ReasonRequest, Role, RuleRequest, Sha256Digest, Version, WriteResponse,
-    rfc3339,
+    OwnersRequest, PackageName, ReasonRequest, Role, RuleRequest, Sha256Digest, TransferRequest, Version,
+    WriteResponse, rfc3339,
 };
 use drystone_storage::NewObject;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -20,7 +20,7 @@ use super::{
     read::alias_target,
     target::Target,
 };
-use crate::{Action, Refusal, Service, intent::Rule, vault};
+use crate::{Action, Refusal, Service, accounts::AccountRecord, intent::Rule, vault};
 
 /// Longest body of a change, in bytes.
 const BODY_BYTES_MAX: u64 = 64 << 10;
@@ -161,10 +161,7 @@ async fn change_owners(
     let (exception, objects) = reason_object(service, exception)?;
     let mut accounts = Vec::with_capacity(users.len());
     for user in &users {
-        let account = vault::find_account(&*service.core.store.vault, user).await?;
-        let shown: String = user.chars().take(64).collect();
-        let missing = || Refusal::code(Code::AccountNotFound, format!("there is no account `{shown}`"));
-        accounts.push(account.ok_or_else(missing)?.id);
+        accounts.push(account(service, user).await?.id);
     }
     let mut last = None;
     for account in accounts {
@@ -175,6 +172,64 @@ async fn change_owners(
     let msg = format!("`{}` {so_they} `{}`", users.join("`, `"), target.name);
     let msg = with_wait(service, target, msg, last).await?;
     Ok((StatusCode::OK, Json(WriteResponse { ok: true, msg, seq: last })).into_response())
+}
+
+/// The account or organisation that a request names.
+pub(super) async fn account(service: &Service, text: &str) -> Result<AccountRecord, Refusal> {
+    let shown: String = text.chars().take(64).collect();
+    let missing = || Refusal::code(Code::AccountNotFound, format!("there is no account `{shown}`"));
+    let found = match text.split_once('/') {
+        Some((org, team)) => service.core.find_team(org, team).await?,
+        None => vault::find_account(&*service.core.store.vault, text).await?,
+    };
+    found.ok_or_else(missing)
+}
+
+pub(super) async fn offer_transfer(
+    service: &Service,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let Asked { token, id } = Asked::of(service, &request)?;
+    service.admit(&token).await?;
+    let TransferRequest { to } = body(service, request, None).await?;
+    let account = account(service, &to).await?;
+    if account.closed.is_some() {
+        return Err(Refusal::code(Code::AccountNotFound, "the account was deleted"));
+    }
+    if account.team_of.is_some() {
+        let detail = "a package is offered to an organisation, which then lets a team act for it";
+        return Err(Refusal::code(Code::AccountNotFound, detail));
+    }
+    let pkg = target.name.clone();
+    let msg = format!("`{pkg}` is offered to `{}`", account.login);
+    let done = service.submit(id, &token, Action::TransferOffer { pkg, to: account.id }, Vec::new()).await?;
+    let msg = if done.already { format!("{msg} already") } else { msg };
+    let msg = with_wait(service, target, msg, done.seq).await?;
+    let seq = done.seq.filter(|_| !done.already);
+    Ok((StatusCode::OK, Json(WriteResponse { ok: true, msg, seq })).into_response())
+}
+
+pub(super) async fn withdraw_transfer(
+    service: &Service,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let asked = Asked::of(service, &request)?;
+    let pkg = target.name.clone();
+    let what = format!("`{pkg}` is offered to nobody");
+    asked.commit(service, Action::TransferWithdraw { pkg }, Vec::new(), what).await
+}
+
+pub(super) async fn accept_transfer(
+    service: &Service,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let asked = Asked::of(service, &request)?;
+    let pkg = target.name.clone();
+    let what = format!("`{pkg}` has changed hands: nobody else acts for it any more");
+    asked.commit(service, Action::TransferAccept { pkg }, Vec::new(), what).await
 }
 
 /// Says of a change that it waits for a time-lock, if it does.

@@ -16,6 +16,7 @@ use crate::{Refusal, Service};
 
 type Org = Result<Path<String>, PathRejection>;
 type OfOrg = Result<Path<(String, String)>, PathRejection>;
+type OfTeam = Result<Path<(String, String, String)>, PathRejection>;
 
 /// The routes.
 pub(super) fn router() -> Router<Arc<Service>> {
@@ -24,10 +25,36 @@ pub(super) fn router() -> Router<Arc<Service>> {
         .route("/api/v1/orgs/{org}", get(show))
         .route("/api/v1/orgs/{org}/join", post(join))
         .route("/api/v1/orgs/{org}/members/{login}", put(set).delete(remove))
+        .route("/api/v1/orgs/{org}/teams/{team}", put(make_team).delete(end_team))
+        .route("/api/v1/orgs/{org}/teams/{team}/members/{login}", put(add_to_team).delete(remove_from_team))
 }
 
 fn done(msg: String) -> Response {
     Json(WriteResponse { ok: true, msg, seq: None }).into_response()
+}
+
+fn of_team(at: OfTeam) -> Result<(String, String, String), Refusal> {
+    at.map(|Path(at)| at).map_err(|e| Refusal::code(Code::MalformedRequest, e.body_text()))
+}
+
+async fn make_team(State(service): App, at: OfOrg, headers: HeaderMap) -> Result<Response, Refusal> {
+    let (org, team) = of_org(at)?;
+    Ok(done(service.make_team(&bearer(&headers)?, &org, &team).await?))
+}
+
+async fn end_team(State(service): App, at: OfOrg, headers: HeaderMap) -> Result<Response, Refusal> {
+    let (org, team) = of_org(at)?;
+    Ok(done(service.end_team(&bearer(&headers)?, &org, &team).await?))
+}
+
+async fn add_to_team(State(service): App, at: OfTeam, headers: HeaderMap) -> Result<Response, Refusal> {
+    let (org, team, login) = of_team(at)?;
+    Ok(done(service.add_to_team(&bearer(&headers)?, &org, &team, &login).await?))
+}
+
+async fn remove_from_team(State(service): App, at: OfTeam, headers: HeaderMap) -> Result<Response, Refusal> {
+    let (org, team, login) = of_team(at)?;
+    Ok(done(service.remove_from_team(&bearer(&headers)?, &org, &team, &login).await?))
 }
 
 fn of_org(at: OfOrg) -> Result<(String, String), Refusal> {

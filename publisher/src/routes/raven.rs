@@ -17,12 +17,13 @@ use serde_json::json;
 use super::{
     bearer,
     cargo::{Names, find},
+    change,
     language::{NotOurs, SignedIn, expiry, file, name_at, receive, release, sign_in, sign_up, small_json},
     publish::intent_id,
     read,
     target::Target,
 };
-use crate::{Action, Refusal, Service, vault};
+use crate::{Action, Refusal, Service};
 
 /// Hits of a search, unless the request says how many; and the most.
 const LIMIT_DEFAULT: usize = 20;
@@ -224,7 +225,7 @@ async fn add_owner(service: &Service, name: &str, request: Request) -> Result<Re
     service.admit(&token).await?;
     let pkg = name_at(name)?;
     let Asked { username, role } = small_json(service, request).await?;
-    let account = account(service, &username).await?;
+    let account = change::account(service, &username).await?.id;
     let action =
         Action::OwnerAdd { pkg: pkg.clone(), account, role: role.unwrap_or(Role::Owner), exception: None };
     service.submit(id, &token, action, Vec::new()).await?;
@@ -241,17 +242,11 @@ async fn remove_owner(
     let id = intent_id(service, headers)?;
     service.admit(&token).await?;
     let pkg = name_at(name)?;
-    let account = account(service, username).await?;
+    let account = change::account(service, username).await?.id;
     let action = Action::OwnerRemove { pkg: pkg.clone(), account, exception: None };
     service.submit(id, &token, action, Vec::new()).await?;
     Ok(Json(json!({"message": format!("`{username}` may not act for `{pkg}`"), "package": pkg}))
         .into_response())
-}
-
-async fn account(service: &Service, username: &str) -> Result<drystone_schemas::AccountId, Refusal> {
-    let shown: String = username.chars().take(64).collect();
-    let missing = || Refusal::code(Code::AccountNotFound, format!("there is no account `{shown}`"));
-    Ok(vault::find_account(&*service.core.store.vault, username).await?.ok_or_else(missing)?.id)
 }
 
 /// Downloads are not counted, and nobody counts versions and users of a registry that is made of files.

@@ -195,8 +195,7 @@ pub(super) async fn owner_list(service: &Service, target: &Target) -> Result<Vec
     document.ripen(service.core.clock.now_unix_s());
     let mut users = Vec::with_capacity(document.owners.len());
     for entry in document.owners {
-        let account = vault::read_account(&*service.core.store.vault, &entry.account).await?;
-        let login = account.map_or_else(|| entry.account.to_string(), |account| account.login.into());
+        let login = service.core.shown_as(&entry.account).await?;
         // Cargo wants a number; nothing else uses it.
         let [a, b, c, d, ..] = *Sha256Digest::of(entry.account.as_str().as_bytes()).as_bytes();
         users.push(Owner {

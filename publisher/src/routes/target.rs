@@ -16,7 +16,8 @@ use super::{change, github, no_such_route, only_allowed, read, trusted};
 use crate::{Refusal, Service};
 
 /// Verbs that follow a package.
-const PACKAGE_VERBS: [&str; 6] = ["owners", "publishers", "deprecate", "undeprecate", "keys", "policy"];
+const PACKAGE_VERBS: [&str; 7] =
+    ["owners", "transfer", "publishers", "deprecate", "undeprecate", "keys", "policy"];
 
 /// What an address names.
 #[derive(Debug, PartialEq, Eq)]
@@ -103,6 +104,11 @@ pub(super) async fn dispatch(State(service): State<Arc<Service>>, request: Reque
         (&Method::POST, false, ["undeprecate"]) => change::undeprecate(&service, &target, request).await,
         (&Method::PUT, false, ["owners"]) => change::add_owners(&service, &target, request).await,
         (&Method::DELETE, false, ["owners"]) => change::remove_owners(&service, &target, request).await,
+        (&Method::PUT, false, ["transfer"]) => change::offer_transfer(&service, &target, request).await,
+        (&Method::DELETE, false, ["transfer"]) => change::withdraw_transfer(&service, &target, request).await,
+        (&Method::POST, false, ["transfer", "accept"]) => {
+            change::accept_transfer(&service, &target, request).await
+        }
         (&Method::PUT, false, ["keys"]) => change::add_key(&service, &target, request).await,
         (&Method::DELETE, false, ["keys"]) => change::remove_key(&service, &target, request).await,
         (&Method::PUT, false, ["policy"]) => change::set_rule(&service, &target, request).await,
@@ -126,7 +132,8 @@ fn allowed(released: bool, verb: &[&str]) -> Option<&'static str> {
         (true, ["unyank"]) => "POST, PUT",
         (true, ["delete"]) | (false, ["deprecate" | "undeprecate"]) => "POST",
         (false, ["owners"]) => "GET, HEAD, PUT, DELETE",
-        (false, ["keys"]) => "PUT, DELETE",
+        (false, ["keys" | "transfer"]) => "PUT, DELETE",
+        (false, ["transfer", "accept"]) => "POST",
         (false, ["policy"]) => "PUT",
         (false, ["publishers"]) => "GET, HEAD, POST",
         (false, ["publishers", _]) => "DELETE",

@@ -60,6 +60,23 @@ pub enum Ask {
         /// Who.
         login: &'static str,
     },
+    /// Offer a package.
+    TransferOffer {
+        /// Package.
+        name: &'static str,
+        /// To whom.
+        login: &'static str,
+    },
+    /// Take a package over.
+    TransferAccept {
+        /// Package.
+        name: &'static str,
+    },
+    /// Take an offer back.
+    TransferWithdraw {
+        /// Package.
+        name: &'static str,
+    },
     /// Let a short name mean a package.
     AliasSet {
         /// Package.
@@ -92,7 +109,7 @@ impl Ask {
         let login = *rng.pick(&LOGINS);
         let alias = *rng.pick(&["h", "j"]);
         let variant = rng.below(2) as u8;
-        match rng.below(24) {
+        match rng.below(28) {
             0..8 => Self::Publish { name, vers, variant },
             8..11 => Self::Publish { name: NEW[rng.below(3) as usize], vers: VERSIONS[0], variant },
             11..14 => Self::Yank { name, vers: VERSIONS[0] },
@@ -102,6 +119,9 @@ impl Ask {
             19..21 => Self::AliasSet { name, alias },
             21 => Self::AliasRemove { alias },
             22 => Self::Revoke { person: 1 },
+            24 => Self::TransferOffer { name, login },
+            25 | 26 => Self::TransferAccept { name },
+            27 => Self::TransferWithdraw { name },
             _ => Self::Configure { variant },
         }
     }
@@ -131,6 +151,11 @@ impl Ask {
             Self::OwnerRemove { name, login } => {
                 ("DELETE", format!("packages/{name}/owners"), Some(serde_json::json!({ "users": [login] })))
             }
+            Self::TransferOffer { name, login } => {
+                ("PUT", format!("packages/{name}/transfer"), Some(serde_json::json!({ "to": login })))
+            }
+            Self::TransferAccept { name } => ("POST", format!("packages/{name}/transfer/accept"), None),
+            Self::TransferWithdraw { name } => ("DELETE", format!("packages/{name}/transfer"), None),
             Self::AliasSet { name, alias } => {
                 ("PUT", format!("aliases/{alias}"), Some(serde_json::json!({ "package": name })))
             }

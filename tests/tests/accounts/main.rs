@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod audits;
+mod commands;
+mod device;
+mod edge;
 mod expired;
 mod instances;
 mod limits;
@@ -12,7 +15,9 @@ mod second_factor;
 mod secrets;
 mod sessions;
 mod smtp;
+mod teams;
 mod tokens;
+mod transfers;
 mod trusted;
 
 use std::net::IpAddr;

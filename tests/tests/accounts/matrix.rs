@@ -103,6 +103,15 @@ fn asks(issuer: &Issuer) -> Vec<(&'static str, Ask)> {
         ),
         ("PUT .../NAME/owners", json(Method::PUT, "/api/v1/packages/http/owners", &bob)),
         ("DELETE .../NAME/owners", json(Method::DELETE, "/api/v1/packages/http/owners", &bob)),
+        ("PUT .../NAME/transfer", json(Method::PUT, "/api/v1/packages/http/transfer", &json!({"to": "bob"}))),
+        (
+            "DELETE .../NAME/transfer (to the stranger)",
+            change(Method::DELETE, "/api/v1/packages/old/transfer"),
+        ),
+        (
+            "POST .../NAME/transfer/accept (to the stranger)",
+            change(Method::POST, "/api/v1/packages/old/transfer/accept"),
+        ),
         ("PUT /api/v1/crates/NAME/owners", json(Method::PUT, "/api/v1/crates/http/owners", &bob)),
         ("DELETE /api/v1/crates/NAME/owners", json(Method::DELETE, "/api/v1/crates/http/owners", &bob)),
         ("POST .../NAME/publishers", json(Method::POST, "/api/v1/packages/http/publishers", &identity)),
@@ -164,6 +173,16 @@ fn asks(issuer: &Issuer) -> Vec<(&'static str, Ask)> {
         ),
         ("DELETE /api/v1/users/me/tokens/ID", change(Method::DELETE, "/api/v1/users/me/tokens/TOKEN")),
         ("DELETE /api/v1/users/me", json(Method::DELETE, "/api/v1/users/me", &json!({"password": PASSWORD}))),
+        ("GET /device", get("/device")),
+        ("POST /api/v1/auth/device", json(Method::POST, "/api/v1/auth/device", &json!({"name": "laptop"}))),
+        (
+            "POST /api/v1/auth/device/answer (no such code)",
+            json(
+                Method::POST,
+                "/api/v1/auth/device/answer",
+                &json!({"user_code": "BBBB-BBBB", "approve": true}),
+            ),
+        ),
         ("POST /api/v1/auth/verify/send", change(Method::POST, "/api/v1/auth/verify/send")),
         (
             "POST /api/v1/auth/password/change",
@@ -182,6 +201,16 @@ fn asks(issuer: &Issuer) -> Vec<(&'static str, Ask)> {
         ("POST /api/v1/orgs", json(Method::POST, "/api/v1/orgs", &json!({"name": "brand-new"}))),
         ("POST /api/v1/orgs/ORG/join", change(Method::POST, "/api/v1/orgs/acme/join")),
         ("PUT /api/v1/orgs/ORG/members/LOGIN", json(Method::PUT, "/api/v1/orgs/acme/members/eve", &role)),
+        ("PUT /api/v1/orgs/ORG/teams/TEAM", change(Method::PUT, "/api/v1/orgs/acme/teams/docs")),
+        ("DELETE /api/v1/orgs/ORG/teams/TEAM", change(Method::DELETE, "/api/v1/orgs/acme/teams/core")),
+        (
+            "PUT /api/v1/orgs/ORG/teams/TEAM/members/LOGIN",
+            change(Method::PUT, "/api/v1/orgs/acme/teams/core/members/ann"),
+        ),
+        (
+            "DELETE /api/v1/orgs/ORG/teams/TEAM/members/LOGIN",
+            change(Method::DELETE, "/api/v1/orgs/acme/teams/core/members/mia"),
+        ),
         ("DELETE /api/v1/orgs/ORG/members/LOGIN", change(Method::DELETE, "/api/v1/orgs/acme/members/mia")),
     ]
 }
@@ -248,6 +277,8 @@ impl World {
         sure(&ann.token, Method::PUT, "/api/v1/orgs/acme/members/mia", json!({"role": "collaborator"})).await;
         let mia_session = Self::signed_in(&registry, "mia").await;
         sure(&mia_session, Method::POST, "/api/v1/orgs/acme/join", Value::Null).await;
+        sure(&ann.token, Method::PUT, "/api/v1/orgs/acme/teams/core", Value::Null).await;
+        sure(&ann.token, Method::PUT, "/api/v1/orgs/acme/teams/core/members/mia", Value::Null).await;
         let owners = "/api/v1/packages/http/owners";
         sure(&owner, Method::PUT, owners, json!({"users": ["acme"]})).await;
         sure(&owner, Method::PUT, owners, json!({"users": ["bob"], "role": "collaborator"})).await;
@@ -258,6 +289,7 @@ impl World {
             (Method::POST, "/api/v1/packages/http/1.1.0/yank", Value::Null),
             (Method::POST, "/api/v1/packages/old/deprecate", Value::Null),
             (Method::PUT, "/api/v1/aliases/h", json!({"package": "http"})),
+            (Method::PUT, "/api/v1/packages/old/transfer", json!({"to": "eve"})),
         ] {
             sure(&owner, method, path, body).await;
         }

@@ -24,7 +24,7 @@ pub(super) struct App {
 
 impl App {
     /// An app that was told this secret, in base 32.
-    fn told(secret: &str) -> Self {
+    pub(super) fn told(secret: &str) -> Self {
         let digit = |c: u8| b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|d| *d == c).unwrap() as u64;
         let word = |eight: &[u8]| eight.iter().fold(0, |word, c| word << 5 | digit(*c)).to_be_bytes();
         let key = secret.as_bytes().chunks(8).flat_map(|eight| word(eight)[3..].to_vec()).collect();
@@ -32,8 +32,13 @@ impl App {
     }
 
     fn code(&self, registry: &TestRegistry) -> String {
+        self.code_at(registry.clock.now_unix_s())
+    }
+
+    /// What it shows at this time, in seconds since 1970.
+    pub(super) fn code_at(&self, now_s: u64) -> String {
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.key);
-        let step = registry.clock.now_unix_s() / STEP.as_secs();
+        let step = now_s / STEP.as_secs();
         let tag = ring::hmac::sign(&key, &step.to_be_bytes());
         let at = usize::from(tag.as_ref()[19] & 15);
         let word = u32::from_be_bytes(tag.as_ref()[at..at + 4].try_into().unwrap()) & 0x7fff_ffff;

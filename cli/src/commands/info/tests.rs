@@ -51,6 +51,7 @@ fn document() -> PackageDocument {
             role: Role::Owner,
         }],
         pending_owners: vec![],
+        transfer: None,
         author_keys: None,
         created: "2025-10-09T09:09:59Z".into(),
         updated: "2025-10-10T09:09:59Z".into(),

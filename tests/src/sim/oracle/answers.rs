@@ -12,13 +12,14 @@ use crate::sim::{calls::Memory, client::Ask};
 pub(in crate::sim) const UNKNOWN: [&str; 5] =
     ["try-again", "storage-unavailable", "overloaded", "clock-wrong", "collection-under-way"];
 /// Codes that the workload may meet, when what it asks for does not fit the state of things.
-const REFUSALS: [&str; 10] = [
+const REFUSALS: [&str; 11] = [
     "version-exists",
     "version-not-found",
     "package-not-found",
     "not-an-owner",
     "last-owner",
     "scope-held",
+    "transfer-not-found",
     "alias-taken",
     "alias-not-found",
     "alias-is-package",
@@ -69,6 +70,13 @@ impl Oracle {
                 format!("{:?} was refused because of a clock, and every clock is right", asked.ask)
             });
             return Meaning::Unknown;
+        }
+        if code == "rate-limited" {
+            // A process whose clock is an hour ahead fills the buckets of those whose clocks are right.
+            self.expect(self.clocks_were_turned, || {
+                format!("{:?} was asked too often, and every clock is right", asked.ask)
+            });
+            return Meaning::Refusal;
         }
         let Asked { ask, account, tarball, .. } = asked;
         self.expect(REFUSALS.contains(&code), || format!("{ask:?} was answered `{code}`"));
@@ -138,6 +146,9 @@ impl Oracle {
                 | (Ask::Unyank { .. }, EventBody::Unyank { .. })
                 | (Ask::OwnerAdd { .. }, EventBody::OwnerAdd { .. })
                 | (Ask::OwnerRemove { .. }, EventBody::OwnerRemove { .. })
+                | (Ask::TransferOffer { .. }, EventBody::TransferOffer { .. })
+                | (Ask::TransferAccept { .. }, EventBody::Transfer { .. })
+                | (Ask::TransferWithdraw { .. }, EventBody::TransferWithdraw { .. })
                 | (Ask::AliasSet { .. }, EventBody::AliasSet { .. })
                 | (Ask::AliasRemove { .. }, EventBody::AliasRemove { .. })
         );
