@@ -219,6 +219,8 @@ fn run(sim: &Arc<Sim>, keep_trace: bool, scenario: impl AsyncFnOnce(&mut World))
         .build()
         .expect("a runtime can be made");
     let first = sim.lock().oracle.size();
+    let pulse = sim.clone();
+    runtime.spawn(async move { pulse.pulse().await });
     let mut world = World { sim: sim.clone(), open: Vec::new(), next_number: 100, first, abandoned: false };
     runtime.block_on(async {
         let whole = Box::pin(async {

@@ -96,6 +96,8 @@ pub(super) struct State {
     /// A process that works outside the scheduler's sight, until it calls or answers.
     busy: Option<Pid>,
     watchers: Vec<Waker>,
+    /// Wakes the runtime, so that it comes to rest again.
+    pulse: Option<Waker>,
     /// Nothing waits any more is what is wanted, not a failure.
     draining: bool,
     drained: bool,
@@ -131,6 +133,7 @@ impl Sim {
             next_pid: 1,
             busy: None,
             watchers: Vec::new(),
+            pulse: None,
             draining: false,
             drained: false,
             quiet: false,
@@ -362,22 +365,26 @@ impl Sim {
         watchers.into_iter().for_each(Waker::wake);
     }
 
-    /// Called when every task waits: lets the next call through.
+    /// Never ends. Somebody has to wait for it: what is let through need not wake anybody. A write under way has nobody
+    /// who waits for it, and a stream wakes its task once, however many of its calls have ended since the task last asked.
+    pub(super) async fn pulse(&self) {
+        std::future::poll_fn(|context| {
+            self.lock().pulse = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Called when every task waits: lets the next call through, and sees to it that it is called again.
     pub(super) fn idle(&self) {
-        let wakers = {
+        let (wakers, pulse) = {
             let mut state = self.lock();
             if state.quiet || state.busy.is_some() {
                 return;
             }
-            // A write that nobody waits for wakes nobody; then it is the next call's turn.
-            loop {
-                let wakers = state.next(&self.memory);
-                if !wakers.is_empty() {
-                    break wakers;
-                }
-            }
+            (state.next(&self.memory), state.pulse.take())
         };
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().chain(pulse).for_each(Waker::wake);
     }
 }
 
