@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use drystone_log::state_map::{
-    SHARD_READ_BYTES_MAX, SHARDS, STATE_PROOF_BYTES, STATE_TILE_BYTES, ShardError, StateError, StateNode,
-    mid_tile_key, root_tile_key, shard_key, split_index,
+    SHARD_BYTES_MAX, SHARD_READ_BYTES_MAX, SHARDS, STATE_PROOF_BYTES, STATE_TILE_BYTES, ShardError,
+    StateError, StateNode, mid_tile_key, root_tile_key, shard_key, split_index,
 };
 use drystone_log::{
     FileRef, Hash, MidTile, ProofError, RootTile, Shard, ShardEntry, StateMap, StateProof, leaf_hash,
@@ -306,6 +306,11 @@ fn shards_are_parsed_strictly() {
         Shard::empty(shard_of(&long_name)).set(&long_name, entry(1)),
         Err(ShardError::BadName { name: long_name })
     );
+}
+
+#[test]
+fn sizes_are_those_that_the_formats_promise() {
+    assert_eq!((SHARD_BYTES_MAX, SHARD_READ_BYTES_MAX, STATE_TILE_BYTES), (1_048_576, 4_194_304, 8_192));
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Witnessing: bodies, and every answer of the specification's table.
 
 use drystone_log::checkpoint::SignedCheckpoint;
-use drystone_log::note::{NoteSignature, SIGNATURES_MAX};
+use drystone_log::note::{NOTE_BYTES_MAX, NoteSignature, SIGNATURES_MAX};
 use drystone_log::witness::{
-    AddCheckpoint, MalformedRequest, WitnessRefusal, encode_size, good_cosignatures, judge,
-    parse_cosignatures, parse_size,
+    AddCheckpoint, MalformedRequest, REQUEST_BYTES_MAX, WitnessRefusal, encode_size, good_cosignatures,
+    judge, parse_cosignatures, parse_size,
 };
 use drystone_log::{
     Checkpoint, Cosigner, Hash, NoteSigner, VerifierKey, empty_root, leaf_hash, prove_consistency, tree_root,
@@ -53,6 +53,24 @@ fn the_example_of_the_specification_is_read() {
     assert_eq!(read.encode(), body.as_bytes());
     let answer = "\u{2014} witness.example/w1 CMp+6LWBU0anHGH5aNDTJkH/gj79sG+T6+iP2ThYN5krrDJbR1HDnucjL39QsZTSvVjyQLrdk3DXDqI5G2HgLatVs0pWh6Up69HVOw==\n\u{2014} witness.example/w2 AWui8Sk55XjYLOijihBjhqEH6nS1ndDymE0a+6idX7pLcnoB+dhnz0854aLZgrrKbYKA7nC3HNJhm/kWl7oJlqU3rXXvpysAdyP3wQ==\n";
     assert_eq!(parse_cosignatures(answer.as_bytes()).unwrap().len(), 2);
+}
+
+#[test]
+fn the_largest_request_fits() {
+    let request = AddCheckpoint {
+        old_size: u64::MAX,
+        proof: vec![leaf_hash(b""); 63],
+        checkpoint: vec![b'x'; NOTE_BYTES_MAX],
+    };
+    assert_eq!(AddCheckpoint::decode(&request.encode()), Ok(request.clone()));
+    // Not many bytes more than that do.
+    let spare = REQUEST_BYTES_MAX - request.encode().len();
+    assert_eq!((REQUEST_BYTES_MAX, spare), (68_403, 6));
+    let with = |more: usize| {
+        let checkpoint = vec![b'x'; NOTE_BYTES_MAX + more];
+        AddCheckpoint::decode(&AddCheckpoint { checkpoint, ..request.clone() }.encode())
+    };
+    assert!(with(spare).is_ok() && with(spare + 1).is_err());
 }
 
 #[test]
