@@ -56,7 +56,7 @@ fn number(name: &str) -> Option<u64> {
 fn assert_held(report: &Report) {
     assert!(
         report.violations.is_empty(),
-        "seed {seed}: {:#?}\nto replay: DRYSTONE_SIM_SEED={seed} cargo test -p drystone-tests --test simulation random_runs_keep -- --nocapture",
+        "seed {seed}: {:#?}\nto replay: DRYSTONE_SIM_SEED={seed} cargo test -p drystone-tests --test simulation random_runs -- --nocapture",
         report.violations,
         seed = report.seed,
     );

@@ -90,9 +90,9 @@ impl Oracle {
                 files.insert(file.0.letter(), FileRef { digest: Hash::new(*file.2.as_bytes()), len: file.3 });
                 state.set(&file.1, ShardEntry { seq, files }).expect("a committed file fits the state");
             }
-            // The state of an event is current until the next one.
+            // What a head has committed is current until the next event. No checkpoint leads to a state within a batch.
             let superseded_s = self.events.get(seq as usize + 1).map_or(u64::MAX, |next| next.time);
-            if superseded_s > recent_from_s {
+            if self.heads.contains_key(&(seq + 1)) && superseded_s > recent_from_s {
                 nodes_and_files(&state, &mut needed);
             }
         }
