@@ -9,7 +9,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
@@ -39,6 +39,10 @@ const FETCH_COLUMNS: [&str; 10] =
     ["project", "what", "delay_ms", "crates", "wall_s", "cpu_s", "rss_peak_mib", "requests", "mib", "load"];
 const LOCAL_COLUMNS: [&str; 8] =
     ["project", "what", "packages", "wall_s", "s_per_1000", "cpu_s", "rss_peak_mib", "load"];
+/// Time between two looks at a process.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+/// What fetches, in turns.
+const WHATS: [&str; 3] = ["cargo fetch", "drystone cargo fetch", "drystone cargo fetch, again"];
 /// Where archives are kept between measurements, in the directory of what is built.
 const KEPT: &str = "bench-home";
 /// Nothing is asked of it.
@@ -179,26 +183,25 @@ fn fetches(report: &Report, project: &Project, folder: &Path, rows: &mut Vec<Fet
     let app = copy_of(&project.dir, &folder.join("app"))?;
     for delay_ms in DELAYS_MS {
         server.set_delay(Duration::from_millis(delay_ms));
-        for what in ["cargo fetch", "drystone cargo fetch", "drystone cargo fetch, again"] {
-            let mut runs = Vec::new();
-            for run in 0..RUNS {
-                let home = folder.join(format!("home-{delay_ms}-{run}-{}", what.starts_with("cargo")));
+        let mut runs = WHATS.map(|_| Vec::new());
+        for run in 0..RUNS {
+            let home_of = |what: &str| folder.join(if what.starts_with("cargo") { "cargos" } else { "ours" });
+            for (what, runs) in WHATS.into_iter().zip(&mut runs) {
+                let home = home_of(what);
                 prepare(&home, &url, &server.certificate)?;
+                settle(folder)?;
                 let fetched = fetch(what, delay_ms, project, &app, &home, &server)?;
                 report.measured("install", &fetched)?;
                 runs.push(fetched);
             }
-            rows.push(middle(&runs)?);
-        }
-        for run in 0..RUNS {
-            for cargos in [true, false] {
-                let home = folder.join(format!("home-{delay_ms}-{run}-{cargos}"));
+            for home in [home_of(WHATS[0]), home_of(WHATS[1])] {
                 if run == 0 {
                     metadata(&app, &home)?;
                 }
                 fs_err::remove_dir_all(home)?;
             }
         }
+        rows.extend(runs.iter().map(|runs| middle(runs)).collect::<Result<Vec<_>, _>>()?);
     }
     Ok(())
 }
@@ -256,22 +259,29 @@ fn fetch(
     })
 }
 
-/// Runs a command to its end; the most memory that was seen until shortly before it.
+/// Runs a command to its end; the most memory that was seen until shortly before it. Looking takes little of what is
+/// measured.
 fn watched(mut command: Command) -> anyhow::Result<f64> {
     let mut child = command.spawn()?;
-    let pid = Pid(child.id());
-    let mut peak = 0.0_f64;
-    loop {
-        // A process that has just ended has no memory any more.
-        peak = pid.resident_peak_mib().unwrap_or(peak).max(peak);
-        if let Some(status) = child.try_wait()? {
-            if !status.success() {
-                bail!("{status}");
+    let (pid, ended) = (Pid(child.id()), AtomicBool::new(false));
+    let (status, peak) = thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            let mut peak = 0.0_f64;
+            while !ended.load(Ordering::Relaxed) {
+                // A process that has just ended has no memory any more.
+                peak = pid.resident_peak_mib().unwrap_or(peak).max(peak);
+                thread::park_timeout(BETWEEN_LOOKS);
             }
-            return Ok(peak);
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
+            peak
+        });
+        let status = child.wait();
+        ended.store(true, Ordering::Relaxed);
+        looks.thread().unpark();
+        (status, looks.join().expect("a look does not panic"))
+    });
+    let status = status?;
+    anyhow::ensure!(status.success(), "{status}");
+    Ok(peak)
 }
 
 /// Cargo must take what is there.
@@ -300,6 +310,13 @@ fn middle(runs: &[Fetched]) -> anyhow::Result<Fetched> {
     })
 }
 
+/// Waits until the disk has what was written before, which is not the next one's to pay for.
+fn settle(folder: &Path) -> anyhow::Result<()> {
+    let status = Command::new("sync").arg("--file-system").arg(folder).status()?;
+    anyhow::ensure!(status.success(), "sync: {status}");
+    Ok(())
+}
+
 /// One way to have unpacked files: makes them in a directory, and tells the memory that a program took for it.
 type Way<'a> = &'a dyn Fn(&Path) -> anyhow::Result<Option<f64>>;
 /// What must be there before, which is not measured.
@@ -318,6 +335,7 @@ fn locals(report: &Report, project: &Project, folder: &Path, rows: &mut Vec<Loca
             let place = folder.join(format!("run-{run}"));
             fs_err::create_dir_all(&place)?;
             before(&place)?;
+            settle(folder)?;
             let (start, cpu_before) = (Moment::now(), cpu_ms()?);
             peaks.extend(work(&place).with_context(|| what.to_owned())?);
             walls.push(ms(start.elapsed()) / 1000.0);

@@ -2,22 +2,30 @@
 //!
 //! Owns: reading `/proc`, as proc(5) describes it. Linux only.
 
-use std::process::Command;
+use std::{fmt, process::Command};
 
 use anyhow::Context;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Clock ticks a second in `/proc/PID/stat`: `USER_HZ`, which is 100 wherever Linux runs.
 const TICK_MS: f64 = 10.0;
 
 /// What a reader must know to compare numbers.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
     cores: usize,
     kernel: String,
     rustc: String,
     /// File system below the temporary directory, where registries are made.
     file_system: String,
+}
+
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cores, kernel, rustc, file_system } = self;
+        let rustc = rustc.split(" (").next().unwrap_or(rustc);
+        write!(f, "{cores} cores, Linux {kernel}, {file_system}, {rustc}")
+    }
 }
 
 /// The facts of this machine.

@@ -46,9 +46,9 @@ pub(crate) fn cargo_bodies(packages: usize, versions: usize) -> Vec<Vec<u8>> {
     names.zip(small(packages, versions)).map(body).collect()
 }
 
-/// One package whose archive does not compress.
+/// One package whose archive does not compress, of the format that may be longest.
 pub(crate) fn large(payload_bytes: usize) -> Vec<u8> {
-    Pkg::cargo("large", "1.0.0").with_payload(noise(payload_bytes, 1)).archive()
+    Pkg::new("large", "1.0.0").with_payload(noise(payload_bytes, 1)).archive()
 }
 
 /// The body of a publish, with its content type.

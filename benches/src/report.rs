@@ -1,6 +1,6 @@
 //! What was measured, for programs (a line of JSON at once) and for readers (tables in Markdown at the end).
 
-use std::{io::Write, time::Duration};
+use std::{cell::RefCell, io::Write, time::Duration};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -31,18 +31,28 @@ struct Line<'a, T> {
 pub(crate) struct Report {
     facts: String,
     tables: Vec<Table>,
+    /// The lines for programs that nobody has taken yet.
+    lines: RefCell<Vec<String>>,
 }
 
 impl Report {
     /// Starts with the facts of the machine.
     pub(crate) fn new(facts: &Facts) -> anyhow::Result<Self> {
-        print_line(&Line { bench: "machine", measured: facts })?;
-        Ok(Self { facts: serde_json::to_string(facts)?, tables: Vec::new() })
+        print_line(&line(&Line { bench: "machine", measured: facts })?)?;
+        Ok(Self { facts: serde_json::to_string(facts)?, tables: Vec::new(), lines: RefCell::default() })
     }
 
     /// Prints one measurement as a line of JSON.
     pub(crate) fn measured(&self, bench: &str, what: &impl Serialize) -> anyhow::Result<()> {
-        print_line(&Line { bench, measured: what })
+        let line = line(&Line { bench, measured: what })?;
+        print_line(&line)?;
+        self.lines.borrow_mut().push(line);
+        Ok(())
+    }
+
+    /// The lines since the last time.
+    pub(crate) fn take_lines(&self) -> Vec<String> {
+        self.lines.take()
     }
 
     /// Keeps rows for a table; the columns are fields of theirs.
@@ -78,8 +88,12 @@ impl Report {
     }
 }
 
-fn print_line(line: &impl Serialize) -> anyhow::Result<()> {
-    Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string(line)?)?)
+fn line<T: Serialize>(line: &Line<'_, T>) -> anyhow::Result<String> {
+    Ok(serde_json::to_string(line)?)
+}
+
+fn print_line(line: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
 }
 
 fn cell(value: &Value) -> String {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use drystone_log::{Cosigner, NoteSigner, Policy, commit::Signing};
-use drystone_publisher::{Options, Refusal, Service, mailer_of_environment, witness_link};
+use drystone_publisher::{Options, Refusal, Service, SignInProvider, mailer_of_environment, witness_link};
 use drystone_schemas::{Code, Problem};
 use drystone_storage::{Entropy, Store, StoreError};
 
@@ -228,10 +228,12 @@ pub async fn service_with(cx: &Context, opened: &Opened, signing: Signing) -> Re
     let spool = std::env::temp_dir();
     let (clock, entropy) = (cx.effects.clock.clone(), cx.effects.entropy.clone());
     let get = |name: &str| cx.env.get(name).map(str::to_owned);
-    let mailer = mailer_of_environment(get, |path| cx.path(Path::new(path)), clock.clone(), entropy.clone())
-        .map_err(|detail| Refusal::code(Code::BadConfiguration, detail))?;
+    let bad = |detail| Refusal::code(Code::BadConfiguration, detail);
+    let path = |path: &str| cx.path(Path::new(path));
+    let mailer = mailer_of_environment(get, path, clock.clone(), entropy.clone()).map_err(bad)?;
+    let sign_in = SignInProvider::of_environment(get, |name| fs_err::read(path(name))).map_err(bad)?;
     let inspections_max = std::thread::available_parallelism().map_or(2, usize::from);
-    let options = Options { mailer, ..Options::new(spool, inspections_max) };
+    let options = Options { mailer, sign_in, ..Options::new(spool, inspections_max) };
     let origin = signing.log_key().name().to_owned();
     Service::open(opened.store.clone(), signing, origin, clock, entropy, options).await
 }

@@ -85,7 +85,7 @@ export function edge({ registry, secret, validS, fetchFile, fetchRegistry = fetc
 
   return async function handle(request) {
     const url = new URL(request.url);
-    if (url.pathname.startsWith("/api/") || ["/me", "/device", "/healthz", "/readyz"].includes(url.pathname)) {
+    if (/^\/(api|device)\//.test(url.pathname) || ["/me", "/device", "/healthz", "/readyz"].includes(url.pathname)) {
       return fetchRegistry(`${registry}${url.pathname}${url.search}`, request);
     }
     if (request.method !== "GET" && request.method !== "HEAD") return refusal(405, "only reads");

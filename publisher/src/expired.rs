@@ -62,10 +62,12 @@ pub enum ExpiredClass {
     Devices,
     /// The codes that such machines showed.
     DeviceCodes,
+    /// People who left to sign in at their provider.
+    SignIns,
 }
 
 impl ExpiredClass {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Tokens,
         Self::Sessions,
         Self::Links,
@@ -74,6 +76,7 @@ impl ExpiredClass {
         Self::Waiting,
         Self::Devices,
         Self::DeviceCodes,
+        Self::SignIns,
     ];
 
     /// Its name in reports.
@@ -87,6 +90,7 @@ impl ExpiredClass {
             Self::Waiting => "expired-waiting",
             Self::Devices => "expired-devices",
             Self::DeviceCodes => "expired-device-codes",
+            Self::SignIns => "expired-sign-ins",
         }
     }
 
@@ -101,6 +105,7 @@ impl ExpiredClass {
             Self::Waiting => "nobody published what CI identities waited for",
             Self::Devices => "the machines were signed in, or not in time",
             Self::DeviceCodes => "the machines that showed them were signed in, or not in time",
+            Self::SignIns => "they came back from their provider, or not in time",
         }
     }
 
@@ -114,6 +119,7 @@ impl ExpiredClass {
             Self::Waiting => layout::PENDING,
             Self::Devices => layout::DEVICES,
             Self::DeviceCodes => layout::DEVICE_CODES,
+            Self::SignIns => layout::SIGN_INS,
         }
     }
 
@@ -135,9 +141,12 @@ impl ExpiredClass {
                 let kept_s = if is_listed { LISTED_KEPT_S } else { KEPT_S };
                 return token.expires?.checked_add(kept_s);
             }
-            Self::Sessions | Self::Links | Self::Identities | Self::Devices | Self::DeviceCodes => {
-                serde_json::from_slice::<Ends>(bytes).ok()?.expires
-            }
+            Self::Sessions
+            | Self::Links
+            | Self::Identities
+            | Self::Devices
+            | Self::DeviceCodes
+            | Self::SignIns => serde_json::from_slice::<Ends>(bytes).ok()?.expires,
             Self::Buckets => serde_json::from_slice::<Fills>(bytes).ok()?.full_at_ms.div_ceil(1_000),
             Self::Waiting => {
                 let id = EventId::new(key.rsplit('/').next()?).ok()?;

@@ -35,7 +35,7 @@ mod witness_link;
 
 pub use accounts::{
     AccountRecord, Email, FileMailer, InvalidEmail, InvalidPattern, Mail, MailError, Mailer, PackagePattern,
-    SmtpMailer, SmtpSettings, SmtpTls, mailer_of_environment,
+    SignInProvider, SmtpMailer, SmtpSettings, SmtpTls, mailer_of_environment,
 };
 pub use admin::NewToken;
 pub use expired::{ExpiredClass, ExpiredOptions, ExpiredReport, ExpiredTally, collect_expired};

@@ -22,7 +22,7 @@ use futures_util::future::{Either, select};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
-    Action, Done, Intent, Mailer, Refusal, Token, TokenRecord,
+    Action, Done, Intent, Mailer, Refusal, SignInProvider, Token, TokenRecord,
     accounts::{Hasher, KeyRing, Uses},
     intent::{Answer, Caller, is_of_the_day},
     limits::{Counted, Known},
@@ -54,14 +54,22 @@ pub struct Options {
     pub inspections_max: usize,
     /// Sends mail to accounts; without one, no address can be verified and no password reset.
     pub mailer: Option<Arc<dyn Mailer>>,
-    /// Reads the keys of issuers of CI identities.
+    /// Where people sign in, beside their password.
+    pub sign_in: Option<SignInProvider>,
+    /// Asks issuers of CI identities, and that provider.
     pub issuers: Arc<dyn IssuerLink>,
 }
 
 impl Options {
-    /// Options without mail.
+    /// Options without mail and provider.
     pub fn new(spool: PathBuf, inspections_max: usize) -> Self {
-        Self { spool, inspections_max, mailer: None, issuers: Arc::new(HttpIssuers::default()) }
+        Self {
+            spool,
+            inspections_max,
+            mailer: None,
+            sign_in: None,
+            issuers: Arc::new(HttpIssuers::default()),
+        }
     }
 }
 

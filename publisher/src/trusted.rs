@@ -13,10 +13,10 @@ mod pending;
 
 pub use issuers::{HttpIssuers, IssuerLink};
 
-pub(crate) use issuers::IssuerKeys;
+pub(crate) use issuers::{Endpoints, IssuerKeys};
 pub(crate) use pending::WAITING_S;
 
 /// A text of somebody else's, as far as it is shown.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }

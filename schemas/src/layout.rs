@@ -257,6 +257,19 @@ pub fn device_code(hash: &str) -> String {
     format!("{DEVICE_CODES}{hash}")
 }
 
+/// In the vault: people who have left to sign in at their provider.
+pub const SIGN_INS: &str = "sign-ins/";
+
+/// In the vault: somebody who has left to sign in, by the SHA-256 of what was sent along.
+pub fn sign_in(digest: &Sha256Digest) -> String {
+    format!("{SIGN_INS}{}", digest.hex())
+}
+
+/// In the vault: the account of a person at the provider where people sign in, by a keyed hash of who that is.
+pub fn person(hash: &str) -> String {
+    format!("people/{hash}")
+}
+
 /// In the vault: where the tokens of an account are listed.
 pub fn tokens_of(id: &AccountId) -> String {
     format!("tokens-of/{}/", id.ulid())

@@ -143,7 +143,7 @@ codes! {
     IdentityRefused "DRY0530" "identity-refused" 403 "the package does not trust this CI identity" "an owner compares it with `drystone trust-publisher list PACKAGE`";
     IdentityUsed "DRY0531" "identity-used" 403 "the CI identity's token was exchanged before" "let the job ask its provider for a new token";
     IssuerUnknown "DRY0532" "issuer-unknown" 403 "this registry does not take tokens of this issuer" "see `issuers` in the registry's config.json, or ask the operator";
-    IssuerUnreachable "DRY0533" "issuer-unreachable" 503 "the keys of the issuer cannot be read" "try again later";
+    IssuerUnreachable "DRY0533" "issuer-unreachable" 503 "the issuer cannot be asked" "try again later";
     TokenBound "DRY0534" "token-bound" 403 "the token is for another upload" "publish the version and the archive that the token was asked for";
     SecondFactorNeeded "DRY0535" "second-factor-needed" 401 "the account signs in with a code beside the password" "give a code of your authenticator app, or a recovery code";
     SecondFactorInvalid "DRY0536" "second-factor-invalid" 401 "the code does not fit, or was used" "wait for the next code of the app, and check the clocks; or give a recovery code";
@@ -155,6 +155,7 @@ codes! {
     AuthorizationPending "DRY0542" "authorization-pending" 400 "nobody has said yes or no yet" "ask again after the interval";
     SlowDown "DRY0543" "slow-down" 400 "the machine asks too often" "wait for five seconds more each time";
     AuthorizationDenied "DRY0544" "authorization-denied" 403 "somebody has said no to this machine" "begin again with `drystone login`, and say yes";
+    SignInInvalid "DRY0545" "sign-in-invalid" 400 "the sign-in at the provider was used, has expired, or cannot be taken" "begin again with `drystone login`";
 
     TryAgain "DRY0601" "try-again" 503 "the outcome is not known yet" "repeat the same request with the same idempotency key";
     StorageUnavailable "DRY0602" "storage-unavailable" 503 "the storage does not answer" "try again later";
@@ -226,6 +227,7 @@ impl Code {
             | Self::TokenBound
             | Self::IdentityInvalid
             | Self::DeviceCodeInvalid
+            | Self::SignInInvalid
             | Self::AuthorizationDenied
             | Self::IdentityRefused
             | Self::IdentityUsed

@@ -1,9 +1,18 @@
-//! An issuer of CI identities on loopback: its configuration, its keys, and tokens that say whatever a test wants.
+//! An issuer on loopback, of CI identities and of people: its configuration, its keys, and tokens that say whatever a test wants.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::{get, post},
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use drystone_schemas::Sha256Digest;
 use ring::{
     rand::SystemRandom,
     signature::{
@@ -19,6 +28,18 @@ struct Answers {
     keys: Vec<Value>,
     looks: u64,
     is_down: bool,
+    /// Codes that can be exchanged.
+    codes: Vec<LetIn>,
+    /// The `authorization` of every exchange.
+    exchanges: Vec<Option<String>>,
+}
+
+/// Somebody who has signed in, and brings a code back to who sent them.
+struct LetIn {
+    code: String,
+    challenge: String,
+    way_back: String,
+    id_token: String,
 }
 
 /// A key of the issuer.
@@ -105,10 +126,14 @@ impl Issuer {
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         let kid = "key-1".to_owned();
         let answers = Arc::new(Mutex::new(Answers { keys: vec![key.jwk(&kid)], ..Answers::default() }));
-        let configuration = json!({"issuer": url, "jwks_uri": format!("{url}/keys")});
+        let configuration = json!({
+            "issuer": url, "jwks_uri": format!("{url}/keys"), "authorization_endpoint": format!("{url}/authorize?tenant=1"),
+            "token_endpoint": format!("{url}/token")
+        });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(async move || Json(configuration)))
             .route("/keys", get(keys))
+            .route("/token", post(exchange))
             .with_state(answers.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url, key, kid, answers }
@@ -137,6 +162,19 @@ impl Issuer {
         self.key = key;
     }
 
+    /// Signs somebody in who was sent with this query: an ID token of these claims is exchanged for the code, once, and only for what
+    /// was the challenge made of.
+    pub fn let_in(&self, sent: &HashMap<String, String>, code: &str, id_token: String) {
+        let field = |name: &str| sent[name].clone();
+        let (challenge, way_back) = (field("code_challenge"), field("redirect_uri"));
+        self.lock().codes.push(LetIn { code: code.into(), challenge, way_back, id_token });
+    }
+
+    /// How those named themselves who exchanged codes, or tried to.
+    pub fn exchanges(&self) -> Vec<Option<String>> {
+        self.lock().exchanges.clone()
+    }
+
     /// Lets it answer nothing, or answer again.
     pub fn set_down(&self, is_down: bool) {
         self.lock().is_down = is_down;
@@ -156,4 +194,26 @@ async fn keys(State(answers): State<Arc<Mutex<Answers>>>) -> Result<Json<Value>,
     let mut answers = answers.lock().expect("no holder of this lock panics");
     answers.looks += 1;
     if answers.is_down { Err(StatusCode::BAD_GATEWAY) } else { Ok(Json(json!({"keys": answers.keys}))) }
+}
+
+async fn exchange(
+    State(answers): State<Arc<Mutex<Answers>>>,
+    headers: HeaderMap,
+    body: String,
+) -> Result<Json<Value>, StatusCode> {
+    let form: HashMap<String, String> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+    let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
+    let mut answers = answers.lock().expect("no holder of this lock panics");
+    let named = headers.get("authorization").map(|named| named.to_str().expect("it is text").to_owned());
+    answers.exchanges.push(named);
+    let challenge = URL_SAFE_NO_PAD.encode(Sha256Digest::of(field("code_verifier").as_bytes()).as_bytes());
+    let fits = |there: &LetIn| {
+        there.code == field("code")
+            && there.challenge == challenge
+            && there.way_back == field("redirect_uri")
+            && field("grant_type") == "authorization_code"
+    };
+    let at = answers.codes.iter().position(fits).filter(|_| !answers.is_down);
+    let there = at.map(|at| answers.codes.remove(at)).ok_or(StatusCode::BAD_REQUEST)?;
+    Ok(Json(json!({"access_token": "for nothing", "token_type": "Bearer", "id_token": there.id_token})))
 }

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, Method, Request, header},
 };
 use drystone_log::{Cosigner, NoteSigner, VerifierKey, commit::Signing};
-use drystone_publisher::{Front, NewToken, Options, PublicFiles, Refusal, Service, Token};
+use drystone_publisher::{Front, NewToken, Options, PublicFiles, Refusal, Service, SignInProvider, Token};
 use drystone_schemas::{Login, Settings};
 use drystone_storage::{Clock, Entropy, Store};
 use tempfile::TempDir;
@@ -136,7 +136,7 @@ impl TestRegistry {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Refusal> {
         let token = Token::generate(&*entropy);
-        let registry = Self::open(store, clock, entropy, token.reveal().to_owned()).await?;
+        let registry = Self::open(store, clock, entropy, token.reveal().to_owned(), None).await?;
         registry.service.first_token(&token).await?;
         Ok(registry)
     }
@@ -146,23 +146,27 @@ impl TestRegistry {
         clock: Arc<TestClock>,
         entropy: Arc<dyn Entropy>,
         admin: String,
+        sign_in: Option<SignInProvider>,
     ) -> Result<Self, Refusal> {
         let spool = tempfile::tempdir().expect("a test may make a directory");
         let mails = Arc::new(TestMailer::default());
-        let service =
-            Self::service(store.clone(), clock.clone(), entropy.clone(), &spool, mails.clone()).await?;
+        let options = Self::options(&spool, &mails);
+        let options = Options { sign_in, ..options };
+        let service = Self::service(store.clone(), clock.clone(), entropy.clone(), options).await?;
         let front = Front::new(service.clone(), PublicFiles::new(store.public.clone(), clock.clone()));
         Ok(Self { store, clock, entropy, mails, service, admin, front, spool })
+    }
+
+    fn options(spool: &TempDir, mails: &Arc<TestMailer>) -> Options {
+        Options { mailer: Some(mails.clone()), ..Options::new(spool.path().to_owned(), 2) }
     }
 
     async fn service(
         store: Store,
         clock: Arc<TestClock>,
         entropy: Arc<dyn Entropy>,
-        spool: &TempDir,
-        mails: Arc<TestMailer>,
+        options: Options,
     ) -> Result<Arc<Service>, Refusal> {
-        let options = Options { mailer: Some(mails), ..Options::new(spool.path().to_owned(), 2) };
         let clock: Arc<dyn Clock> = clock;
         Service::open(store, Self::signing(), ORIGIN, clock, entropy, options).await
     }
@@ -170,14 +174,21 @@ impl TestRegistry {
     /// Another process on the same store, with its own memory; `wrap` may come between.
     pub async fn another(&self, wrap: impl FnOnce(&Store) -> Store) -> Self {
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
-        let opened = Self::open(wrap(&self.store), clock, entropy, self.admin.clone()).await;
+        let opened = Self::open(wrap(&self.store), clock, entropy, self.admin.clone(), None).await;
+        opened.expect("the registry opens")
+    }
+
+    /// Another process, in which people sign in at a provider.
+    pub async fn with_provider(&self, provider: SignInProvider) -> Self {
+        let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+        let opened = Self::open(self.store.clone(), clock, entropy, self.admin.clone(), Some(provider)).await;
         opened.expect("the registry opens")
     }
 
     /// The same, for a store that may refuse to open.
     pub async fn try_another(&self, store: Store) -> Result<Arc<Service>, Refusal> {
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
-        Self::service(store, clock, entropy, &self.spool, self.mails.clone()).await
+        Self::service(store, clock, entropy, Self::options(&self.spool, &self.mails)).await
     }
 
     /// Everything that signs for a test's log: its key, and one that says how new a checkpoint is.

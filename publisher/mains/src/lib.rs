@@ -18,7 +18,9 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
 use drystone_log::{Cosigner, NoteSigner, Policy, commit::Signing};
-use drystone_publisher::{ConnectionLimits, Mailer, Options, Service, mailer_of_environment, witness_link};
+use drystone_publisher::{
+    ConnectionLimits, Mailer, Options, Service, SignInProvider, mailer_of_environment, witness_link,
+};
 use drystone_storage::{Store, SystemClock, SystemEntropy};
 use drystone_storage_s3::{S3Area, S3Settings};
 
@@ -32,6 +34,7 @@ pub struct Environment {
     pub heartbeat_s: u64,
     spool: PathBuf,
     mailer: Option<Arc<dyn Mailer>>,
+    sign_in: Option<SignInProvider>,
     log: String,
     /// Address to listen on, where the main listens.
     pub listen: String,
@@ -66,6 +69,8 @@ impl Environment {
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
         let mailer = mailer_of_environment(get, |path| PathBuf::from(path), clock, entropy)
             .map_err(anyhow::Error::msg)?;
+        let sign_in =
+            SignInProvider::of_environment(get, |path| std::fs::read(path)).map_err(anyhow::Error::msg)?;
         let heartbeat_s = get("DRYSTONE_HEARTBEAT_S").map(|text| text.parse()).transpose();
         Ok(Self {
             freshness_key,
@@ -76,6 +81,7 @@ impl Environment {
             key,
             spool: get("DRYSTONE_SPOOL").unwrap_or_else(|| "/tmp".into()).into(),
             mailer,
+            sign_in,
             log: get("DRYSTONE_LOG").unwrap_or_else(|| "info".into()),
             listen: get("DRYSTONE_LISTEN").unwrap_or_else(|| "127.0.0.1:8080".into()),
             connections: ConnectionLimits::default().or_environment(get).map_err(anyhow::Error::msg)?,
@@ -96,7 +102,8 @@ impl Environment {
             let key = Cosigner::parse(key.trim()).context("the freshness key")?;
             signing = signing.with_freshness(Arc::new(key));
         }
-        let options = Options { mailer: self.mailer.clone(), ..Options::new(self.spool.clone(), 2) };
+        let (mailer, sign_in) = (self.mailer.clone(), self.sign_in.clone());
+        let options = Options { mailer, sign_in, ..Options::new(self.spool.clone(), 2) };
         let store = open_store(&self.store).await?;
         signing = match &self.policy {
             Some(policy) => {

@@ -41,10 +41,10 @@ const TYPED_CHARS: usize = 8;
 
 /// `device/<sha256>`: what a machine asks for, under the digest of the code that it keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct DeviceRecord {
+pub(super) struct DeviceRecord {
     /// Version of this format; 1.
     v: u32,
-    asked: NewTokenRequest,
+    pub(super) asked: NewTokenRequest,
     /// When the codes end, in seconds since 1970.
     expires: u64,
     /// Seconds that lie between two questions.
@@ -92,7 +92,7 @@ fn invalid() -> Refusal {
 }
 
 /// What is kept of a typed code: without case, blanks and hyphens.
-fn normal(typed: &str) -> String {
+pub(super) fn normal(typed: &str) -> String {
     typed.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect()
 }
 
@@ -184,7 +184,8 @@ impl Service {
         self.answer_device_as(&account, answer).await
     }
 
-    async fn answer_device_as(
+    /// The answer of somebody of whom it is known who they are.
+    pub(super) async fn answer_device_as(
         &self,
         account: &AccountRecord,
         answer: &DeviceAnswer,
@@ -192,19 +193,12 @@ impl Service {
         let core = &*self.core;
         core.take_shared(DEVICE_CODES, &subject_of(&account.id)).await?;
         let (device, record) = core.waiting_device(&answer.user_code).await?;
-        if answer.approve {
-            Wanted::read(&record.asked, account.admin)?;
+        if !answer.approve {
+            return core.settle_device(&device, &DeviceState::Denied).await;
         }
-        let now_s = core.clock.now_unix_s();
-        let state = match answer.approve {
-            true => DeviceState::Approved { account: account.id.clone(), credentials: account.credentials },
-            false => DeviceState::Denied,
-        };
-        swap::update(core, layout::device(&device), |there: Option<DeviceRecord>| {
-            let there = there.filter(|there| there.is_waiting(now_s)).ok_or_else(invalid)?;
-            Ok(Change::Write(DeviceRecord { state: state.clone(), ..there.clone() }, there.asked))
-        })
-        .await
+        Wanted::read(&record.asked, account.admin)?;
+        let (account, credentials) = (account.id.clone(), account.credentials);
+        core.settle_device(&device, &DeviceState::Approved { account, credentials }).await
     }
 
     /// The token, once somebody has said yes; until then why there is none.
@@ -277,8 +271,28 @@ impl DeviceRecord {
 }
 
 impl Core {
+    /// Says no to a machine.
+    pub(super) async fn deny_device(&self, typed: &str) -> Result<NewTokenRequest, Refusal> {
+        let (device, _) = self.waiting_device(typed).await?;
+        self.settle_device(&device, &DeviceState::Denied).await
+    }
+
+    /// Keeps the answer to a machine that waits.
+    async fn settle_device(
+        &self,
+        device: &Sha256Digest,
+        state: &DeviceState,
+    ) -> Result<NewTokenRequest, Refusal> {
+        let now_s = self.clock.now_unix_s();
+        swap::update(self, layout::device(device), |there: Option<DeviceRecord>| {
+            let there = there.filter(|there| there.is_waiting(now_s)).ok_or_else(invalid)?;
+            Ok(Change::Write(DeviceRecord { state: state.clone(), ..there.clone() }, there.asked))
+        })
+        .await
+    }
+
     /// The machine that shows this code, if it waits.
-    async fn waiting_device(&self, typed: &str) -> Result<(Sha256Digest, DeviceRecord), Refusal> {
+    pub(super) async fn waiting_device(&self, typed: &str) -> Result<(Sha256Digest, DeviceRecord), Refusal> {
         let key = layout::device_code(&self.keys().await?.hash("device-code", &normal(typed)));
         let code: TypedCode = vault::read(&*self.store.vault, key).await?.ok_or_else(invalid)?;
         let record = swap::look::<DeviceRecord>(self, layout::device(&code.device)).await?;

@@ -22,9 +22,12 @@ pub struct AccountRecord {
     /// When the address was verified, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email_verified: Option<u64>,
-    /// The hash of its password, as a PHC string; without one, nobody signs in.
+    /// The hash of its password, as a PHC string; without one, nobody signs in with a password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) password: Option<PasswordHash>,
+    /// Who it is at the provider where people sign in, as a keyed hash. Counts if the provider's side says so as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) person: Option<String>,
     /// How often the password was set, or a second factor enrolled. A session that began before the last time ends.
     #[serde(default)]
     pub(crate) credentials: u64,
@@ -64,6 +67,7 @@ impl AccountRecord {
             email: None,
             email_verified: None,
             password: None,
+            person: None,
             credentials: 0,
             admin: false,
             org: false,
@@ -129,6 +133,14 @@ pub(crate) struct EmailClaim {
     pub(super) account: AccountId,
     /// When it was made, in seconds since 1970.
     pub(super) created: u64,
+}
+
+/// `people/<hash>`: the account of somebody whom the provider knows where people sign in. Counts if the account says so as well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PersonClaim {
+    /// Version of this format; 1.
+    pub(super) v: u32,
+    pub(super) account: AccountId,
 }
 
 /// `links/<sha256>`: what a token is for that was sent by mail.
@@ -200,6 +212,7 @@ pub(crate) enum AuditKind {
     SecondFactorFailed,
     RecoveryCodeUsed,
     RecoveryCodesMade,
+    ProviderJoined,
 }
 
 impl AuditKind {
@@ -226,6 +239,7 @@ impl AuditKind {
             Self::SecondFactorFailed => "second-factor-failed",
             Self::RecoveryCodeUsed => "recovery-code-used",
             Self::RecoveryCodesMade => "recovery-codes-made",
+            Self::ProviderJoined => "provider-joined",
         }
     }
 }

@@ -13,7 +13,7 @@ use drystone_storage::{Key, Meta, Replace, new_ulid};
 
 use super::{
     AccountRecord, Email, mail, password,
-    record::{AuditKind, EmailClaim, PasswordHash},
+    record::{AuditKind, EmailClaim, PasswordHash, PersonClaim},
 };
 use crate::{
     Refusal, Service, Token, TokenRecord,
@@ -42,10 +42,11 @@ const RESERVED_LOGINS: [&str; 12] = [
 ];
 
 /// Who signed up, and what for.
-struct NewAccount {
-    login: Login,
-    email: Option<Email>,
-    password: SecretText,
+pub(super) struct NewAccount {
+    pub(super) login: Login,
+    pub(super) email: Option<Email>,
+    /// None for whoever signs in at a provider.
+    pub(super) password: Option<SecretText>,
 }
 
 impl NewAccount {
@@ -59,7 +60,7 @@ impl NewAccount {
         }
         match (login, email) {
             (Ok(login), Ok(email)) if problems.is_empty() => {
-                Ok(Self { login, email: Some(email), password: asked.password.clone() })
+                Ok(Self { login, email: Some(email), password: Some(asked.password.clone()) })
             }
             _ => Err(problems.into()),
         }
@@ -148,7 +149,7 @@ impl Service {
         password::check(password, login.as_str(), "").map_err(Refusal::new)?;
         let there = vault::find_account(&*core.store.vault, login.as_str()).await?;
         let Some(there) = there else {
-            let wanted = NewAccount { login: login.clone(), email: None, password: password.clone() };
+            let wanted = NewAccount { login: login.clone(), email: None, password: Some(password.clone()) };
             let account = self.make_account(&wanted, admin).await?;
             let kind = if admin { AuditKind::AdminGranted } else { AuditKind::Registered };
             core.note(&account.id, kind, None).await?;
@@ -175,21 +176,28 @@ impl Service {
         Ok(())
     }
 
-    async fn make_account(&self, wanted: &NewAccount, admin: bool) -> Result<AccountRecord, Refusal> {
+    pub(super) async fn make_account(
+        &self,
+        wanted: &NewAccount,
+        admin: bool,
+    ) -> Result<AccountRecord, Refusal> {
         let core = &*self.core;
         let taken = || {
             let problem = Problem::new(Code::LoginTaken, format!("the login `{}` is taken", wanted.login));
             Refusal::new(problem.fact("username", &wanted.login))
         };
         // Hashed in any case: how long an answer takes tells nothing.
-        let hash = core.hasher.hash(&wanted.password, &*core.entropy).await?;
+        let hash = match &wanted.password {
+            Some(password) => Some(PasswordHash(core.hasher.hash(password, &*core.entropy).await?)),
+            None => None,
+        };
         let vault = &*core.store.vault;
         core.check_free(&wanted.login, None).await?.ok_or_else(taken)?;
         let id = AccountId::new(format!("acct:{}", new_ulid(&*core.clock, &*core.entropy)))
             .expect("a new ULID makes an account id");
         let account = AccountRecord {
             email: wanted.email.clone(),
-            password: Some(PasswordHash(hash)),
+            password: hash,
             credentials: 1,
             admin,
             ..AccountRecord::new(id.clone(), wanted.login.clone(), core.clock.now_unix_s())
@@ -232,6 +240,13 @@ impl Service {
         if let Some(email) = account.verified_email() {
             let key = layout::email_claim(&keys.hash("email", &email.canonical()));
             let claim: Option<EmailClaim> = swap::look(core, key.clone()).await?;
+            if claim.is_some_and(|claim| claim.account == *id) {
+                vault.delete(&Key::new(key).map_err(Refusal::internal)?).await?;
+            }
+        }
+        if let Some(person) = &account.person {
+            let key = layout::person(person);
+            let claim: Option<PersonClaim> = swap::look(core, key.clone()).await?;
             if claim.is_some_and(|claim| claim.account == *id) {
                 vault.delete(&Key::new(key).map_err(Refusal::internal)?).await?;
             }

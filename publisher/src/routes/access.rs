@@ -16,7 +16,16 @@ use drystone_schemas::ReadAccess;
 use super::{App, bearer, cargo::in_cargos_words};
 
 /// What anybody may read everywhere: whether the process lives, where tokens come from, and what sessions are signed with.
-const OPEN: [&str; 6] = ["/healthz", "/health", "/readyz", "/me", "/device", "/api/v1/auth/keys"];
+const OPEN: [&str; 8] = [
+    "/healthz",
+    "/health",
+    "/readyz",
+    "/me",
+    "/device",
+    "/device/provider",
+    "/device/signed-in",
+    "/api/v1/auth/keys",
+];
 /// Keeps every cache, shared or not, from keeping an answer (RFC 9111 section 5.2.2).
 const UNKEPT: HeaderValue = HeaderValue::from_static("private, no-store");
 

@@ -4,6 +4,8 @@
 //! Invariants: the page keeps nothing, sets no cookie and runs no script: whoever answers there gives a password with the answer, so
 //! that no other site can make a browser answer; nothing that came from outside is in it but escaped.
 
+mod provider;
+
 use std::sync::Arc;
 
 use axum::{
@@ -39,6 +41,7 @@ pub(super) fn router() -> Router<Arc<Service>> {
         .route("/api/v1/auth/device/token", post(token))
         .route("/api/v1/auth/device/answer", post(answer))
         .route("/device", get(page).post(answer_on_page))
+        .merge(provider::router())
         .layer(map_response(unkept))
 }
 
@@ -73,7 +76,7 @@ async fn page(State(service): App, RawQuery(query): RawQuery, request: Request) 
     let name = service.settings().name.clone();
     let Some((_, code)) = code else { return html(StatusCode::OK, &name, &ask_code("")) };
     match service.device_asks(&code, address(&request)).await {
-        Ok(asked) => html(StatusCode::OK, &name, &ask_answer(&code, &asked, "")),
+        Ok(asked) => html(StatusCode::OK, &name, &ask_answer(&service, &code, &asked, "")),
         Err(refusal) => refused(&name, &refusal, ask_code),
     }
 }
@@ -82,35 +85,54 @@ async fn page(State(service): App, RawQuery(query): RawQuery, request: Request) 
 async fn answer_on_page(State(service): App, request: Request) -> Result<Response, Refusal> {
     let from = address(&request);
     let bytes = in_time(&service, small_body(request, FORM_BYTES_MAX)).await?;
-    let field = |name: &str| {
-        let found = form_urlencoded::parse(&bytes).find(|(there, _)| there == name);
-        found.map(|(_, value)| value.into_owned()).unwrap_or_default()
-    };
-    let approve = match &*field("answer") {
-        "yes" => true,
-        "no" => false,
-        _ => return Err(Refusal::code(Code::MalformedRequest, "the form has no answer")),
-    };
-    let code = Some(field("code")).filter(|code| !code.trim().is_empty());
-    let by = LoginRequest {
-        username: Some(field("username")),
-        email: None,
-        password: SecretText::new(field("password")),
-        code: code.map(SecretText::new),
-    };
-    let answer = DeviceAnswer { user_code: field("user_code"), approve };
+    let form = Form(&bytes);
+    let (by, answer) = (form.by(), form.answer()?);
     let name = service.settings().name.clone();
     let refusal = match service.answer_device_by_password(&by, &answer, from).await {
-        Ok(_) => {
-            let text = format!("<p>Done: {}. You can close this page.</p>", said(approve));
-            return Ok(html(StatusCode::OK, &name, &text));
-        }
+        Ok(_) => return Ok(answered(&name, answer.approve)),
         Err(refusal) => refusal,
     };
     Ok(match service.device_asks(&answer.user_code, from).await {
-        Ok(asked) => refused(&name, &refusal, |told| ask_answer(&answer.user_code, &asked, told)),
+        Ok(asked) => refused(&name, &refusal, |told| ask_answer(&service, &answer.user_code, &asked, told)),
         Err(_) => refused(&name, &refusal, ask_code),
     })
+}
+
+/// The fields of a form that was sent.
+struct Form<'a>(&'a [u8]);
+
+impl Form<'_> {
+    /// A field; empty if it is not there.
+    fn field(&self, name: &str) -> String {
+        let found = form_urlencoded::parse(self.0).find(|(there, _)| there == name);
+        found.map(|(_, value)| value.into_owned()).unwrap_or_default()
+    }
+
+    fn answer(&self) -> Result<DeviceAnswer, Refusal> {
+        let approve = match &*self.field("answer") {
+            "yes" => true,
+            "no" => false,
+            _ => return Err(Refusal::code(Code::MalformedRequest, "the form has no answer")),
+        };
+        Ok(DeviceAnswer { user_code: self.field("user_code"), approve })
+    }
+
+    /// Login, password, and a code of the second factor.
+    fn by(&self) -> LoginRequest {
+        let code = Some(self.field("code")).filter(|code| !code.trim().is_empty());
+        LoginRequest {
+            username: Some(self.field("username")),
+            email: None,
+            password: SecretText::new(self.field("password")),
+            code: code.map(SecretText::new),
+        }
+    }
+}
+
+/// The page after an answer.
+fn answered(name: &str, approve: bool) -> Response {
+    let text = format!("<p>Done: {}. You can close this page.</p>", said(approve));
+    html(StatusCode::OK, name, &text)
 }
 
 /// The page again, with what was wrong; what is no matter of the one who reads it is answered as everywhere.
@@ -138,20 +160,34 @@ fn ask_code(told: &str) -> String {
     )
 }
 
-fn ask_answer(code: &str, asked: &NewTokenRequest, told: &str) -> String {
+/// What a machine asks for.
+fn told_of(code: &str, asked: &NewTokenRequest) -> String {
     let rows: String = in_words(asked)
         .iter()
         .map(|(what, text)| format!("<dt>{what}</dt><dd>{}</dd>", encode_text(text)))
         .collect();
-    let code = encode_double_quoted_attribute(code);
     format!(
-        "<p>A machine that shows the code <strong>{code}</strong> asks to act for you. Say yes only if it is yours, and you have just \
-         begun to sign in there.</p><dl>{rows}</dl>{told}\
-         <form method=\"post\" action=\"/device\"><input type=\"hidden\" name=\"user_code\" value=\"{code}\">\
-         <p><label>Login<br><input name=\"username\" required autocomplete=\"username\"></label></p>\
-         <p><label>Password<br><input name=\"password\" type=\"password\" required autocomplete=\"current-password\"></label></p>\
-         <p><label>Code of your authenticator app, if you use one<br><input name=\"code\" autocomplete=\"one-time-code\"></label></p>\
-         <p><button name=\"answer\" value=\"yes\">Yes, sign it in</button> <button name=\"answer\" value=\"no\">No</button></p></form>"
+        "<p>A machine that shows the code <strong>{}</strong> asks to act for you. Say yes only if it is yours, and you have just \
+         begun to sign in there.</p><dl>{rows}</dl>",
+        encode_text(code)
+    )
+}
+
+const ASK_PASSWORD: &str = "<p><label>Login<br><input name=\"username\" required autocomplete=\"username\"></label></p>\
+     <p><label>Password<br><input name=\"password\" type=\"password\" required autocomplete=\"current-password\"></label></p>";
+const ASK_CODE: &str = "<p><label>Code of your authenticator app, if you use one<br>\
+     <input name=\"code\" autocomplete=\"one-time-code\"></label></p>";
+const YES: &str = "<button name=\"answer\" value=\"yes\">Yes, sign it in</button>";
+/// Says no without what only a yes takes.
+const NO: &str = "<button name=\"answer\" value=\"no\" formnovalidate>No</button>";
+
+fn ask_answer(service: &Service, code: &str, asked: &NewTokenRequest, told: &str) -> String {
+    let elsewhere = service.provider().map(|provider| provider::link(provider, code)).unwrap_or_default();
+    format!(
+        "{}{told}{elsewhere}<form method=\"post\" action=\"/device\">\
+         <input type=\"hidden\" name=\"user_code\" value=\"{}\">{ASK_PASSWORD}{ASK_CODE}<p>{YES} {NO}</p></form>",
+        told_of(code, asked),
+        encode_double_quoted_attribute(code)
     )
 }
 

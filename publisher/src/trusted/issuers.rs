@@ -13,8 +13,9 @@ use std::{
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use drystone_schemas::Code;
+use drystone_schemas::{Code, SecretText};
 use serde::Deserialize;
+use url::{Url, form_urlencoded};
 
 use super::shown;
 use crate::{Refusal, jwt::PublicKey, service::Core};
@@ -35,35 +36,73 @@ const RSA_BYTES_MIN: usize = 256;
 pub trait IssuerLink: fmt::Debug + Send + Sync {
     /// The document at this address, without following redirects; the error is a text for the operator.
     async fn get(&self, url: &str) -> Result<Bytes, String>;
+
+    /// The answer to a form, in the same way; with a client's name and secret, if there is one (RFC 6749 section 2.3.1).
+    async fn post(
+        &self,
+        url: &str,
+        form: &[(&str, &str)],
+        client: Option<(&str, &SecretText)>,
+    ) -> Result<Bytes, String>;
 }
 
 /// The way over HTTP.
 #[derive(Debug, Default)]
 pub struct HttpIssuers(tokio::sync::OnceCell<reqwest::Client>);
 
-#[async_trait]
-impl IssuerLink for HttpIssuers {
-    async fn get(&self, url: &str) -> Result<Bytes, String> {
-        let text = |e: reqwest::Error| e.without_url().to_string();
+fn told(error: reqwest::Error) -> String {
+    error.without_url().to_string()
+}
+
+impl HttpIssuers {
+    async fn client(&self) -> Result<&reqwest::Client, String> {
         let client = self.0.get_or_try_init(async || {
             // The process may have chosen a provider already; either serves.
             drop(rustls::crypto::ring::default_provider().install_default());
             let client = reqwest::Client::builder().timeout(Duration::from_secs(REQUEST_S_MAX));
-            client.redirect(reqwest::redirect::Policy::none()).build().map_err(text)
+            client.redirect(reqwest::redirect::Policy::none()).build().map_err(told)
         });
-        let mut answer =
-            client.await?.get(url).header("accept", "application/json").send().await.map_err(text)?;
-        if answer.status() != reqwest::StatusCode::OK {
-            return Err(format!("it answered {}", answer.status().as_u16()));
+        client.await
+    }
+}
+
+/// The body of a good answer.
+async fn document(request: reqwest::RequestBuilder) -> Result<Bytes, String> {
+    let mut answer = request.header("accept", "application/json").send().await.map_err(told)?;
+    if answer.status() != reqwest::StatusCode::OK {
+        return Err(format!("it answered {}", answer.status().as_u16()));
+    }
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(told)? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > DOCUMENT_BYTES_MAX {
+            return Err("its answer is too long".into());
         }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(text)? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > DOCUMENT_BYTES_MAX {
-                return Err("its answer is too long".into());
-            }
+    }
+    Ok(bytes.into())
+}
+
+#[async_trait]
+impl IssuerLink for HttpIssuers {
+    async fn get(&self, url: &str) -> Result<Bytes, String> {
+        document(self.client().await?.get(url)).await
+    }
+
+    async fn post(
+        &self,
+        url: &str,
+        form: &[(&str, &str)],
+        client: Option<(&str, &SecretText)>,
+    ) -> Result<Bytes, String> {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let mut request = self.client().await?.post(url).body(body);
+        request = request.header("content-type", "application/x-www-form-urlencoded");
+        if let Some((name, secret)) = client {
+            let [name, secret] = [name, secret.expose()]
+                .map(|text| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>());
+            request = request.basic_auth(name, Some(secret));
         }
-        Ok(bytes.into())
+        document(request).await
     }
 }
 
@@ -71,6 +110,17 @@ impl IssuerLink for HttpIssuers {
 struct Discovery {
     issuer: String,
     jwks_uri: String,
+    authorization_endpoint: Option<String>,
+    token_endpoint: Option<String>,
+}
+
+/// Where an issuer lets people sign in.
+#[derive(Debug)]
+pub(crate) struct Endpoints {
+    /// Where they go.
+    pub(crate) authorization: Url,
+    /// Where the code that they bring back is exchanged.
+    pub(crate) token: Url,
 }
 
 #[derive(Deserialize)]
@@ -123,23 +173,44 @@ fn parse_keys(bytes: &[u8]) -> Result<HashMap<String, PublicKey>, String> {
     Ok(set.keys.into_iter().filter_map(Jwk::read).collect())
 }
 
-/// The address of the key set in a discovery document. A key set of an `https` issuer is not read over `http`.
-fn parse_discovery(issuer: &str, bytes: &[u8]) -> Result<String, String> {
+/// What an issuer says of itself.
+async fn discover(link: &dyn IssuerLink, issuer: &str) -> Result<Discovery, String> {
+    let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    parse_discovery(issuer, &link.get(&url).await?)
+}
+
+fn parse_discovery(issuer: &str, bytes: &[u8]) -> Result<Discovery, String> {
     let discovery: Discovery =
         serde_json::from_slice(bytes).map_err(|e| format!("its configuration does not parse: {e}"))?;
     if discovery.issuer != issuer {
         return Err(format!("its configuration is that of `{}`", shown(&discovery.issuer)));
     }
-    let scheme = if issuer.starts_with("https://") { "https://" } else { "http" };
-    if !discovery.jwks_uri.starts_with(scheme) {
-        return Err("its key set has no `https` address".into());
+    Ok(discovery)
+}
+
+/// An address that an issuer names. That of an `https` issuer is never one of `http`.
+fn address(issuer: &str, named: Option<&str>, what: &str) -> Result<Url, String> {
+    let url = named.and_then(|named| Url::parse(named).ok());
+    let schemes: &[&str] = if issuer.starts_with("https://") { &["https"] } else { &["https", "http"] };
+    url.filter(|url| schemes.contains(&url.scheme()))
+        .ok_or_else(|| format!("its {what} has no `https` address"))
+}
+
+impl Endpoints {
+    /// Asks an issuer; the error is a text for the operator.
+    pub(crate) async fn read(link: &dyn IssuerLink, issuer: &str) -> Result<Self, String> {
+        let discovery = discover(link, issuer).await?;
+        let authorization = discovery.authorization_endpoint.as_deref();
+        Ok(Self {
+            authorization: address(issuer, authorization, "page to sign in")?,
+            token: address(issuer, discovery.token_endpoint.as_deref(), "token endpoint")?,
+        })
     }
-    Ok(discovery.jwks_uri)
 }
 
 async fn read_keys(link: &dyn IssuerLink, issuer: &str) -> Result<HashMap<String, PublicKey>, String> {
-    let configuration = link.get(&format!("{issuer}/.well-known/openid-configuration")).await?;
-    parse_keys(&link.get(&parse_discovery(issuer, &configuration)?).await?)
+    let keys = address(issuer, Some(&discover(link, issuer).await?.jwks_uri), "key set")?;
+    parse_keys(&link.get(keys.as_str()).await?)
 }
 
 /// What was read of one issuer.
@@ -164,7 +235,7 @@ pub(crate) struct IssuerKeys(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Kept>>
 
 impl Core {
     /// The key of an issuer with this name. One request at a time asks an issuer, and each a minute at most.
-    pub(super) async fn issuer_key(
+    pub(crate) async fn issuer_key(
         &self,
         link: &dyn IssuerLink,
         issuer: &str,
@@ -235,7 +306,10 @@ mod tests {
     fn a_configuration_speaks_for_its_own_issuer() {
         let of = |issuer: &str, jwks_uri: &str| json!({"issuer": issuer, "jwks_uri": jwks_uri}).to_string();
         let (secure, plain) = ("https://a.test", "http://127.0.0.1:1");
-        let read = |issuer: &str, text: String| parse_discovery(issuer, text.as_bytes());
+        let read = |issuer: &str, text: String| {
+            let discovery = parse_discovery(issuer, text.as_bytes())?;
+            address(issuer, Some(&discovery.jwks_uri), "key set").map(String::from)
+        };
         assert_eq!(read(secure, of(secure, "https://keys.test/k")).unwrap(), "https://keys.test/k");
         assert_eq!(read(plain, of(plain, "http://127.0.0.1:1/k")).unwrap(), "http://127.0.0.1:1/k");
         assert!(read(secure, of(secure, "http://keys.test/k")).is_err());

@@ -13,7 +13,7 @@ use super::{PASSWORD, Session, ask_from, new_token, open_registry, post, post_as
 
 const SECOND: Duration = Duration::from_secs(1);
 
-async fn begin(registry: &TestRegistry) -> (String, String) {
+pub(super) async fn begin(registry: &TestRegistry) -> (String, String) {
     let answer = post(registry, "/api/v1/auth/device", &json!({"name": "laptop", "days": 7})).await;
     assert_eq!(answer.status, 200, "{}", answer.json());
     let codes = answer.json();
@@ -27,7 +27,7 @@ async fn begin(registry: &TestRegistry) -> (String, String) {
     (text("device_code"), text("user_code"))
 }
 
-async fn poll(registry: &TestRegistry, device: &str) -> Answer {
+pub(super) async fn poll(registry: &TestRegistry, device: &str) -> Answer {
     post(registry, "/api/v1/auth/device/token", &json!({"device_code": device})).await
 }
 
@@ -36,7 +36,8 @@ async fn answer(registry: &TestRegistry, by: &str, typed: &str, approve: bool) -
     post_as(registry, by, "/api/v1/auth/device/answer", &body).await
 }
 
-async fn form(registry: &TestRegistry, fields: &[(&str, &str)]) -> Answer {
+/// Sends a form of a page.
+pub(super) async fn form(registry: &TestRegistry, path: &str, fields: &[(&str, &str)]) -> Answer {
     let body = fields
         .iter()
         .fold(url::form_urlencoded::Serializer::new(String::new()), |mut form, (name, value)| {
@@ -44,13 +45,13 @@ async fn form(registry: &TestRegistry, fields: &[(&str, &str)]) -> Answer {
             form
         })
         .finish();
-    let request = Request::post("/device")
+    let request = Request::post(path)
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .header(header::CONTENT_LENGTH, body.len());
     registry.send(request.body(Body::from(body)).unwrap()).await
 }
 
-fn text(answer: &Answer) -> String {
+pub(super) fn text(answer: &Answer) -> String {
     String::from_utf8(answer.body.clone()).unwrap()
 }
 
@@ -200,16 +201,16 @@ async fn the_page_asks_whoever_has_a_password_and_shows_what_they_say_yes_to() {
     let fields = |login: &'static str, password: &'static str, said: &'static str| {
         [("user_code", typed), ("username", login), ("password", password), ("answer", said)]
     };
-    let wrong = form(&registry, &fields("ann", "four words of hers", "yes")).await;
-    let nobody = form(&registry, &fields("nobody", "four words of hers", "yes")).await;
+    let wrong = form(&registry, "/device", &fields("ann", "four words of hers", "yes")).await;
+    let nobody = form(&registry, "/device", &fields("nobody", "four words of hers", "yes")).await;
     assert_eq!((wrong.status, text(&wrong)), (401, text(&nobody)));
     poll(&registry, device).await.assert_refused("wrong", 400, &["authorization-pending"]);
-    let neither = form(&registry, &fields("ann", PASSWORD, "maybe")).await;
+    let neither = form(&registry, "/device", &fields("ann", PASSWORD, "maybe")).await;
     assert_eq!((neither.status, neither.codes()), (400, vec!["malformed-request".to_owned()]));
-    let done = form(&registry, &fields("ann", PASSWORD, "yes")).await;
+    let done = form(&registry, "/device", &fields("ann", PASSWORD, "yes")).await;
     assert!(done.status == 200 && text(&done).contains("the machine is signed in"), "{}", text(&done));
     registry.clock.advance(5 * SECOND);
     assert_eq!(poll(&registry, device).await.status, 200);
-    let twice = form(&registry, &fields("ann", PASSWORD, "yes")).await;
+    let twice = form(&registry, "/device", &fields("ann", PASSWORD, "yes")).await;
     assert_eq!(twice.status, 400);
 }

@@ -11,6 +11,7 @@ mod limits;
 mod matrix;
 mod orgs;
 mod people;
+mod provider;
 mod second_factor;
 mod secrets;
 mod sessions;

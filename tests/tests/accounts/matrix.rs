@@ -174,6 +174,8 @@ fn asks(issuer: &Issuer) -> Vec<(&'static str, Ask)> {
         ("DELETE /api/v1/users/me/tokens/ID", change(Method::DELETE, "/api/v1/users/me/tokens/TOKEN")),
         ("DELETE /api/v1/users/me", json(Method::DELETE, "/api/v1/users/me", &json!({"password": PASSWORD}))),
         ("GET /device", get("/device")),
+        ("GET /device/provider (there is none)", get("/device/provider?user_code=BBBB-BBBB")),
+        ("GET /device/signed-in (nobody has left)", get("/device/signed-in?state=a.b&code=c")),
         ("POST /api/v1/auth/device", json(Method::POST, "/api/v1/auth/device", &json!({"name": "laptop"}))),
         (
             "POST /api/v1/auth/device/answer (no such code)",
