@@ -19,6 +19,7 @@ mod fetch;
 mod home;
 mod lock;
 mod resolve;
+mod turns;
 mod vendor;
 mod workspace;
 

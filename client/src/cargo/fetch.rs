@@ -15,17 +15,17 @@ use bytes::Bytes;
 use drystone_schemas::{Limits, Sha256Digest};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
-use tokio::sync::Semaphore;
 
 use super::{
     CargoConfig, CargoHome, CargoLock, LockedCrate,
     config::Replaced,
     home::{RegistryDirs, cached_index, has_version},
+    turns::Turns,
 };
 use crate::{
     CargoRegistry, ClientError, Http, Network, VerificationError,
     disk::Disk,
-    install::{InstallEvent, OnInstall, blocking, in_parallel, threads},
+    install::{InstallEvent, OnInstall, blocking, in_parallel},
     unpack::{Rules, unpack},
 };
 
@@ -182,7 +182,7 @@ impl CargoFetch<'_> {
                 .await?;
             Ok::<usize, ClientError>(names.len())
         };
-        let turns = Semaphore::new(threads());
+        let turns = Turns::new();
         let archives = async {
             if self.network == Network::Online {
                 let config = registry.config().await?;
@@ -197,7 +197,13 @@ impl CargoFetch<'_> {
                 .await?;
             Ok::<Vec<Brought>, ClientError>(brought)
         };
-        let (index_files, brought) = futures_util::future::try_join(indexes, archives).await?;
+        let ended = futures_util::future::try_join(indexes, archives).await;
+        // What others had begun when one failed is of no use.
+        turns.settled().await;
+        for dir in [&dirs.cache, &dirs.src] {
+            self.disk.remove_dir_all(&dir.join(STAGING))?;
+        }
+        let (index_files, brought) = ended?;
         report.index_files += index_files;
         for Brought { downloaded, unpacked } in brought {
             report.downloaded += usize::from(downloaded);
@@ -205,9 +211,6 @@ impl CargoFetch<'_> {
                 Ok(unpacked) => report.unpacked += usize::from(unpacked),
                 Err(left) => report.left.push(left),
             }
-        }
-        for dir in [&dirs.cache, &dirs.src] {
-            self.disk.remove_dir_all(&dir.join(STAGING))?;
         }
         Ok(())
     }
@@ -253,14 +256,13 @@ impl CargoFetch<'_> {
         dirs: &RegistryDirs,
         locked: &LockedCrate,
         lacks: Lacks,
-        turns: &Semaphore,
+        turns: &Turns,
     ) -> Result<Brought, ClientError> {
         let (bytes, downloaded) = self.archive(registry, &dirs.cache, locked, lacks.archive).await?;
-        let turn = turns.acquire().await.map_err(|e| ClientError::Internal(e.to_string()))?;
         let (disk, dirs, limits, locked) =
             (self.disk.clone(), dirs.clone(), self.limits.clone(), locked.clone());
         let event = InstallEvent::Stored { name: locked.name.clone(), version: locked.version.clone() };
-        let brought = blocking(move || {
+        let take = turns.take(move || {
             if downloaded {
                 keep_archive(&*disk, &dirs.cache, &locked, &bytes)?;
             }
@@ -269,9 +271,8 @@ impl CargoFetch<'_> {
                 false => Ok(false),
             };
             Ok(Brought { downloaded, unpacked })
-        })
-        .await?;
-        drop(turn);
+        });
+        let brought = take.await?;
         (self.on_install)(event);
         Ok(brought)
     }

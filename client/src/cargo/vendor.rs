@@ -13,18 +13,13 @@ use std::{
 use drystone_schemas::{Code, Problem, Sha256Digest};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 
 use super::{
     CargoFetch, CargoLock, LeftOver, LockedCrate,
     fetch::{OK_FILE, STAGING, unpack_rooted},
+    turns::Turns,
 };
-use crate::{
-    CHECKSUM_FILE, CargoRegistry, ClientError,
-    disk::Disk,
-    install::{InstallEvent, blocking, threads},
-    unpack::Rules,
-};
+use crate::{CHECKSUM_FILE, CargoRegistry, ClientError, disk::Disk, install::InstallEvent, unpack::Rules};
 
 /// Crates that are under way at once, and so in memory.
 const UNDER_WAY_MAX: usize = 64;
@@ -77,13 +72,18 @@ impl CargoFetch<'_> {
             if self.config.token(&index).is_some() && !missing.is_empty() {
                 registry.settle_token().await?;
             }
-            let turns = Semaphore::new(threads());
-            let added: Vec<()> = stream::iter(&missing)
+            let turns = Turns::new();
+            let added: Result<Vec<()>, ClientError> = stream::iter(&missing)
                 .map(|locked| self.vendor_one(&registry, &cache, dir, locked, &turns))
                 .buffer_unordered(UNDER_WAY_MAX)
                 .try_collect()
-                .await?;
-            report.added += added.len();
+                .await;
+            if added.is_err() {
+                // What others had begun when one failed is of no use.
+                turns.settled().await;
+                self.disk.remove_dir_all(&dir.join(STAGING))?;
+            }
+            report.added += added?.len();
             report.packages += crates.len();
             wanted.extend(crates.iter().map(|locked| locked.stem()));
         }
@@ -107,14 +107,13 @@ impl CargoFetch<'_> {
         cache: &Path,
         dir: &Path,
         locked: &LockedCrate,
-        turns: &Semaphore,
+        turns: &Turns,
     ) -> Result<(), ClientError> {
         let (bytes, _) = self.archive(registry, cache, locked, false).await?;
-        let turn = turns.acquire().await.map_err(|e| ClientError::Internal(e.to_string()))?;
         let (disk, limits, locked, dir) =
             (self.disk.clone(), self.limits.clone(), locked.clone(), dir.to_owned());
         let event = InstallEvent::Stored { name: locked.name.clone(), version: locked.version.clone() };
-        blocking(move || {
+        let taken = turns.take(move || {
             let stem = locked.stem();
             let temp = dir.join(STAGING).join(&stem);
             disk.create_dir_all(&temp)?;
@@ -128,9 +127,8 @@ impl CargoFetch<'_> {
             let checksums = Checksums { files: files.collect(), package: Some(locked.checksum.hex()) };
             let text = serde_json::to_vec(&checksums).map_err(|e| ClientError::Internal(e.to_string()))?;
             put(&*disk, &temp.join(&stem), &dir.join(&stem), &temp, &text)
-        })
-        .await?;
-        drop(turn);
+        });
+        taken.await?;
         (self.on_install)(event);
         Ok(())
     }

@@ -359,7 +359,9 @@ impl World {
                 None => ask_from(registry, None, None, Method::POST, "/api/v1/packages", &json!({})).await,
             },
         };
-        if answer.status < 400 {
+        let is_page =
+            answer.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+        if answer.status < 400 || is_page {
             return answer.status.to_string();
         }
         format!("{} {}", answer.status, answer.codes().join(" "))
