@@ -5,6 +5,7 @@ mod authors;
 #[path = "../tests/registry/fake.rs"]
 #[expect(dead_code, reason = "its other users are the tests of the public interface")]
 mod fake;
+mod feed;
 mod roots;
 
 use std::{

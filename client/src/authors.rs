@@ -130,8 +130,7 @@ impl Snapshot<'_> {
         };
         defences.hold(Defence::EventTime, in_time)?;
         let RulesAt { in_force, .. } = keys.rules_at(line.published, time, Exceptions::Noticeable { now });
-        let newest = || keys.rules.iter().rfind(|rule| rule.seq < line.published);
-        let rule = if defences.up(Defence::TimeLock) { in_force } else { newest() };
+        let rule = if defences.up(Defence::TimeLock) { in_force } else { keys.rules.last() };
         if let Some(rule) = rule {
             let enough = satisfies(rule, &signers).map_err(|error| match error {
                 AuthorError::TooFew { .. } => refused(&self.explain(&keys, line, time, &error)),

@@ -82,7 +82,18 @@ async fn what_the_authors_signed_is_believed_and_what_was_before_the_rule_too() 
     assert_eq!((before.signers.len(), before.rule), (0, None));
     let signed = snapshot.check_authors(&index.lines[1]).await.unwrap();
     assert_eq!((signed.signers.len(), signed.rule.unwrap().threshold), (1, 1));
-    // What was proved once is not asked for again.
+    // Keys and rules are shown as they are; that a package has none is proved.
+    let keys = snapshot.author_keys(&name("a")).await.unwrap().unwrap();
+    assert_eq!((keys.keys.len(), keys.rules.len(), &keys.keys[0].key), (1, 1, &ann().public()));
+    assert_eq!(snapshot.author_keys(&name("nothing")).await.unwrap(), None);
+    // What was proved once is not asked for again, also after a yank.
+    let mut fake = fake;
+    fake.world.edit("a", |line| {
+        line.yanked = line.vers.to_string() == "1.0.0";
+        line.yank_reason = Some(Sha256Digest::of(b"a better one is there"));
+    });
+    fake.world.heartbeat();
+    client.again().look().await.unwrap();
     fake.world.take_seen();
     let again = client.again();
     assert_eq!(newest(&again).await.unwrap(), "1.1.0");
@@ -212,6 +223,22 @@ async fn rules_that_are_forgotten() {
         };
         is_about_authors(&disproved(Defence::SeenAuthors, attack, "6.6.6").await, "no continuation");
     }
+}
+
+#[tokio::test]
+async fn rules_that_were_seen_last_are_those_that_go_on() {
+    let bob = || AuthorSecret::from_seed(&[2; 32]).public();
+    let mut fake = ruled().await;
+    let client = Client::new(&fake, None);
+    assert_eq!(newest(&client).await.unwrap(), "1.1.0");
+    // Another key is registered, seen, and forgotten: what was seen first would go on so.
+    fake.world.author_keys("a", |authors, seq| {
+        authors.keys.push(RegisteredKey { key: bob(), added: seq, removed: None });
+    });
+    assert_eq!(newest(&client.again()).await.unwrap(), "1.1.0");
+    fake.world.author_keys("a", |authors, _| drop(authors.keys.pop()));
+    let error = newest(&client.again()).await.unwrap_err();
+    assert!(error.to_string().contains("no continuation"), "{error}");
 }
 
 #[tokio::test]

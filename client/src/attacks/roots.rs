@@ -11,7 +11,7 @@ use super::{
     Client, disproved,
     fake::{Fake, ORIGIN, START_UNIX_MS},
 };
-use crate::{ClientError, Home, TrustStore, VerificationError, defences::Defence};
+use crate::{ClientError, Home, Network, Registry, TrustStore, VerificationError, defences::Defence};
 
 const DAY_S: u64 = 86_400;
 
@@ -106,6 +106,25 @@ async fn freeze_at_an_old_state() {
     };
     let error = disproved(Defence::Freshness, attack, "1.0.0").await;
     assert!(matches!(error, VerificationError::Stale { age_s: 86_401, max_age_s: DAY_S, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn without_a_network_nothing_is_fresh_and_nobody_asked_for_that() {
+    let (fake, _) = rooted().await;
+    let client = Client::new(&fake, None);
+    assert_eq!(client.versions("a").await.unwrap(), "1.0.0");
+    fake.clock.pass(Duration::from_secs(DAY_S + 1));
+    assert!(client.versions("a").await.is_err());
+    let http = client.registry.http().clone();
+    let registry = Registry::new(
+        client.registry.base(),
+        http,
+        &client.home.path().join("cache"),
+        Network::Offline,
+        None,
+    );
+    let offline = Client { registry: registry.unwrap(), home: client.home.clone() };
+    assert_eq!(offline.versions("a").await.unwrap(), "1.0.0");
 }
 
 #[tokio::test]

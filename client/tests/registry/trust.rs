@@ -44,6 +44,32 @@ async fn what_is_read_is_what_the_log_names() {
 }
 
 #[tokio::test]
+async fn short_names_mean_what_the_log_says_and_their_past_is_their_own() {
+    let mut fake = Fake::start().await;
+    let aliases = ["http", "http-1"].map(|text| Alias::new(text).unwrap());
+    let registry = fake.registry();
+    let snapshot = Snapshot::open(&registry, &fake.trust()).await.unwrap();
+    assert!(snapshot.aliases().await.unwrap().is_none());
+    assert!(snapshot.alias_history(&aliases[0]).await.unwrap().is_empty());
+    // Two of one shard.
+    assert_eq!(aliases[0].shard(), aliases[1].shard());
+    fake.world.publish("acme/http", "1.0.0", &[]);
+    fake.world.set_aliases(&["http", "http-1"], "acme/http");
+    let snapshot = Snapshot::open(&registry, &fake.trust()).await.unwrap();
+    let all = snapshot.aliases().await.unwrap().unwrap();
+    assert_eq!(all.aliases.keys().collect::<Vec<_>>(), [&aliases[0], &aliases[1]]);
+    for (alias, seq) in aliases.iter().zip(2..) {
+        assert_eq!(snapshot.alias(alias).await.unwrap(), Some(name("acme/http")));
+        let history = snapshot.alias_history(alias).await.unwrap();
+        assert_eq!(
+            history.iter().map(|change| (change.seq, &change.alias)).collect::<Vec<_>>(),
+            [(seq, alias)]
+        );
+    }
+    assert_eq!(snapshot.alias(&Alias::new("http-2").unwrap()).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn stale_files_by_name_are_replaced_by_hash_and_only_their_absence_there_is_an_attack() {
     let mut fake = Fake::start().await;
     fake.world.publish("a", "1.0.0", &[]);

@@ -1,14 +1,21 @@
 //! What is asked of a registry when it has been looked at before: the log says what changed, and only that is fetched.
 
-use drystone_client::{ClientError, Snapshot, VerificationError};
+use drystone_client::{ClientError, Network, Registry, Snapshot, VerificationError};
 use drystone_schemas::PackageName;
 
 use crate::fake::Fake;
 
 /// Opens the registry and reads the index of these packages; the number of releases of each, and what was asked.
 async fn look(fake: &Fake, names: &[&str]) -> Result<(Vec<usize>, Vec<String>), ClientError> {
+    look_by(fake, fake.registry(), names).await
+}
+
+async fn look_by(
+    fake: &Fake,
+    registry: Registry,
+    names: &[&str],
+) -> Result<(Vec<usize>, Vec<String>), ClientError> {
     fake.world.take_seen();
-    let registry = fake.registry();
     let snapshot = Snapshot::open(&registry, &fake.trust()).await?;
     let names: Vec<PackageName> = names.iter().map(|&name| PackageName::new(name).unwrap()).collect();
     snapshot.load(&names.iter().map(PackageName::canonical).collect::<Vec<_>>()).await?;
@@ -50,6 +57,10 @@ async fn a_warm_update_asks_for_the_log_and_for_what_changed() {
     let bundle = format!("GET /log/tile/entries/000.p/{}", fake.world.size());
     let changed = ["GET /index/1/b".to_owned(), "GET /index/no/t-/not-there".to_owned()];
     assert_eq!(asked, [&known.map(str::to_owned)[..], &[bundle], &changed].concat());
+
+    // Without a network it is known as well, though nothing of the new state map was ever fetched.
+    let offline = look_by(&fake, fake.registry_with(Network::Offline, None), &names).await.unwrap();
+    assert_eq!(offline, (vec![1, 2, 1, 1, 1, 1, 1], vec![]));
 
     // A feed that is damaged is begun anew.
     let feed = fake.home().cache();
