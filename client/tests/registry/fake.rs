@@ -1,6 +1,8 @@
 //! A registry in memory: a real log, a real state map, static files, and an HTTP server that misbehaves on request.
 
 // The way is written down because this file is part of two programs.
+#[path = "fake/aliases.rs"]
+mod aliases;
 #[path = "fake/effects.rs"]
 mod effects;
 #[path = "fake/server.rs"]
@@ -22,10 +24,9 @@ use drystone_log::{
     tile::{entry_bundles, new_tiles, tile_bytes},
 };
 use drystone_schemas::{
-    AccountId, Alias, AliasChange, AliasChangeKind, AliasHistory, AliasMap, AliasTarget, AuthorKeys,
-    AuthorKeysFile, AuthorSignatures, DepKind, Event, EventBody, EventId, FileChange, FileClass, Format,
-    IndexDep, IndexFile, IndexLine, Limits, OwnerEntry, PackageDocument, PackageName, PublishMetadata,
-    RegistryConfig, ResolveRecord, Role, Settings, Sha256Digest, Version, layout, rfc3339,
+    AccountId, AuthorKeys, AuthorKeysFile, AuthorSignatures, DepKind, Event, EventBody, EventId, FileChange,
+    FileClass, Format, IndexDep, IndexFile, IndexLine, Limits, OwnerEntry, PackageDocument, PackageName,
+    PublishMetadata, RegistryConfig, ResolveRecord, Role, Settings, Sha256Digest, Version, layout, rfc3339,
 };
 use tokio::sync::Notify;
 
@@ -227,48 +228,6 @@ impl World {
     pub(crate) fn heartbeats(&mut self, count: u64) {
         (0..count).for_each(|_| self.add(EventBody::Heartbeat {}, vec![]));
         self.write_log();
-    }
-
-    /// Lets short names of one shard mean a package, by one event for each.
-    pub(crate) fn set_aliases(&mut self, aliases: &[&str], package: &str) {
-        let package = PackageName::new(package).unwrap();
-        let mut map = AliasMap { seq: 0, aliases: BTreeMap::new() };
-        let mut history = AliasHistory::default();
-        for alias in aliases {
-            let (seq, alias) = (self.size(), Alias::new(*alias).unwrap());
-            let time = rfc3339(self.time_s);
-            let change = AliasChangeKind::Set;
-            (map.seq, history.seq) = (seq, seq);
-            map.aliases.insert(alias.clone(), AliasTarget { package: package.clone(), seq });
-            let change = AliasChange {
-                seq,
-                time,
-                actor: account(),
-                alias: alias.clone(),
-                change,
-                package: package.clone(),
-            };
-            history.changes.push(change);
-            let shard = layout::alias_state_key(&alias);
-            let files = [
-                (shard.clone(), FileClass::Alias, map.to_bytes()),
-                (shard, FileClass::History, history.to_bytes()),
-                (layout::ALIASES_STATE_KEY.to_owned(), FileClass::Alias, map.to_bytes()),
-            ];
-            let mut changes = Vec::new();
-            for (key, class, bytes) in files {
-                let digest = Sha256Digest::of(&bytes);
-                let file = FileRef { digest: Hash::new(*digest.as_bytes()), len: bytes.len() as u64 };
-                let known = self.state.get(&key).unwrap().cloned();
-                let mut entry = known.unwrap_or(ShardEntry { seq, files: BTreeMap::new() });
-                entry.seq = seq;
-                entry.files.insert(class.letter(), file);
-                self.state.set(&key, entry).unwrap();
-                changes.push(FileChange(class, key.clone(), digest, bytes.len() as u64));
-                self.put(&layout::alias_file(&key, class).unwrap(), bytes);
-            }
-            self.append(EventBody::AliasSet { pkg: package.clone(), alias }, changes);
-        }
     }
 
     /// Publishes a package with one file, and returns its archive.
