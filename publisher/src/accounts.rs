@@ -37,6 +37,6 @@ pub(crate) use device::in_words;
 pub(crate) use keys::KeyRing;
 pub(crate) use orgs::MemberRecord;
 pub(crate) use password::Hasher;
-pub(crate) use provider::{Arrived, ProviderAnswer, Returned};
+pub(crate) use provider::{Arrived, Leaving, ProviderAnswer, Returned};
 pub(crate) use record::AuditKind;
 pub(crate) use tokens::Uses;

@@ -6,8 +6,9 @@
 //!
 //! Owns: `sign-ins/<sha256>`, and which account a person of the provider's has. Does not own: what an ID token must claim
 //! (`claims`), the machine (`device`). Sources: OpenID Connect Core 1.0 section 3.1; RFC 7636; RFC 9207.
-//! Invariants: coming back answers nothing: that takes a secret that only the page has which is shown then, so no other site
-//! makes a browser say yes; what the provider sends counts once; a person has the account that both sides name.
+//! Invariants: who comes back has left in the same browser, so nobody is made to come back as somebody else; coming back answers
+//! nothing: that takes a secret that only the page has which is shown then, so no other site makes a browser say yes; what the
+//! provider sends counts once; a person has the account that both sides name.
 
 mod claims;
 mod settings;
@@ -82,6 +83,17 @@ pub(crate) struct Returned {
     pub(crate) code: Option<SecretText>,
     pub(crate) error: Option<String>,
     pub(crate) issuer: Option<String>,
+    /// What the browser kept that comes back.
+    pub(crate) kept: Option<SecretText>,
+}
+
+/// Somebody who leaves.
+pub(crate) struct Leaving {
+    /// Where to.
+    pub(crate) url: Url,
+    /// What their browser keeps, for as many seconds.
+    pub(crate) keeps: SecretText,
+    pub(crate) keeps_s: u64,
 }
 
 /// Somebody who came back, before they said anything.
@@ -156,7 +168,11 @@ impl Service {
     }
 
     /// Where somebody who has typed in a machine's code goes to sign in.
-    pub(crate) async fn leave_for_provider(&self, typed: &str, from: Option<IpAddr>) -> Result<Url, Refusal> {
+    pub(crate) async fn leave_for_provider(
+        &self,
+        typed: &str,
+        from: Option<IpAddr>,
+    ) -> Result<Leaving, Refusal> {
         let core = &*self.core;
         let provider = self.provider().ok_or_else(invalid)?;
         core.take_for_address(ATTEMPTS, from).await?;
@@ -181,7 +197,7 @@ impl Service {
             .append_pair("nonce", &secrets.nonce)
             .append_pair("code_challenge", &secrets.challenge())
             .append_pair("code_challenge_method", "S256");
-        Ok(url)
+        Ok(Leaving { url, keeps: SecretText::new(secret), keeps_s: SIGN_IN_S })
     }
 
     /// Takes what somebody brings back from the provider. Says nothing to the machine.
@@ -194,6 +210,10 @@ impl Service {
         let provider = self.provider().ok_or_else(invalid)?;
         core.take_for_address(ATTEMPTS, from).await?;
         let (secret, typed) = returned.state.split_once('.').ok_or_else(invalid)?;
+        // Another browser has left with it: whoever comes back would be taken for whom that one signed in as.
+        if returned.kept.as_ref().is_none_or(|kept| kept.expose() != secret) {
+            return Err(invalid());
+        }
         let (keys, now_s) = (core.keys().await?, core.clock.now_unix_s());
         let hash = keys.hash("device-code", &normal(typed));
         let left = |record: &SignInRecord| {

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use axum::http::Method;
+use axum::{
+    body::Body,
+    http::{Method, Request, header},
+};
 use drystone_publisher::SignInProvider;
 use drystone_schemas::{Registration, SecretText, Settings};
 use drystone_storage::{Clock, Store};
@@ -54,6 +57,11 @@ async fn leave(registry: &TestRegistry, typed: &str) -> HashMap<String, String> 
     let url = url::Url::parse(gone.headers["location"].to_str().unwrap()).unwrap();
     assert_eq!(url.path(), "/authorize");
     let sent: HashMap<String, String> = url.query_pairs().into_owned().collect();
+    let kept = sent["state"].split('.').next().unwrap();
+    assert_eq!(
+        gone.headers["set-cookie"],
+        format!("drystone-sign-in={kept}; Path=/; Max-Age=600; HttpOnly; SameSite=Lax")
+    );
     for (name, value) in [
         ("tenant", "1"),
         ("response_type", "code"),
@@ -76,10 +84,17 @@ fn claims_of(registry: &TestRegistry, sent: &HashMap<String, String>, subject: &
     })
 }
 
-/// Comes back.
+/// Comes back in the browser that left.
 async fn arrive(registry: &TestRegistry, brought: &[(&str, &str)]) -> Answer {
+    let state = brought.iter().find(|(name, _)| *name == "state").unwrap().1;
+    let cookie = format!("other=1; drystone-sign-in={}", state.split('.').next().unwrap());
+    arrive_with(registry, brought, &cookie).await
+}
+
+async fn arrive_with(registry: &TestRegistry, brought: &[(&str, &str)], cookie: &str) -> Answer {
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(brought).finish();
-    registry.get(&format!("{BACK}?{query}")).await
+    let request = Request::get(format!("{BACK}?{query}")).header(header::COOKIE, cookie);
+    registry.send(request.body(Body::empty()).unwrap()).await
 }
 
 /// Goes to the provider, is known there, and comes back; what the page says then, with its secret.
@@ -260,6 +275,12 @@ async fn nothing_counts_that_was_not_made_for_this_sign_in() {
         assert_eq!(arrive(&registry, &[("code", "code"), ("state", state)]).await.status, 400, "{state}");
     }
     let brought = [("code", "code"), ("state", &*sent["state"])];
+    // Somebody else's browser has not left with it.
+    for cookie in
+        ["", "drystone-sign-in=", "drystone-sign-in=another", &format!("xdrystone-sign-in={}", secret(&sent))]
+    {
+        assert_eq!(arrive_with(&registry, &brought, cookie).await.status, 400, "{cookie}");
+    }
     let first = arrive(&registry, &brought).await;
     assert_eq!((first.status, arrive(&registry, &brought).await.status), (200, 400));
     let sent = leave(&registry, &typed).await;
@@ -321,4 +342,21 @@ async fn where_accounts_are_the_operators_the_provider_makes_them_only_if_it_may
     assert_eq!(closed.get(&format!("/device/provider?user_code={typed}")).await.status, 400);
     assert_eq!(arrive(&closed, &[("code", "code"), ("state", "a.b")]).await.status, 400);
     assert_eq!(post(&closed, "/api/v1/auth/device/token", &json!({"device_code": "x"})).await.status, 400);
+}
+
+#[tokio::test]
+async fn over_tls_no_other_host_sets_what_the_browser_keeps() {
+    let issuer = Issuer::start(IssuerKey::new_ec()).await;
+    let settings = Settings::new("test", "https://registry.test");
+    let registry = TestRegistry::with_settings(Store::memory(), settings).await;
+    let registry = registry.with_provider(provider(&issuer)).await;
+    let codes = post(&registry, "/api/v1/auth/device", &json!({"name": "laptop"})).await.json();
+    let typed = codes["user_code"].as_str().unwrap();
+    let gone = registry.get(&format!("/device/provider?user_code={typed}")).await;
+    let cookie = gone.headers["set-cookie"].to_str().unwrap();
+    assert!(
+        cookie.starts_with("__Host-drystone-sign-in=")
+            && cookie.ends_with("; Path=/; Max-Age=600; HttpOnly; SameSite=Lax; Secure"),
+        "{cookie}"
+    );
 }

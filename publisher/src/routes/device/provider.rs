@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{RawQuery, Request, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Refusal, Service, SignInProvider,
-    accounts::{Arrived, ProviderAnswer, Returned},
+    accounts::{Arrived, Leaving, ProviderAnswer, Returned},
     routes::{
         App,
         auth::address,
@@ -46,12 +46,39 @@ pub(super) fn link(provider: &SignInProvider, code: &str) -> String {
     )
 }
 
+/// Name of the cookie by which a browser is known that comes back, and what makes it secure. Where there is TLS, no other host can set
+/// it (RFC 6265bis section 4.1.3.2).
+fn cookie(service: &Service) -> (&'static str, &'static str) {
+    match service.settings().api_url().starts_with("https://") {
+        true => ("__Host-drystone-sign-in", "; Secure"),
+        false => ("drystone-sign-in", ""),
+    }
+}
+
+/// What the browser has kept.
+fn kept(service: &Service, headers: &HeaderMap) -> Option<SecretText> {
+    let (name, _) = cookie(service);
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+    let mut pairs =
+        cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(there, _)| *there == name).map(|(_, value)| SecretText::new(value))
+}
+
 /// `GET /device/provider`: sends somebody to the provider.
 async fn leave(State(service): App, RawQuery(query): RawQuery, request: Request) -> Response {
     let query = query.unwrap_or_default();
     let code = Form(query.as_bytes()).field("user_code");
     match service.leave_for_provider(&code, address(&request)).await {
-        Ok(url) => ([(header::REFERRER_POLICY, "no-referrer")], Redirect::to(url.as_str())).into_response(),
+        Ok(Leaving { url, keeps, keeps_s }) => {
+            let (name, secure) = cookie(&service);
+            // It has to come along from the provider's site, with the address that leads back, and with nothing else.
+            let kept = format!(
+                "{name}={}; Path=/; Max-Age={keeps_s}; HttpOnly; SameSite=Lax{secure}",
+                keeps.expose()
+            );
+            let headers = [(header::REFERRER_POLICY, "no-referrer"), (header::SET_COOKIE, &*kept)];
+            (headers, Redirect::to(url.as_str())).into_response()
+        }
         Err(refusal) => refused(&service.settings().name, &refusal, ask_code),
     }
 }
@@ -66,6 +93,7 @@ async fn arrive(State(service): App, RawQuery(query): RawQuery, request: Request
         code: some("code").map(SecretText::new),
         error: some("error"),
         issuer: some("iss"),
+        kept: kept(&service, request.headers()),
     };
     let name = service.settings().name.clone();
     match service.arrive_from_provider(&returned, address(&request)).await {
